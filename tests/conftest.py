@@ -1,0 +1,19 @@
+"""What do the tests share? Where the real data is, if it is there."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real birds and golden outputs; tests that need it skip where it is absent."""
+    folder = Path(os.environ.get("STACKGAN_SHARED", REPOSITORY.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}: set STACKGAN_SHARED to the folder that holds birds/ and golden/")
+    return folder
