@@ -1,0 +1,41 @@
+"""What is installed under which name, and what does it need?"""
+
+import re
+from pathlib import Path
+
+from setuptools import setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "stackgan_keras/__init__.py").read_text())[1]
+
+setup(
+    name="stackgan_keras",
+    version=VERSION,
+    description="StackGAN in Keras 3 and TensorFlow 2: from a sentence to a 64x64 sketch to a 256x256 picture",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.10",
+    # the shipped settings stand at the top of the repository and travel inside the package
+    packages=["stackgan_keras", "stackgan_keras.configs"],
+    package_dir={"stackgan_keras.configs": "configs"},
+    package_data={"stackgan_keras.configs": ["*.yaml"]},
+    install_requires=[
+        "tensorflow>=2.19",
+        "keras>=3.10",
+        "numpy>=1.26",
+        "pandas>=2.1",
+        "pillow>=10.1",
+        "matplotlib>=3.8",
+        "tensorflow-datasets>=4.9.6",
+        "tensorboard>=2.19",  # TensorFlow 2.21 stopped bringing it, tf.summary needs it
+        "h5py>=3.10",
+        "pydantic>=2.7",
+        "pyyaml>=6",
+        "tqdm>=4.66",
+    ],
+    extras_require={
+        "torch": ["torch>=2.6"],  # for `convert`; older releases' safe loading had holes
+        "test": ["pytest>=8", "pytest-xdist>=3.5", "ruff>=0.6"],
+    },
+)

@@ -1,0 +1,221 @@
+"""How does a training run go on, stop, and go on again? Strategy, loop, checkpoints, logs; any update will do."""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from stackgan_keras.errors import InputError
+
+LOOK_EVERY = 10  # steps between looks at the losses: each look waits for the device
+
+
+def make_strategy() -> tf.distribute.Strategy:
+    """Several machines if `TF_CONFIG` names them, else all GPUs of this one, else its CPU."""
+    if "TF_CONFIG" in os.environ:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    return tf.distribute.MirroredStrategy()
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process writes the run's files: the first of several machines, or the only one."""
+    resolver = strategy.cluster_resolver
+    return not resolver or not resolver.task_type or (resolver.task_type, resolver.task_id) in (
+        ("chief", 0),
+        ("worker", 0),
+    )
+
+
+@dataclass
+class Run:
+    """A training run: what it updates, from which stream, for how long, and where it leaves its traces.
+
+    `update(batch)` changes the state in `trained` and returns scalars that sum to their mean over the replicas.
+    `batches(first_step, last_step, replicas, mine)` gives each replica's shares (see `stream.Stream`). `sample()`
+    returns a picture (height, width, 3) uint8 of the state, `save()` writes what users want of it.
+    """
+
+    strategy: tf.distribute.Strategy
+    update: Callable[[dict], dict]
+    trained: dict  # name: anything that tf.train.Checkpoint can hold
+    batches: Callable
+    steps: int
+    steps_per_epoch: int
+    batch_size: int
+    folder: Path  # for checkpoints, metrics.jsonl and TensorBoard's files
+    sample: Callable[[], np.ndarray]
+    on_sample: Callable[[int, np.ndarray], None]  # epoch and picture
+    save: Callable[[], None]
+    sample_every: int  # epochs
+    save_every: int  # epochs
+    jit_compile: bool = False
+
+    def __post_init__(self):
+        replicas = self.strategy.num_replicas_in_sync
+        if self.batch_size % replicas:
+            raise InputError(
+                f"train.batch_size is {self.batch_size}, which {replicas} devices cannot share equally: "
+                f"ask for a multiple of {replicas}"
+            )
+        if self.jit_compile and replicas > 1:
+            raise InputError(f"train.jit_compile works on one device, not on {replicas}: switch it off")
+        with self.strategy.scope():
+            self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
+        self.chief = is_chief(self.strategy)
+        checkpoint = tf.train.Checkpoint(step=self.step, **self.trained)
+        kept = self.folder / ("checkpoints" if self.chief else f".checkpoints_{os.getpid()}")
+        self.manager = tf.train.CheckpointManager(checkpoint, str(kept), max_to_keep=2)
+        self.metrics = Metrics(self.folder)
+
+    def resume(self) -> int:
+        """Restores the newest checkpoint, if there is one. Returns the number of steps already done."""
+        newest = tf.train.latest_checkpoint(str(self.folder / "checkpoints"))
+        if newest:
+            try:
+                self.manager.checkpoint.restore(newest).assert_existing_objects_matched()
+            except (tf.errors.OpError, AssertionError, ValueError) as problem:
+                reason = str(problem).strip().splitlines()[0]
+                raise InputError(
+                    f"the checkpoint {newest} does not fit this run or is damaged ({reason}): delete the folder "
+                    f"{self.folder} to start again, or give another --run"
+                ) from None
+        return int(self.step.numpy())
+
+    def __call__(self) -> None:
+        """Trains from the newest checkpoint, or from the start, to the last step."""
+        done = self.resume()
+        if done >= self.steps:
+            print(f"already trained for {done} steps; raise train.epochs (or train.max_steps) to go on")
+            self._keep()
+            return
+        if self.chief:
+            self.metrics.rewind(done)
+        data = iter(self._distribute(done))
+        advance = self._make_step()
+        bar = tqdm(
+            total=self.steps * self.batch_size,
+            initial=done * self.batch_size,
+            unit=" pictures",
+            smoothing=0.05,
+            disable=not self.chief,
+            mininterval=0.5 if os.isatty(2) else 60,
+        )
+        try:
+            with bar:
+                for epoch in range(done // self.steps_per_epoch, -(-self.steps // self.steps_per_epoch)):
+                    self._epoch(epoch, data, advance, bar)
+        except KeyboardInterrupt:
+            self._keep()
+            print(f"\nstopped after step {int(self.step.numpy())}; the same command goes on from here")
+            raise
+
+    def _epoch(self, epoch: int, data, advance, bar) -> None:
+        first, last = int(self.step.numpy()), min((epoch + 1) * self.steps_per_epoch, self.steps)
+        unread, read, started = [], [], time.perf_counter()
+        for step in range(first, last):
+            unread.append(advance(next(data)))
+            if len(unread) == LOOK_EVERY or step == last - 1:
+                read += [_checked({k: float(v) for k, v in s.items()}, self.folder) for s in unread]
+                bar.set_postfix({k: f"{v:.3f}" for k, v in read[-1].items()}, refresh=False)
+                bar.update(len(unread) * self.batch_size)
+                unread = []
+        seconds = time.perf_counter() - started
+        means = {k: float(np.mean([s[k] for s in read])) for k in read[0]}
+        if self.chief:
+            rate = len(read) * self.batch_size / seconds
+            self.metrics.write(last, {"epoch": epoch + 1, **means, "pictures_per_second": rate})
+            ended = last == self.steps
+            if (epoch + 1) % self.sample_every == 0 or ended:
+                picture = self.sample()
+                self.on_sample(epoch + 1, picture)
+                self.metrics.write_picture(last, picture)
+        if (epoch + 1) % self.save_every == 0 or last == self.steps:
+            self._keep()
+
+    def _keep(self) -> None:
+        try:
+            self.manager.save(checkpoint_number=self.step)
+        except tf.errors.OpError as problem:
+            raise InputError(
+                f"the checkpoint could not be written to {self.folder} ({problem.message.splitlines()[0]}): "
+                "make room or mend the folder; the same command then goes on from the last whole checkpoint"
+            ) from None
+        if self.chief:
+            self.save()
+
+    def _distribute(self, first_step: int):
+        replicas = self.strategy.num_replicas_in_sync
+
+        def for_pipeline(context: tf.distribute.InputContext):
+            here = replicas // context.num_input_pipelines
+            mine = range(context.input_pipeline_id * here, (context.input_pipeline_id + 1) * here)
+            return self.batches(first_step, self.steps, replicas=replicas, mine=mine)
+
+        return self.strategy.distribute_datasets_from_function(for_pipeline)
+
+    def _make_step(self):
+        update = tf.function(self.update, jit_compile=True) if self.jit_compile else self.update
+
+        @tf.function
+        def advance(batch):
+            scalars = self.strategy.run(update, args=(batch,))
+            self.step.assign_add(1)
+            return {k: self.strategy.reduce(tf.distribute.ReduceOp.SUM, v, axis=None) for k, v in scalars.items()}
+
+        return advance
+
+
+def _checked(scalars: dict[str, float], folder: Path) -> dict[str, float]:
+    for name, value in scalars.items():
+        if not np.isfinite(value):
+            raise InputError(
+                f"the {name} loss became {value}: lower the learning rates or use train.precision float32; "
+                f"the last checkpoint in {folder} is untouched"
+            )
+    return scalars
+
+
+class Metrics:
+    """The run's figures: `metrics.jsonl`, one line an epoch, and the same for TensorBoard."""
+
+    def __init__(self, folder: Path):
+        self.path = folder / "metrics.jsonl"
+        self.board = None
+
+    def rewind(self, step: int) -> None:
+        """Forgets the lines after `step`, which a resumed run will write again."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        kept = [line for line in lines if json.loads(line)["step"] <= step]
+        self.path.write_text("".join(f"{line}\n" for line in kept))
+
+    def write(self, step: int, scalars: dict) -> None:
+        with self.path.open("a") as file:
+            file.write(json.dumps({"step": step, **{k: round(v, 6) for k, v in scalars.items()}}) + "\n")
+        with self._tensorboard().as_default(step=step):
+            for name, value in scalars.items():
+                tf.summary.scalar(name, value)
+
+    def write_picture(self, step: int, picture: np.ndarray) -> None:
+        with self._tensorboard().as_default(step=step):
+            tf.summary.image("pictures", picture[None])
+
+    def _tensorboard(self):
+        self.board = self.board or tf.summary.create_file_writer(str(self.path.parent / "tensorboard"))
+        return self.board
+
+
+def make_adam(learning_rate: float, halve_every: int) -> keras.optimizers.Optimizer:
+    """The release's Adam (beta 0.5 and 0.999) whose rate halves every `halve_every` steps, as the step count says."""
+    schedule = keras.optimizers.schedules.ExponentialDecay(learning_rate, halve_every, 0.5, staircase=True)
+    adam = keras.optimizers.Adam(schedule, beta_1=0.5, beta_2=0.999, epsilon=1e-8)
+    if keras.config.dtype_policy().compute_dtype == "float16":
+        return keras.optimizers.LossScaleOptimizer(adam)
+    return adam

@@ -1,0 +1,286 @@
+"""What are the networks? StackGAN's players as Keras functional models, built from plain keywords.
+
+Pictures are (height, width, channels) in [-1, 1]. Layer names are public: the converters and the variable list in
+every weight file rely on them. Source: the PyTorch release of StackGAN (Zhang et al., ICCV 2017, arXiv:1612.03242).
+"""
+
+import math
+
+import keras
+import numpy as np
+from keras import initializers, layers, ops
+
+CORE = 4  # pixels: every network narrows to, or grows from, a 4x4 map
+
+# in one dimension, which entries of a 3-kernel meet in each entry of the 4-kernel of a doubling transposed convolution
+MERGE = np.array([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], np.float32)
+
+
+def conditioning_augmentation(*, text_dim: int, condition_dim: int, augment: bool = True) -> keras.Model:
+    """The sentence's condition, drawn from a Gaussian around it (section 3.2 of the paper).
+
+    In: `embedding` (B, text_dim) and `epsilon` (B, condition_dim), standard normal. Out: `condition`, `mean` and
+    `log_variance`, each (B, condition_dim). Without `augment` the condition is the mean and there is no
+    `log_variance`.
+    """
+    embedding = keras.Input((text_dim,), name="embedding")
+    epsilon = keras.Input((condition_dim,), name="epsilon")
+    width = 2 * condition_dim if augment else condition_dim
+    moments = layers.Dense(width, dtype=keras.config.floatx(), **_kernel(), name="moments_dense")(embedding)
+    moments = layers.ReLU(dtype=keras.config.floatx(), name="moments_relu")(moments)
+    if augment:
+        mean, log_variance = moments[:, :condition_dim], moments[:, condition_dim:]
+        condition = mean + ops.exp(log_variance / 2) * epsilon
+        outputs = {"condition": condition, "mean": mean, "log_variance": log_variance}
+    else:
+        outputs = {"condition": layers.Identity(name="condition")(moments), "mean": moments}
+    return keras.Model({"embedding": embedding, "epsilon": epsilon}, outputs, name="conditioning_augmentation")
+
+
+def stage1_generator(
+    *,
+    image_size: int = 64,
+    filters: int = 128,
+    text_dim: int = 1024,
+    condition_dim: int = 128,
+    noise_dim: int = 100,
+    augment_condition: bool = True,
+) -> keras.Model:
+    """A sentence and noise to a sketch.
+
+    In: `embedding` (B, text_dim), `noise` (B, noise_dim), `epsilon` (B, condition_dim). Out: `image`
+    (B, image_size, image_size, 3) in [-1, 1], `mean` and (with `augment_condition`) `log_variance`,
+    (B, condition_dim). `image_size` is a power of two; the 4x4 map has 8 * `filters` channels.
+    """
+    inputs = _text_inputs(text_dim, condition_dim)
+    inputs["noise"] = keras.Input((noise_dim,), name="noise")
+    text = conditioning_augmentation(text_dim=text_dim, condition_dim=condition_dim, augment=augment_condition)(
+        {"embedding": inputs["embedding"], "epsilon": inputs["epsilon"]}
+    )
+    width = 8 * filters
+    x = layers.Concatenate(name="join")([inputs["noise"], text.pop("condition")])
+    x = layers.Dense(CORE * CORE * width, use_bias=False, **_kernel(), name="project_dense")(x)
+    x = _normalize(x, "project_norm")
+    x = layers.ReLU(name="project_relu")(x)
+    x = layers.Reshape((CORE, CORE, width), name="project")(x)  # (B, 4, 4, 8 filters)
+    x = _grow(x, image_size)
+    return keras.Model(inputs, {"image": _to_image(x), **text}, name="stage1_generator")
+
+
+def stage2_generator(
+    *,
+    stage1: dict,
+    image_size: int = 256,
+    filters: int = 128,
+    text_dim: int = 1024,
+    condition_dim: int = 128,
+    residual_blocks: int = 4,
+    augment_condition: bool = True,
+) -> keras.Model:
+    """A sentence, read again, turns the sketch of a frozen Stage I into a picture.
+
+    `stage1` holds the keywords of `stage1_generator`. In: as Stage I, and `stage1_epsilon`, the frozen part's own.
+    Out: `image` (B, image_size, image_size, 3), `stage1_image`, `mean` and `log_variance` of this stage's own
+    conditioning augmentation. The layer `stage1_generator` is frozen and always in inference mode.
+    """
+    sketcher = stage1_generator(**stage1)
+    sketcher.trainable = False
+    inputs = _text_inputs(text_dim, condition_dim)
+    inputs["noise"] = keras.Input(sketcher.input["noise"].shape[1:], name="noise")
+    inputs["stage1_epsilon"] = keras.Input(sketcher.input["epsilon"].shape[1:], name="stage1_epsilon")
+    sketch = sketcher(
+        {"embedding": inputs["embedding"], "noise": inputs["noise"], "epsilon": inputs["stage1_epsilon"]}
+    )["image"]
+    text = conditioning_augmentation(text_dim=text_dim, condition_dim=condition_dim, augment=augment_condition)(
+        {"embedding": inputs["embedding"], "epsilon": inputs["epsilon"]}
+    )
+    x = _convolve(sketch, filters, 3, "encode1", norm=False, slope=0.0)  # (B, s, s, filters), s: the sketch's size
+    x = _convolve(x, 2 * filters, 4, "encode2", strides=2, slope=0.0)  # (B, s/2, s/2, 2 filters)
+    x = _convolve(x, 4 * filters, 4, "encode3", strides=2, slope=0.0)  # (B, s/4, s/4, 4 filters)
+    x = layers.Concatenate(name="join")([x, _tile(text.pop("condition"), x.shape[1], "tile")])
+    x = _convolve(x, 4 * filters, 3, "join", slope=0.0)
+    for i in range(1, residual_blocks + 1):
+        x = _residual_block(x, f"residual{i}")
+    x = _grow(x, image_size)
+    image = _to_image(x)
+    outputs = {"image": image, "stage1_image": layers.Identity(dtype=keras.config.floatx(), name="stage1_image")(sketch), **text}
+    return keras.Model(inputs, outputs, name="stage2_generator")
+
+
+def discriminator(
+    *,
+    image_size: int,
+    filters: int = 64,
+    heads: tuple[str, ...] = ("matched",),
+    text: str = "mean",
+    text_dim: int = 1024,
+    condition_dim: int = 128,
+) -> keras.Model:
+    """Pictures to logits: `matched` (real, and this sentence's?) and, if asked for, `real` (real at all?).
+
+    In: `image` (B, image_size, image_size, 3) and `text`: the generator's mean (B, condition_dim), or with
+    `text="embedding"` the sentence's embedding (B, text_dim), which the network then compresses itself.
+    Out: a logit (B,) for each of `heads`. The layers `encode_image`, `matched` and `real` are models too, so that
+    one picture's features can be judged with several sentences.
+    """
+    encode_image = _image_encoder(image_size, filters)
+    image = keras.Input(encode_image.input_shape[1:], name="image")
+    features = encode_image(image)
+    compress = {"text_dim": text_dim} if text == "embedding" else {}
+    matched = _matched_head(features.shape[1:], filters, condition_dim, **compress)
+    sentence = keras.Input(matched.input["text"].shape[1:], name="text")
+    logits = {"matched": matched({"features": features, "text": sentence})}
+    if "real" in heads:
+        logits["real"] = _real_head(features.shape[1:])(features)
+    return keras.Model({"image": image, "text": sentence}, logits, name="discriminator")
+
+
+def synchronize(model: keras.Model) -> None:
+    """Lets the batch norms of all replicas share their statistics, so that N replicas see one batch.
+
+    Only for several replicas: Keras then takes the variance as E[x^2] - E[x]^2, which costs time and two digits.
+    """
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            synchronize(layer)
+        elif isinstance(layer, layers.BatchNormalization):
+            layer.synchronized = True
+
+
+NETWORKS = {network.__name__: network for network in (stage1_generator, stage2_generator, discriminator)}
+
+
+# -- the discriminator's parts ------------------------------------------------------------------------------------
+
+
+def _image_encoder(image_size: int, filters: int) -> keras.Model:
+    image = keras.Input((image_size, image_size, 3), name="image")
+    steps = _doublings(image_size)
+    x = _convolve(image, filters, 4, "down1", strides=2, norm=False)
+    for i in range(2, steps + 1):
+        x = _convolve(x, filters * 2 ** (i - 1), 4, f"down{i}", strides=2)
+    for i, width in enumerate((filters * 2**n for n in range(steps - 2, 2, -1)), start=1):
+        x = _convolve(x, width, 3, f"reduce{i}")  # big pictures end wider than 8 filters
+    return keras.Model(image, x, name="encode_image")  # (B, 4, 4, 8 filters) from 64 pixels on
+
+
+def _matched_head(shape: tuple, filters: int, condition_dim: int, text_dim: int | None = None) -> keras.Model:
+    features = keras.Input(shape, name="features")
+    sentence = keras.Input((text_dim or condition_dim,), name="text")
+    condition = sentence
+    if text_dim is not None:
+        condition = layers.Dense(condition_dim, **_kernel(), name="compress_dense")(condition)
+        condition = layers.LeakyReLU(0.2, name="compress_relu")(condition)
+    x = layers.Concatenate(name="join")([features, _tile(condition, CORE, "tile")])
+    x = _convolve(x, 8 * filters, 3, "join")
+    return keras.Model({"features": features, "text": sentence}, _logit(x), name="matched")
+
+
+def _real_head(shape: tuple) -> keras.Model:
+    features = keras.Input(shape, name="features")
+    return keras.Model(features, _logit(features), name="real")
+
+
+def _logit(x):
+    x = layers.Conv2D(1, CORE, strides=CORE, **_kernel(), name="logit_conv")(x)
+    return layers.Reshape((), dtype=keras.config.floatx(), name="logit")(x)  # (B,)
+
+
+# -- blocks -------------------------------------------------------------------------------------------------------
+
+
+def _kernel() -> dict:
+    return {"kernel_initializer": initializers.RandomNormal(stddev=0.02)}
+
+
+def _text_inputs(text_dim: int, condition_dim: int) -> dict:
+    return {
+        "embedding": keras.Input((text_dim,), name="embedding"),
+        "epsilon": keras.Input((condition_dim,), name="epsilon"),
+    }
+
+
+def _doublings(image_size: int, start: int = CORE) -> int:
+    steps = round(math.log2(image_size / start))
+    if steps < 1 or start * 2**steps != image_size:
+        raise ValueError(f"image_size is {image_size}; it must be {start} times a power of two, {2 * start} or more")
+    return steps
+
+
+def _normalize(x, name: str):
+    gamma = initializers.RandomNormal(mean=1.0, stddev=0.02)
+    return layers.BatchNormalization(
+        momentum=0.9, epsilon=1e-5, gamma_initializer=gamma, name=name
+    )(x)
+
+
+def _convolve(x, filters: int, size: int, name: str, *, strides: int = 1, norm: bool = True, slope: float = 0.2):
+    """Convolution, batch norm, LeakyReLU (plain ReLU with slope 0)."""
+    x = layers.Conv2D(filters, size, strides, "same", use_bias=False, **_kernel(), name=f"{name}_conv")(x)
+    if norm:
+        x = _normalize(x, f"{name}_norm")
+    return layers.ReLU(negative_slope=slope, name=f"{name}_relu")(x)
+
+
+@keras.saving.register_keras_serializable("stackgan_keras")
+class UpsampleConv2D(layers.Layer):
+    """Doubles height and width by repeating pixels, then a 3x3 convolution without bias, in one operation.
+
+    Every output pixel sees only 2x2 different input pixels, so the two are a transposed convolution whose 4x4 kernel
+    holds sums of the 3x3 kernel's entries: the same result for 4/9 of the multiplications. The weight is the 3x3
+    `kernel` (3, 3, channels, filters) of the release. In: (B, h, w, channels). Out: (B, 2h, 2w, filters).
+    """
+
+    def __init__(self, filters: int, **kwargs):
+        super().__init__(**kwargs)
+        self.filters = filters
+
+    def build(self, input_shape):
+        shape = (3, 3, input_shape[-1], self.filters)
+        initializer = _kernel()["kernel_initializer"]
+        self.kernel = self.add_weight(shape=shape, initializer=initializer, name="kernel", autocast=False)
+
+    def call(self, inputs):
+        channels, filters = self.kernel.shape[2:]
+        merged = ops.matmul(np.kron(MERGE, MERGE), ops.reshape(self.kernel, (9, channels * filters)))
+        kernel = ops.swapaxes(ops.reshape(merged, (4, 4, channels, filters)), 2, 3)
+        return ops.conv_transpose(inputs, ops.cast(kernel, self.compute_dtype), 2, "same")
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, _ = input_shape
+        return (batch, 2 * height, 2 * width, self.filters)
+
+    def get_config(self):
+        return {**super().get_config(), "filters": self.filters}
+
+
+def _upsample_block(x, filters: int, name: str):
+    """Doubles height and width: repeat pixels, 3x3 convolution, batch norm, ReLU."""
+    x = UpsampleConv2D(filters, name=f"{name}_conv")(x)
+    x = _normalize(x, f"{name}_norm")
+    return layers.ReLU(name=f"{name}_relu")(x)  # (B, 2h, 2w, filters)
+
+
+def _grow(x, image_size: int):
+    """Up-blocks until the map is `image_size` wide, each with half the channels of the one before."""
+    for i in range(1, _doublings(image_size, start=x.shape[1]) + 1):
+        x = _upsample_block(x, x.shape[-1] // 2, f"up{i}")
+    return x
+
+
+def _residual_block(x, name: str):
+    y = _convolve(x, x.shape[-1], 3, f"{name}_1", slope=0.0)
+    y = layers.Conv2D(x.shape[-1], 3, padding="same", use_bias=False, **_kernel(), name=f"{name}_2_conv")(y)
+    y = _normalize(y, f"{name}_2_norm")
+    return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, y]))
+
+
+def _to_image(x):
+    x = layers.Conv2D(3, 3, padding="same", use_bias=False, **_kernel(), name="image_conv")(x)
+    return layers.Activation("tanh", dtype=keras.config.floatx(), name="image")(x)  # (B, size, size, 3)
+
+
+def _tile(x, size: int, name: str):
+    """A vector at every place of a `size` x `size` map."""
+    x = layers.Reshape((1, 1, x.shape[-1]), name=f"{name}_reshape")(x)
+    return layers.UpSampling2D(size, name=name)(x)  # (B, size, size, channels)

@@ -1,0 +1,191 @@
+"""How do `Records` become batches? A `tf.data` stream that is a pure function of (seed, step).
+
+Order, crops, mirror images, captions, noise and epsilons are drawn from (seed, step) alone. So a stream that starts
+at step n gives what an unbroken one gives from there on, and any number of replicas sees the same global batch.
+"""
+
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from stackgan_keras import datasets, images
+from stackgan_keras.datasets import Records
+from stackgan_keras.errors import InputError
+
+ORDER, TOP, LEFT, MIRROR, CAPTION, NOISE, EPSILON, STAGE1_EPSILON = range(8)  # what a draw is for
+PURPOSES = 16  # room to add purposes without changing the draws of the old ones
+
+
+# -- pictures, decoded once ---------------------------------------------------------------------------------------
+
+
+def decode(records: Records, image_size: int, *, cache: str = "auto", folder: Path | None = None) -> np.ndarray:
+    """All pictures cropped around their boxes and resized for random crops: (N, s, s, 3) uint8, s = 76/64 image_size.
+
+    `cache` is `memory`, `disk` (a file in `folder`, found again by the next run) or `auto`, which takes the memory
+    if a quarter of the machine's is enough. Decoded pictures that come with the source (`76images.pickle`) are
+    used as they are. Raises `InputError` naming the first picture that cannot be read.
+    """
+    size = images.load_size(image_size)
+    if size in records.packed:
+        return datasets.read_packed(records.packed[size], len(records), size)
+    shape = (len(records), size, size, 3)
+    if cache == "auto":
+        cache = "memory" if np.prod(shape, dtype=np.int64) <= _machine_memory() // 4 else "disk"
+    if cache == "memory":
+        return _decode_into(np.empty(shape, np.uint8), records)
+    path = folder / f"pictures_{size}_{_fingerprint(records)}.npy"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(f".{os.getpid()}.partial")
+        try:
+            _decode_into(np.lib.format.open_memmap(unfinished, "w+", np.uint8, shape), records).flush()
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    return np.load(path, mmap_mode="r")
+
+
+def _decode_into(pictures: np.ndarray, records: Records) -> np.ndarray:
+    def decode_one(i: int) -> None:
+        box = None if records.boxes is None else records.boxes[i]
+        pictures[i] = images.read(records.paths[i], box, pictures.shape[1])
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes without holding Python's lock
+        jobs = [pool.submit(decode_one, i) for i in range(len(records))]
+        try:
+            for job in tqdm(jobs, "decoding", unit=" pictures", leave=False):
+                job.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return pictures
+
+
+def _fingerprint(records: Records) -> str:
+    """Changes with the files, their sizes, their dates and their boxes."""
+    digest = hashlib.sha256()
+    for i, path in enumerate(records.paths):
+        status = path.stat()
+        box = None if records.boxes is None else records.boxes[i].tolist()
+        digest.update(repr((str(path), status.st_size, status.st_mtime_ns, box)).encode())
+    return digest.hexdigest()[:16]
+
+
+def _machine_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")  # bytes
+
+
+# -- batches ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Batches of a data set, addressed by step.
+
+    A batch is a dict of `image` (B, image_size, image_size, 3) in [-1, 1], `embedding` (B, text_dim), `class_id`
+    (B,), and standard normal `noise` (B, noise_dim), `epsilon` (B, condition_dim) and, if a size is given,
+    `stage1_epsilon` (B, stage1_condition_dim). Every epoch is a new permutation; its remainder is dropped.
+    """
+
+    records: Records
+    pictures: np.ndarray  # (N, s, s, 3) uint8 from `decode`
+    image_size: int  # pixels
+    batch_size: int  # over all replicas together
+    noise_dim: int
+    condition_dim: int
+    stage1_condition_dim: int | None = None
+    mean_of_captions: int = 1
+    seed: int = 0
+
+    def __post_init__(self):
+        if self.batch_size > len(self.records):
+            raise InputError(
+                f"train.batch_size is {self.batch_size} but the data holds {len(self.records)} pictures: "
+                f"ask for a batch of at most {len(self.records)}"
+            )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return len(self.records) // self.batch_size
+
+    def batches(self, first_step: int, last_step: int, *, replicas: int = 1, mine: range = range(1)) -> tf.data.Dataset:
+        """The batches of steps `first_step` up to (not including) `last_step`, in order.
+
+        With several replicas each step is cut into `replicas` equal shares and the stream holds, one after the
+        other, those numbered in `mine`: the shares of this machine's replicas.
+        """
+        size = self.batch_size // replicas
+
+        def share(number):
+            step, replica = number // len(mine), mine.start + number % len(mine)
+            return self._share(step, replica * size, size)
+
+        numbers = tf.data.Dataset.range(first_step * len(mine), last_step * len(mine))
+        return numbers.map(share, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+
+    def _share(self, step, first, size: int) -> dict:
+        """Rows `first` to `first + size` of the global batch of a step."""
+
+        def draw(distribution, purpose, shape, **limits):
+            seed = [self.seed * PURPOSES + purpose, step]
+            return distribution((self.batch_size, *shape), seed, **limits)[first : first + size]
+
+        def normal(purpose, width):
+            return draw(tf.random.stateless_normal, purpose, (width,))
+
+        def whole(purpose, limit):
+            return draw(tf.random.stateless_uniform, purpose, (), minval=0, maxval=limit, dtype=tf.int32)
+
+        picture = self._order(step, first, size)
+        places = self.pictures.shape[1] - self.image_size + 1
+        top, left, mirror = whole(TOP, places), whole(LEFT, places), whole(MIRROR, 2)
+        captions = draw(tf.random.stateless_uniform, CAPTION, (self._most_captions,))
+        image = tf.numpy_function(self._crop, [picture, top, left, mirror], tf.uint8, stateful=False)
+        embedding = tf.numpy_function(self._embed, [picture, captions], tf.float32, stateful=False)
+        batch = {
+            "image": images.to_range(tf.cast(image, tf.float32)),
+            "embedding": embedding,
+            "class_id": tf.gather(self.records.class_ids, picture),
+            "noise": normal(NOISE, self.noise_dim),
+            "epsilon": normal(EPSILON, self.condition_dim),
+        }
+        if self.stage1_condition_dim is not None:
+            batch["stage1_epsilon"] = normal(STAGE1_EPSILON, self.stage1_condition_dim)
+        batch["image"].set_shape((size, self.image_size, self.image_size, 3))
+        batch["embedding"].set_shape((size, self.records.embeddings.shape[1]))
+        return batch
+
+    def _order(self, step, first, size: int):
+        epoch, step_in_epoch = step // self.steps_per_epoch, step % self.steps_per_epoch
+        seed = [self.seed * PURPOSES + ORDER, epoch]
+        order = tf.random.experimental.stateless_shuffle(tf.range(len(self.records)), seed)
+        start = tf.cast(step_in_epoch, tf.int32) * self.batch_size + tf.cast(first, tf.int32)
+        return order[start : start + size]
+
+    @property
+    def _most_captions(self) -> int:
+        return int(np.diff(self.records.first_embedding).max())
+
+    def _crop(self, picture, top, left, mirror) -> np.ndarray:
+        size = self.image_size
+        out = np.empty((len(picture), size, size, 3), np.uint8)
+        for row, i, y, x, flip in zip(out, picture, top, left, mirror, strict=True):
+            crop = self.pictures[i, y : y + size, x : x + size]
+            row[:] = crop[:, ::-1] if flip else crop
+        return out
+
+    def _embed(self, picture, draws) -> np.ndarray:
+        """The mean of `mean_of_captions` different captions (all, where there are fewer), by the order of `draws`."""
+        out = np.empty((len(picture), self.records.embeddings.shape[1]), np.float32)
+        for row, i, draw in zip(out, picture, draws, strict=True):
+            choices = self.records.embeddings_of(i)
+            chosen = np.argsort(draw[: len(choices)])[: self.mean_of_captions]
+            row[:] = choices[chosen].mean(axis=0)
+        return out

@@ -1,0 +1,32 @@
+"""Train Stage I: sentences to sketches of 64 pixels.
+
+    python -m stackgan_keras.train_stage1                                       on birds drawn on the spot
+    python -m stackgan_keras.train_stage1 --config birds_stage1 --data.root DIR on the published birds
+"""
+
+import sys
+
+from stackgan_keras import config, stages
+from stackgan_keras.commands import run
+from stackgan_keras.config import Folders
+from stackgan_keras.weights import Recipe
+
+
+def main() -> None:
+    settings, output_dir = config.from_command_line(
+        sys.argv[1:],
+        prog="python -m stackgan_keras.train_stage1",
+        description="Trains Stage I: sentences to sketches of 64 pixels.",
+        preset="drawn_stage1",
+        defaults={},
+    )
+    folders = Folders(output_dir, settings.run)
+    generator = Recipe(
+        "stage1_generator", {**stages.text_keywords(settings), "noise_dim": settings.generator.noise_dim}
+    )
+    sheet = stages.train(stages.Stage("stage1", generator, heads=("matched",)), settings, folders)
+    print(f"pictures: {sheet}\nweights: {folders.weights}\nnext: python -m stackgan_keras.train_stage2")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,50 @@
+"""Train Stage II: the sketches of a trained Stage I to pictures of 256 pixels.
+
+    python -m stackgan_keras.train_stage2                                       on birds drawn on the spot
+    python -m stackgan_keras.train_stage2 --config birds_stage2 --data.root DIR on the published birds
+"""
+
+import sys
+
+from stackgan_keras import config, stages, weights
+from stackgan_keras.commands import run
+from stackgan_keras.config import Folders
+from stackgan_keras.errors import InputError
+from stackgan_keras.weights import Recipe
+
+
+def main() -> None:
+    settings, output_dir = config.from_command_line(
+        sys.argv[1:],
+        prog="python -m stackgan_keras.train_stage2",
+        description="Trains Stage II: the sketches of a trained Stage I to pictures of 256 pixels.",
+        preset="drawn_stage2",
+        defaults={"data": {"image_size": 256}},
+    )
+    folders = Folders(output_dir, settings.run)
+    sketcher = folders.weights / "stage1_gen.weights.h5"
+    if not sketcher.is_file():
+        raise InputError(
+            f"there is no Stage I of the run {settings.run} at {sketcher}: "
+            f"run python -m stackgan_keras.train_stage1 --run {settings.run} first, with the same --output_dir"
+        )
+    generator = Recipe(
+        "stage2_generator",
+        {
+            **stages.text_keywords(settings),
+            "stage1": weights.read_recipe(sketcher).keywords,
+            "residual_blocks": settings.generator.residual_blocks,
+        },
+    )
+    stage = stages.Stage(
+        "stage2",
+        generator,
+        heads=("matched", "real"),
+        prepare=lambda model: weights.fill(model.get_layer("stage1_generator"), sketcher),
+    )
+    sheet = stages.train(stage, settings, folders)
+    print(f"pictures: {sheet}\nweights: {folders.weights}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,122 @@
+"""What is in a weight file? The weights, what builds their network, and the list of its variables."""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import h5py
+import keras
+
+from stackgan_keras import models
+from stackgan_keras.errors import InputError
+
+RECIPE = "stackgan_keras_recipe"  # attribute: JSON of the network's name and keywords
+VARIABLES = "stackgan_keras_variables"  # attribute: JSON list of [path, shape]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What builds a network again: its builder's name in `models.NETWORKS` and the builder's keywords."""
+
+    network: str
+    keywords: dict
+
+    def build(self) -> keras.Model:
+        return models.NETWORKS[self.network](**self.keywords)
+
+
+def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
+    """Every variable under its path through the nested models, `stage1_generator/up1_conv/kernel`, in layer order."""
+    return dict(_walk(model, ""))
+
+
+def _walk(model: keras.Model, prefix: str) -> Iterator[tuple[str, keras.Variable]]:
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _walk(layer, f"{prefix}{layer.name}/")
+        else:
+            yield from ((f"{prefix}{layer.name}/{variable.name}", variable) for variable in layer.weights)
+
+
+def save(model: keras.Model, recipe: Recipe, path: Path) -> None:
+    """Writes a weight file that `load` and Keras's own `load_weights` read; an older one is replaced in one move.
+
+    Raises `InputError` unless the name ends in `.weights.h5`.
+    """
+    path = Path(path)
+    if not path.name.endswith(".weights.h5"):
+        raise InputError(f"weight files are called NAME.weights.h5, not {path.name}: change the name")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        model.save_weights(unfinished)
+        with h5py.File(unfinished, "a") as file:
+            file.attrs[RECIPE] = json.dumps(asdict(recipe))
+            file.attrs[VARIABLES] = json.dumps(_listed(model))
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def load(path: Path) -> keras.Model:
+    """The Keras model in a weight file, built and filled. Raises `InputError` if the file is not what it says."""
+    model = read_recipe(path).build()
+    fill(model, path)
+    return model
+
+
+def fill(model: keras.Model, path: Path) -> None:
+    """Loads a weight file into a model whose variables are exactly the listed ones.
+
+    Keras matches such files by layer class and order and would load swapped layers without a word; so the list of
+    (path, shape) in the file is compared first. Raises `InputError` naming the first difference.
+    """
+    with _open(path) as file:
+        listed = _attribute(file, VARIABLES, path)
+    expected = _listed(model)
+    for theirs, mine in zip(listed, expected, strict=False):
+        if theirs != mine:
+            raise InputError(
+                f"{path} holds {_shown(theirs)} where this {model.name} has {_shown(mine)}: "
+                "give a file of the same network and sizes, or change the settings to the file's"
+            )
+    if len(listed) != len(expected):
+        raise InputError(f"{path} holds {len(listed)} variables, this {model.name} has {len(expected)}: give its file")
+    try:
+        model.load_weights(path)
+    except (ValueError, KeyError, OSError) as problem:
+        raise InputError(f"{path} is damaged ({str(problem).splitlines()[0]}): make or copy it again") from None
+
+
+def read_recipe(path: Path) -> Recipe:
+    """What builds the network in a weight file. Raises `InputError` if the file was not written by `save`."""
+    with _open(path) as file:
+        values = _attribute(file, RECIPE, path)
+    if not isinstance(values, dict) or values.get("network") not in models.NETWORKS:
+        raise InputError(f"{path} names no network of this package: give a file that this version wrote")
+    return Recipe(values["network"], values["keywords"])
+
+
+def _listed(model: keras.Model) -> list:
+    return [[path, list(variable.shape)] for path, variable in named_variables(model).items()]
+
+
+def _shown(entry: list) -> str:
+    return f"{entry[0]} {tuple(entry[1])}"
+
+
+def _open(path: Path) -> h5py.File:
+    try:
+        return h5py.File(path)
+    except FileNotFoundError:
+        raise InputError(f"there is no weight file {path}: check the path and the run's name") from None
+    except OSError:
+        raise InputError(f"{path} is no HDF5 file, or a damaged one: give a .weights.h5 file of this package") from None
+
+
+def _attribute(file: h5py.File, name: str, path: Path):
+    if name not in file.attrs:
+        raise InputError(f"{path} is HDF5 but was not written by this package: it lacks the attribute {name}")
+    return json.loads(file.attrs[name])

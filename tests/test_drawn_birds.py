@@ -1,0 +1,297 @@
+"""Are the drawn birds what their truth and captions say, in the published layout, and the same for the same seed?"""
+
+import json
+import pickle
+import re
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stackgan_keras import drawn_birds
+from stackgan_keras.drawn_birds import COLOURS, NOUNS, PLUMAGE, Bird, captions, draw, embed, individual, invent_species
+from stackgan_keras.errors import InputError
+
+SMALL = {"count": 14, "classes": 4, "test_classes": 1, "embedding_dim": 32}
+PART_OF = {noun: part for part, nouns in NOUNS.items() for noun in nouns}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    return drawn_birds.write(tmp_path_factory.mktemp("drawn") / "birds", workers=1, **SMALL)
+
+
+@pytest.fixture(scope="module")
+def birds() -> list[Bird]:
+    """One individual of each of 50 species."""
+    species = invent_species(40, 10, np.random.default_rng(5))
+    return [individual(kind, np.random.default_rng([5, number])) for number, kind in enumerate(species)]
+
+
+def unpickle(path: Path):
+    return pickle.loads(path.read_bytes())
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def crop_sides(picture: Image.Image, box: tuple[int, int, int, int]) -> tuple[int, int]:
+    """Width and height of the published crop around a box."""
+    x, y, w, h = box
+    centre_x, centre_y, reach = (2 * x + w) // 2, (2 * y + h) // 2, int(0.75 * max(w, h))
+    return (
+        min(centre_x + reach, picture.width) - max(centre_x - reach, 0),
+        min(centre_y + reach, picture.height) - max(centre_y - reach, 0),
+    )
+
+
+# The layout
+
+
+def test_layout_is_the_published_one(root):
+    listed = [line.split() for line in (root / "CUB_200_2011/images.txt").read_text().splitlines()]
+    boxes = [line.split() for line in (root / "CUB_200_2011/bounding_boxes.txt").read_text().splitlines()]
+    labels = [line.split() for line in (root / "CUB_200_2011/image_class_labels.txt").read_text().splitlines()]
+    names = dict(line.split() for line in (root / "CUB_200_2011/classes.txt").read_text().splitlines())
+    assert [row[0] for row in listed] == [row[0] for row in boxes] == [str(i) for i in range(1, SMALL["count"] + 1)]
+    assert len(set(names.values())) == SMALL["classes"]
+    for (_, name), (_, class_id), (_, *box) in zip(listed, labels, boxes, strict=True):
+        assert name.startswith(f"{names[class_id]}/{names[class_id][4:]}_")
+        assert names[class_id].startswith(f"{int(class_id):03d}.")
+        x, y, w, h = map(float, box)
+        with Image.open(root / "CUB_200_2011/images" / name) as picture:
+            assert picture.mode == "RGB"
+            assert 400 <= max(picture.size) <= 480
+            assert 0 <= x < x + w <= picture.width
+            assert 0 <= y < y + h <= picture.height
+        assert len((root / "text_c10" / name).with_suffix(".txt").read_text().splitlines()) == 10
+
+
+def test_splits_hold_every_picture_once_and_no_class_twice(root):
+    classes, names = {}, []
+    for split in ("train", "test"):
+        filenames = unpickle(root / split / "filenames.pickle")
+        class_ids = unpickle(root / split / "class_info.pickle")
+        embeddings = unpickle(root / split / "char-CNN-RNN-embeddings.pickle")
+        assert type(filenames) is type(class_ids) is type(embeddings) is list
+        assert all(type(class_id) is int for class_id in class_ids)
+        assert [int(name[:3]) for name in filenames] == class_ids
+        assert all(vectors.shape == (10, 32) and vectors.dtype == np.float32 for vectors in embeddings)
+        assert len(filenames) == len(embeddings)
+        sentences = (root / "text_c10" / f"{filenames[0]}.txt").read_text().splitlines()
+        np.testing.assert_array_equal(embeddings[0], embed(sentences, 32))
+        assert (root / split / "filenames.pickle").read_bytes()[:2] == b"\x80\x02"  # protocol 2
+        classes[split] = set(class_ids)
+        names += filenames
+    assert not classes["train"] & classes["test"]
+    assert len(classes["test"]) == SMALL["test_classes"]
+    listed = [line.split()[1] for line in (root / "CUB_200_2011/images.txt").read_text().splitlines()]
+    assert sorted(f"{name}.jpg" for name in names) == sorted(listed)
+
+
+def test_truth_names_every_picture(root):
+    truths = [json.loads(line) for line in (root / "truth.jsonl").read_text().splitlines()]
+    assert len(truths) == SMALL["count"]
+    counts = Counter(truth["class_id"] for truth in truths)
+    assert max(counts.values()) - min(counts.values()) <= 1
+    for truth in truths:
+        assert truth["name"] in unpickle(root / truth["split"] / "filenames.pickle")
+        assert {*Bird.__dataclass_fields__} < {*truth}
+
+
+# The same seed, the same bytes
+
+
+def test_same_seed_gives_same_bytes_with_any_number_of_workers(root, tmp_path):
+    expected = contents(root)
+    assert contents(drawn_birds.write(tmp_path / "two", workers=2, **SMALL)) == expected
+    other = contents(drawn_birds.write(tmp_path / "seed", workers=1, seed=1, **SMALL))
+    assert other["truth.jsonl"] != expected["truth.jsonl"]
+
+
+def test_a_finished_set_is_kept_and_anything_else_refused(root, tmp_path):
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
+    assert drawn_birds.write(root, **SMALL) == root
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
+    with pytest.raises(InputError, match="other settings"):
+        drawn_birds.write(root, **SMALL, seed=3)
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="something other"):
+        drawn_birds.write(tmp_path, **SMALL)
+    with pytest.raises(InputError, match="something other"):
+        drawn_birds.write(tmp_path / "notes.txt", **SMALL)
+
+
+def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch):
+    def interrupt(job):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(drawn_birds, "_draw_one", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        drawn_birds.write(tmp_path / "birds", workers=1, **SMALL)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"count": 3}, "fewer pictures"),
+        ({"count": 0}, "count"),
+        ({"classes": 500, "count": 500}, "names"),
+        ({"test_classes": 3}, "training"),
+        ({"test_classes": 0}, "test_classes"),
+        ({"seed": -1}, "seed"),
+        ({"embedding_dim": 0}, "embedding_dim"),
+        ({"workers": 0}, "workers"),
+        ({"classes": 60, "test_classes": 58, "count": 60}, "no new combination"),
+    ],
+)
+def test_impossible_settings_are_refused(tmp_path, settings, message):
+    with pytest.raises(InputError, match=message):
+        drawn_birds.write(tmp_path / "birds", **(SMALL | settings))
+    assert not list(tmp_path.iterdir())
+
+
+# Species
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_test_species_recombine_what_training_has(seed):
+    species = invent_species(40, 10, np.random.default_rng(seed))
+    plumages = [tuple(kind[part] for part in PLUMAGE) for kind in species]
+    assert len(set(plumages)) == 50
+    for place, part in enumerate(PLUMAGE):
+        train = Counter(plumage[place] for plumage in plumages[:40])
+        assert {plumage[place] for plumage in plumages[40:]} <= {*train} == {*COLOURS}, part
+        assert max(train.values()) <= 7, (part, train)
+    assert all(belly != wing for _, _, belly, wing, _ in plumages)
+
+
+# Pictures
+
+
+def test_boxes_lie_inside_and_crops_are_large(birds):
+    sides = []
+    for number, bird in enumerate(birds):
+        picture, (x, y, w, h) = draw(bird, np.random.default_rng(number))
+        assert 0 <= x < x + w <= picture.width
+        assert 0 <= y < y + h <= picture.height
+        sides.append(min(crop_sides(picture, (x, y, w, h))))
+    assert np.mean(np.array(sides) >= 304) > 0.9
+
+
+@pytest.mark.parametrize("wing_pose", ["folded", "raised"])
+@pytest.mark.parametrize("facing", ["left", "right"])
+def test_every_part_wears_its_colour_and_can_be_seen(facing, wing_pose):
+    plain = Bird(*["grey"] * 6, facing=facing, wing_pose=wing_pose)
+    picture, box = draw(plain, np.random.default_rng(0))
+    x, y, w, h = box
+    names, palette = list(COLOURS), np.array(list(COLOURS.values()))
+    region = {}  # what changes when only this part changes its colour
+    for part in (*PLUMAGE, "beak"):
+        other, _ = draw(replace(plain, **{part: "red"}), np.random.default_rng(0))
+        region[part] = np.abs(np.asarray(other, int) - np.asarray(picture, int)).max(-1) > 40
+        rows, columns = np.nonzero(region[part])
+        assert x - 2 <= columns.min() <= columns.max() <= x + w + 2, part
+        assert y - 2 <= rows.min() <= rows.max() <= y + h + 2, part
+        seen = region[part].sum() * (64 / max(crop_sides(picture, box))) ** 2  # pixels of a 64 x 64 sketch
+        assert seen > (5 if part == "beak" else 20), (part, seen)
+    for shift in range(len(names)):
+        bird = replace(plain, **{part: names[(shift + i) % len(names)] for i, part in enumerate(region)})
+        pixels = np.asarray(draw(bird, np.random.default_rng(0))[0], float)
+        for part in PLUMAGE:
+            median = np.median(pixels[region[part]], 0)
+            nearest = names[np.linalg.norm(palette - median, axis=1).argmin()]
+            assert nearest == getattr(bird, part), (part, median)
+
+
+def test_drawing_is_a_pure_function(birds):
+    first, again = (draw(birds[0], np.random.default_rng(7)) for _ in range(2))
+    assert first[0].tobytes() == again[0].tobytes()
+    assert first[1] == again[1]
+
+
+# Captions
+
+
+def statements(caption: str) -> tuple[list[tuple[str, str]], str]:
+    """The (part, colour) pairs that a caption states, and what is left of it without them."""
+    colour = "|".join(COLOURS)
+    noun = "|".join(sorted(PART_OF, key=len, reverse=True))
+    found = []
+    for pattern, order in (
+        (rf"\b({colour}) ({noun})\b", (2, 1)),
+        (rf"\b({noun}) (?:that )?(?:is|are) ({colour})\b", (1, 2)),
+    ):
+        found += [(PART_OF[match[order[0]]], match[order[1]]) for match in re.finditer(pattern, caption)]
+        caption = re.sub(pattern, "", caption)
+    for pattern in (rf"this ({colour})(?: and ({colour}))? bird", rf"the bird is ({colour})(?: and ({colour}))?"):
+        for match in re.finditer(pattern, caption):
+            found += [("any", named) for named in match.groups() if named]
+        caption = re.sub(pattern, "", caption)
+    return found, caption
+
+
+def test_captions_are_true_and_differ(birds):
+    stated = Counter()
+    for number, bird in enumerate(birds * 4):
+        texts = captions(bird, np.random.default_rng(number))
+        assert len(texts) == len({text.rstrip(".") for text in texts}) == 10
+        for text in texts:
+            pairs, rest = statements(text)
+            assert not re.search(rf"\b({'|'.join(COLOURS)})\b", rest), text
+            for part, colour in pairs:
+                worn = [getattr(bird, name) for name in PLUMAGE] if part == "any" else [getattr(bird, part)]
+                assert colour in worn, (text, bird)
+                stated[part] += 1
+            shape = {"straight": "curved", "curved": "straight|pointed"}[bird.beak_shape]
+            length = {"short": "long", "long": "short"}[bird.beak_length]
+            assert not re.search(rf"\b({shape}|{length})\b", text), (text, bird)
+            sizes = {"small": "small|little", "medium": "medium", "large": "large|big"}
+            assert not re.search("|".join(words for size, words in sizes.items() if size != bird.size), text)
+    assert min(stated.values()) > 300
+
+
+def test_captions_are_plain_grammatical_lines(birds):
+    for number, bird in enumerate(birds):
+        for text in captions(bird, np.random.default_rng(number)):
+            assert text == text.lower().strip()
+            assert text.isascii()
+            assert len(text) < 201
+            assert not re.search(r"\ba [aeiou]|\ban [^aeiou]|  |gray|\ba \w+ (wings|\w+ feathers)\b", text), text
+
+
+# Embeddings
+
+
+def test_embeddings_have_the_published_size_and_are_fixed(birds):
+    texts = captions(birds[0], np.random.default_rng(0))
+    vectors = embed(texts)
+    assert vectors.shape == (10, 1024)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 4.6, atol=0.1)
+    np.testing.assert_array_equal(vectors[3:4], embed(texts[3:4]))  # alone as among others
+
+
+def test_embeddings_tell_which_part_has_which_colour():
+    one, swapped, reworded = embed(
+        [
+            "a bird with a black crown and a yellow belly",
+            "a bird with a yellow crown and a black belly",
+            "the crown is black and its breast is yellow.",
+        ]
+    )
+    np.testing.assert_allclose(one, reworded, atol=1e-5)
+    assert one @ swapped / (one @ one) < 0.8
+
+
+def test_any_text_can_be_embedded():
+    vectors = embed(["", "   ", "été 鳥 \U0001f426!", "this is the", "word " * 500], 8)
+    assert np.isfinite(vectors).all()
+    assert not vectors[[0, 1, 3]].any()
+    assert vectors[[2, 4]].any(1).all()
+    assert embed([]).shape == (0, 1024)
