@@ -80,7 +80,7 @@ class Run:
         if newest:
             try:
                 self.manager.checkpoint.restore(newest).assert_existing_objects_matched()
-            except (tf.errors.OpError, AssertionError, ValueError) as problem:
+            except (tf.errors.OpError, AssertionError, ValueError, IndexError) as problem:
                 reason = str(problem).strip().splitlines()[0]
                 raise InputError(
                     f"the checkpoint {newest} does not fit this run or is damaged ({reason}): delete the folder "

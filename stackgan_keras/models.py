@@ -10,6 +10,8 @@ import keras
 import numpy as np
 from keras import initializers, layers, ops
 
+from stackgan_keras.errors import InputError
+
 CORE = 4  # pixels: every network narrows to, or grows from, a 4x4 map
 
 # in one dimension, which entries of a 3-kernel meet in each entry of the 4-kernel of a doubling transposed convolution
@@ -203,7 +205,7 @@ def _text_inputs(text_dim: int, condition_dim: int) -> dict:
 def _doublings(image_size: int, start: int = CORE) -> int:
     steps = round(math.log2(image_size / start))
     if steps < 1 or start * 2**steps != image_size:
-        raise ValueError(f"image_size is {image_size}; it must be {start} times a power of two, {2 * start} or more")
+        raise InputError(f"image_size is {image_size}: it must be {start} times a power of two, {2 * start} or more")
     return steps
 
 
@@ -263,7 +265,13 @@ def _upsample_block(x, filters: int, name: str):
 
 def _grow(x, image_size: int):
     """Up-blocks until the map is `image_size` wide, each with half the channels of the one before."""
-    for i in range(1, _doublings(image_size, start=x.shape[1]) + 1):
+    steps = _doublings(image_size, start=x.shape[1])
+    if x.shape[-1] < 2**steps:
+        raise InputError(
+            f"generator.filters is too small: {x.shape[-1]} channels cannot be halved {steps} times "
+            f"on the way to {image_size} pixels, ask for {-(-(2**steps) // x.shape[-1])} times as many or more"
+        )
+    for i in range(1, steps + 1):
         x = _upsample_block(x, x.shape[-1] // 2, f"up{i}")
     return x
 

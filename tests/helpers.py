@@ -1,0 +1,31 @@
+"""Small real data for the tests."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from stackgan_keras.datasets import Records
+
+
+def make_records(folder: Path, count: int = 10, text_dim: int = 6, captions=(1, 3, 2), size: int = 120) -> Records:
+    """Pictures whose colour, class and embeddings all tell their number: red is 10 i, embedding 100 i + caption."""
+    counts = [captions[i % len(captions)] for i in range(count)]
+    paths = []
+    for i in range(count):
+        pixels = np.zeros((size, size, 3), np.uint8)
+        pixels[..., 0] = 10 * i
+        pixels[:, : size // 2, 1] = 200  # green on the left: a mirror image shows
+        paths.append(folder / f"picture_{i}.png")
+        Image.fromarray(pixels).save(paths[-1])
+    rows = [100.0 * i + j for i, n in enumerate(counts) for j in range(n)]
+    return Records(
+        names=tuple(path.stem for path in paths),
+        paths=tuple(paths),
+        boxes=None,
+        class_ids=np.arange(count, dtype=np.int64) % 4,
+        captions=tuple(tuple(f"picture {i} caption {j}" for j in range(n)) for i, n in enumerate(counts)),
+        embeddings=np.repeat(np.array(rows, np.float32)[:, None], text_dim, axis=1),
+        first_embedding=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        packed={},
+    )

@@ -1,0 +1,176 @@
+"""Does one update do to both players what it should, on one replica and on two?"""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from stackgan_keras import adversarial, engine, models, weights
+
+SIZES = {"text_dim": 6, "condition_dim": 4}
+
+
+class Players:
+    """Tiny networks of one stage, their optimizers and an update."""
+
+    def __init__(self, stage=1, text="mean", augment=True, learning_rate=2e-4, seed=0):
+        keras.utils.set_random_seed(seed)
+        stage1 = {**SIZES, "image_size": 16, "filters": 2, "noise_dim": 5, "augment_condition": augment}
+        if stage == 1:
+            self.generator, heads, size = models.stage1_generator(**stage1), ("matched",), 16
+        else:
+            self.generator = models.stage2_generator(
+                stage1=stage1, image_size=32, filters=8, residual_blocks=1, augment_condition=augment, **SIZES
+            )
+            heads, size = ("matched", "real"), 32
+        self.discriminator = models.discriminator(image_size=size, filters=2, heads=heads, text=text, **SIZES)
+        self.optimizers = [engine.make_adam(learning_rate, 1000) for _ in range(2)]
+        for optimizer, player in zip(self.optimizers, (self.generator, self.discriminator), strict=True):
+            optimizer.build(player.trainable_variables)
+        self.plain_update = adversarial.make_update(
+            self.generator, self.discriminator, *self.optimizers, kl_weight=2.0
+        )
+        self.update = tf.function(self.plain_update)
+        self.size = size
+
+    def batch(self, count=6, seed=0, classes=None):
+        random = np.random.default_rng(seed)
+        batch = {name: random.normal(size=(count, *x.shape[1:])) for name, x in self.generator.input.items()}
+        batch["image"] = random.uniform(-1, 1, (count, self.size, self.size, 3))
+        batch = {name: tf.constant(value, tf.float32) for name, value in batch.items()}
+        return {**batch, "class_id": tf.constant(classes if classes is not None else np.arange(count))}
+
+    def variables(self):
+        named = {**weights.named_variables(self.generator)}
+        named.update({f"discriminator/{k}": v for k, v in weights.named_variables(self.discriminator).items()})
+        return {name: variable.numpy() for name, variable in named.items()}
+
+
+@pytest.mark.parametrize("text", ["mean", "embedding"])
+@pytest.mark.parametrize("augment", [True, False])
+@pytest.mark.parametrize("stage", [1, 2])
+def test_every_trainable_weight_moves_and_nothing_else(stage, text, augment):
+    players = Players(stage, text, augment)
+    frozen = {f"stage1_generator/{n}" for n in _names_of_stage1(players)}
+    before = players.variables()
+    for seed in range(2):
+        players.update(players.batch(seed=seed))
+    for name, value in players.variables().items():
+        moved = np.any(value != before[name])
+        assert moved != (name in frozen), name
+
+
+def _names_of_stage1(players):
+    layers = {layer.name for layer in players.generator.layers}
+    if "stage1_generator" not in layers:
+        return []
+    return weights.named_variables(players.generator.get_layer("stage1_generator"))
+
+
+def test_discriminators_step_leaves_no_gradient_in_the_generators_text():
+    """The sentence handed to the discriminator is the generator's mean, with no gradient through it."""
+    players = Players()
+    with tf.GradientTape() as tape:
+        scalars = players.plain_update(players.batch())
+    assert tape.gradient(scalars["mismatched"], players.generator.trainable_variables) == [None] * len(
+        players.generator.trainable_variables
+    )
+
+
+def test_mismatched_pairs_are_the_next_sentence_and_never_of_one_class():
+    alike, mixed = [7] * 6, [1, 1, 2, 2, 3, 3]
+    assert float(Players().update(Players().batch(classes=alike))["mismatched"]) == 0
+    loss = float(Players().update(Players().batch(classes=mixed))["mismatched"])
+
+    players = Players()  # by hand: features of pictures 0..4 with the sentences of 1..5, pairs (1, 2) and (3, 4) count
+    batch = players.batch(classes=mixed)
+    text = players.generator({n: batch[n] for n in players.generator.input}, training=True)["mean"]
+    features = players.discriminator.get_layer("encode_image")(batch["image"], training=True)
+    matched = players.discriminator.get_layer("matched")
+    logits = matched({"features": features[:-1], "text": text[1:]}, training=True).numpy()
+    assert loss == pytest.approx(np.mean(np.log1p(np.exp(logits[[1, 3]]))), rel=1e-5)
+
+
+def test_generator_learns_to_fool_and_discriminator_to_tell():
+    players = Players(learning_rate=1e-3)
+    batch = players.batch(count=8)
+    first = players.update(batch)
+    for _ in range(30):
+        last = players.update(batch)
+    assert float(last["discriminator"]) < float(first["discriminator"])
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision(policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        players = Players(stage=2)
+        if policy == "mixed_float16":
+            assert isinstance(players.optimizers[0], keras.optimizers.LossScaleOptimizer)
+        before = players.variables()
+        for seed in range(12):  # float16's loss scale halves until no gradient overflows
+            scalars = players.update(players.batch(seed=seed))
+        made = players.generator({n: players.batch()[n] for n in players.generator.input})
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert all(np.isfinite(float(value)) for value in scalars.values())
+    assert {value.dtype for value in made.values()} == {tf.float32}
+    after = players.variables()
+    assert after["join_conv/kernel"].dtype == np.float32
+    assert np.any(after["join_conv/kernel"] != before["join_conv/kernel"])
+
+
+TWO_REPLICAS = """
+import sys
+import numpy as np
+import tensorflow as tf
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+sys.path.insert(0, {tests!r})
+import keras
+keras.config.set_floatx("float64")
+keras.config.set_dtype_policy("float64")
+from stackgan_keras import models
+from test_adversarial import Players
+
+def train(strategy, stage):
+    replicas = strategy.num_replicas_in_sync
+    with strategy.scope():
+        players = Players(stage)
+        if replicas > 1:
+            models.synchronize(players.generator)
+            models.synchronize(players.discriminator)
+    step = tf.function(lambda data: strategy.run(players.plain_update, args=(data,)))
+    for seed in range(3):
+        batch = players.batch(classes=[1, 1, 2, 3, 3, 4], seed=seed)
+        batch = {{k: tf.cast(v, tf.float64) if v.dtype == tf.float32 else v for k, v in batch.items()}}
+        share = len(batch["image"]) // replicas
+
+        def mine(context):
+            i = context.replica_id_in_sync_group
+            return {{name: value[i * share : (i + 1) * share] for name, value in batch.items()}}
+
+        scalars = step(strategy.experimental_distribute_values_from_function(mine))
+        sums = {{k: float(strategy.reduce("SUM", v, axis=None)) for k, v in scalars.items()}}
+    return sums, players.variables()
+
+alone, together = (tf.distribute.MirroredStrategy(devices) for devices in (["CPU:0"], ["CPU:0", "CPU:1"]))
+for stage in (1, 2):
+    (one, ones), (two, twos) = train(alone, stage), train(together, stage)
+    for name in one:
+        np.testing.assert_allclose(one[name], two[name], rtol=1e-6, err_msg=name)
+    for name in ones:
+        np.testing.assert_allclose(ones[name], twos[name], atol=2e-6, err_msg=name)
+print("two replicas equal one")
+"""
+
+
+def test_two_replicas_equal_one(request):
+    """In float64, so that only a wrong average could tell them apart."""
+    script = TWO_REPLICAS.format(tests=str(request.path.parent))
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert "two replicas equal one" in done.stdout, done.stderr[-3000:]

@@ -1,0 +1,180 @@
+"""Does a run that was stopped end exactly like one that never was?"""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from stackgan_keras import adversarial, engine, models, stream
+from stackgan_keras.errors import InputError
+
+from helpers import make_records
+
+SIZES = {"filters": 2, "text_dim": 6, "condition_dim": 4}
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    return make_records(tmp_path_factory.mktemp("pictures"))
+
+
+class Trial:
+    """A tiny Stage I run in a folder of its own."""
+
+    def __init__(self, records, folder, steps, update=None, save_every=2, **changes):
+        self.seen = {"sheets": [], "saved": 0}
+        keras.utils.set_random_seed(0)
+        source = stream.Stream(
+            records, stream.decode(records, 16, cache="memory"), 16, 4, noise_dim=5, condition_dim=4
+        )
+        strategy = engine.make_strategy()
+        with strategy.scope():
+            self.generator = models.stage1_generator(image_size=16, noise_dim=5, **SIZES)
+            self.discriminator = models.discriminator(image_size=16, **SIZES)
+            optimizers = [engine.make_adam(1e-3, halve_every=3) for _ in range(2)]
+            for optimizer, player in zip(optimizers, (self.generator, self.discriminator), strict=True):
+                optimizer.build(player.trainable_variables)
+        values = {
+            "strategy": strategy,
+            "update": update or adversarial.make_update(self.generator, self.discriminator, *optimizers),
+            "trained": dict(zip("gdab", (self.generator, self.discriminator, *optimizers), strict=True)),
+            "batches": source.batches,
+            "steps": steps,
+            "steps_per_epoch": source.steps_per_epoch,
+            "batch_size": 4,
+            "folder": folder,
+            "sample": lambda: np.zeros((4, 4, 3), np.uint8),
+            "on_sample": lambda epoch, picture: self.seen["sheets"].append(epoch),
+            "save": lambda: self.seen.update(saved=self.seen["saved"] + 1),
+            "sample_every": 2,
+            "save_every": save_every,
+        }
+        self.optimizer = optimizers[0]
+        self.run = engine.Run(**{**values, **changes})
+
+    def variables(self):
+        return [v.numpy() for player in (self.generator, self.discriminator) for v in player.variables]
+
+
+def test_stopped_and_continued_equals_unbroken_to_the_bit(records, tmp_path):
+    unbroken = Trial(records, tmp_path / "one", steps=10)
+    unbroken.run()
+    Trial(records, tmp_path / "two", steps=4).run()
+    continued = Trial(records, tmp_path / "two", steps=10)
+    continued.run()
+    for one, two in zip(unbroken.variables(), continued.variables(), strict=True):
+        np.testing.assert_array_equal(one, two)
+    figures = [
+        [{k: v for k, v in json.loads(line).items() if k != "pictures_per_second"} for line in open_lines(folder)]
+        for folder in (tmp_path / "one", tmp_path / "two")
+    ]
+    assert figures[0] == figures[1]
+    assert [line["epoch"] for line in figures[0]] == [1, 2, 3, 4, 5]
+
+
+def open_lines(folder):
+    return (folder / "metrics.jsonl").read_text().splitlines()
+
+
+def test_interrupted_within_an_epoch(records, tmp_path):
+    unbroken = Trial(records, tmp_path / "one", steps=6)
+    unbroken.run()
+    broken = Trial(records, tmp_path / "two", steps=6)
+    original, calls = broken.run.batches, []
+
+    def stop_after_three(first, last, **shares):
+        def count(batch):
+            calls.append(1)
+            if len(calls) > 3:
+                raise KeyboardInterrupt
+            return batch
+
+        return map(count, original(first, last, **shares))
+
+    broken.run._distribute = lambda first: stop_after_three(first, 6)
+    with pytest.raises(KeyboardInterrupt):
+        broken.run()
+    assert int(broken.run.step.numpy()) == 3
+    continued = Trial(records, tmp_path / "two", steps=6)
+    continued.run()
+    for one, two in zip(unbroken.variables(), continued.variables(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_when_it_samples_and_saves(records, tmp_path):
+    trial = Trial(records, tmp_path, steps=10)  # 5 epochs of 2 steps
+    trial.run()
+    assert trial.seen == {"sheets": [2, 4, 5], "saved": 3}
+    assert len(list((tmp_path / "checkpoints").glob("*.index"))) == 2
+    assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_a_finished_run_says_so_and_changes_nothing(records, tmp_path, capsys):
+    Trial(records, tmp_path, steps=4).run()
+    again = Trial(records, tmp_path, steps=4)
+    again.run()
+    assert "already trained for 4 steps" in capsys.readouterr().out
+    assert len(open_lines(tmp_path)) == 2
+
+
+def test_learning_rate_halves_by_the_step_alone():
+    adam = engine.make_adam(2e-4, halve_every=3)
+    rates = []
+    for step in range(7):
+        adam.iterations.assign(step)
+        rates.append(float(adam.learning_rate))
+    np.testing.assert_allclose(rates, [2e-4] * 3 + [1e-4] * 3 + [5e-5])
+
+
+def test_a_loss_that_is_no_number_stops_the_run(records, tmp_path):
+    Trial(records, tmp_path, steps=4).run()
+    kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    bad = Trial(records, tmp_path, steps=8, update=lambda batch: {"generator": tf.constant(np.nan)})
+    with pytest.raises(InputError, match="the generator loss became nan"):
+        bad.run()
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == kept
+
+
+def test_a_checkpoint_of_another_network_is_refused(records, tmp_path):
+    Trial(records, tmp_path, steps=2).run()
+    for file in (tmp_path / "checkpoints").glob("*.data*"):
+        file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(InputError, match="does not fit this run or is damaged"):
+        Trial(records, tmp_path, steps=4).run()
+
+
+def test_batch_that_devices_cannot_share(records, tmp_path):
+    class ThreeDevices:
+        num_replicas_in_sync = 3
+
+    with pytest.raises(InputError, match=r"train\.batch_size is 4, which 3 devices cannot share equally"):
+        Trial(records, tmp_path, steps=2, strategy=ThreeDevices())
+
+
+def test_jit_compiled_steps(records, tmp_path):
+    plain, compiled = (
+        Trial(records, tmp_path / str(jit), steps=4, jit_compile=jit, save_every=100) for jit in (False, True)
+    )
+    plain.run()
+    compiled.run()
+    lines = [json.loads(open_lines(tmp_path / str(jit))[0]) for jit in (False, True)]
+    assert lines[0]["discriminator"] == pytest.approx(lines[1]["discriminator"], rel=1e-3)
+
+
+def test_sheet_of_the_last_epoch_is_a_picture(tmp_path):
+    from stackgan_keras import sampler
+
+    records = make_records(tmp_path, count=5)
+    generator = models.stage1_generator(image_size=16, noise_dim=5, **SIZES)
+    preview = sampler.Preview(records, 16, count=3, rows=2)
+    assert preview.captions == ["picture 0 caption 0", "picture 2 caption 0", "picture 4 caption 0"]
+    sheet = preview.sheet(generator)
+    np.testing.assert_array_equal(sheet, preview.sheet(generator))  # the same noise each time
+    Image.fromarray(sheet).verify()
+    one, two = (sampler.draw(generator, preview.embeddings, seed)["image"] for seed in (0, 1))
+    assert one.shape == (3, 16, 16, 3)
+    assert one.dtype == np.uint8
+    assert two.shape == one.shape

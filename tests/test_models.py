@@ -1,0 +1,166 @@
+"""Are the networks built as the paper and the settings say?"""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from stackgan_keras import models, weights
+from stackgan_keras.errors import InputError
+
+SMALL = {"filters": 2, "text_dim": 6, "condition_dim": 4}
+
+
+def inputs_of(network, batch=3, seed=0):
+    generator = np.random.default_rng(seed)
+    return {
+        name: tf.constant(generator.normal(size=(batch, *tensor.shape[1:])), tf.float32)
+        for name, tensor in network.input.items()
+    }
+
+
+def test_widths_of_the_release():
+    stage1 = {"filters": 128}
+    counts = {
+        "stage1_generator": models.stage1_generator(**stage1).count_params(),
+        "stage1_discriminator": models.discriminator(image_size=64).count_params(),
+        "stage2_discriminator": models.discriminator(image_size=256, heads=("matched", "real")).count_params(),
+    }
+
+    def norms(*channels):
+        return 4 * sum(channels)  # gamma, beta and two moving averages
+
+    assert counts["stage1_generator"] == (
+        1024 * 256 + 256  # conditioning augmentation
+        + 228 * 16 * 1024 + norms(16 * 1024)
+        + 9 * (1024 * 512 + 512 * 256 + 256 * 128 + 128 * 64 + 64 * 3) + norms(512, 256, 128, 64)
+    )  # fmt: skip
+    head = 9 * (512 + 128) * 512 + norms(512) + 16 * 512 + 1
+    encoder = 16 * (3 * 64 + 64 * 128 + 128 * 256 + 256 * 512) + norms(128, 256, 512)
+    assert counts["stage1_discriminator"] == encoder + head
+    wider = 16 * (512 * 1024 + 1024 * 2048) + 9 * (2048 * 1024 + 1024 * 512) + norms(1024, 2048, 1024, 512)
+    assert counts["stage2_discriminator"] == encoder + wider + head + 16 * 512 + 1
+
+
+@pytest.mark.parametrize("image_size", [8, 16, 32, 64, 128, 256])
+def test_any_power_of_two_for_stage1(image_size):
+    generator = models.stage1_generator(image_size=image_size, noise_dim=5, **{**SMALL, "filters": 8})
+    discriminator = models.discriminator(image_size=image_size, **SMALL)
+    made = generator(inputs_of(generator))
+    assert made["image"].shape == (3, image_size, image_size, 3)
+    assert discriminator({"image": made["image"], "text": made["mean"]})["matched"].shape == (3,)
+
+
+@pytest.mark.parametrize(("sketch", "image_size"), [(64, 256), (64, 128), (128, 256), (16, 64)])
+def test_any_power_of_two_for_stage2(sketch, image_size):
+    stage1 = {**SMALL, "image_size": sketch, "filters": 8, "noise_dim": 5}
+    generator = models.stage2_generator(
+        stage1=stage1, image_size=image_size, **{**SMALL, "filters": 4}, residual_blocks=1
+    )
+    made = generator(inputs_of(generator))
+    assert made["image"].shape == (3, image_size, image_size, 3)
+    assert made["stage1_image"].shape == (3, sketch, sketch, 3)
+
+
+@pytest.mark.parametrize("image_size", [4, 24, 65])
+def test_other_sizes_are_refused(image_size):
+    with pytest.raises(InputError, match=f"image_size is {image_size}"):
+        models.stage1_generator(image_size=image_size, **SMALL)
+
+
+def test_too_narrow_for_the_size_is_refused():
+    with pytest.raises(InputError, match="16 channels cannot be halved 5 times on the way to 128 pixels"):
+        models.stage1_generator(image_size=128, **SMALL)
+
+
+def test_upsampling_convolution_is_repeat_then_convolve():
+    x = tf.random.stateless_normal((2, 5, 7, 3), [0, 1])
+    layer = models.UpsampleConv2D(4)
+    ours = layer(x)
+    repeated = tf.repeat(tf.repeat(x, 2, axis=1), 2, axis=2)
+    np.testing.assert_allclose(ours, tf.nn.conv2d(repeated, layer.kernel.value, 1, "SAME"), atol=1e-6)
+    again = models.UpsampleConv2D.from_config(layer.get_config())
+    assert again.compute_output_shape((2, 5, 7, 3)) == tuple(ours.shape)
+
+
+def test_condition_is_mean_plus_deviation_times_epsilon():
+    network = models.conditioning_augmentation(text_dim=6, condition_dim=4)
+    x = inputs_of(network)
+    out = network(x)
+    deviation = np.exp(np.asarray(out["log_variance"]) / 2)
+    np.testing.assert_allclose(out["condition"], out["mean"] + deviation * x["epsilon"], atol=1e-6)
+    assert len(np.unique(np.round(out["condition"] - out["mean"], 6))) == 12  # an epsilon for each row and dimension
+    moments = x["embedding"] @ network.get_layer("moments_dense").kernel
+    np.testing.assert_allclose(out["log_variance"], np.maximum(moments[:, 4:], 0), atol=1e-6)
+
+
+def test_without_augmentation_the_condition_is_the_mean():
+    generator = models.stage1_generator(image_size=8, noise_dim=5, augment_condition=False, **SMALL)
+    x = inputs_of(generator)
+    out = generator(x)
+    assert set(out) == {"image", "mean"}
+    np.testing.assert_array_equal(out["image"], generator({**x, "epsilon": x["epsilon"] + 1})["image"])
+
+
+@pytest.mark.parametrize("changed", ["embedding", "noise", "epsilon", "stage1_epsilon"])
+def test_every_input_of_stage2_changes_its_picture(changed):
+    generator = models.stage2_generator(
+        stage1={**SMALL, "noise_dim": 5}, image_size=128, residual_blocks=1, **SMALL
+    )
+    for path, variable in weights.named_variables(generator).items():
+        if path.endswith("kernel"):
+            variable.assign(25 * variable)  # first weights are so small that a sketch is grey to six digits
+    x = inputs_of(generator)
+    other = generator({**x, changed: x[changed] + 1})["image"]
+    assert np.abs(other - generator(x)["image"]).max() > 1e-3
+
+
+@pytest.mark.parametrize("text", ["mean", "embedding"])
+def test_the_sentence_changes_the_discriminators_answer(text):
+    network = models.discriminator(image_size=16, text=text, **SMALL)
+    assert network.input["text"].shape[1] == {"mean": 4, "embedding": 6}[text]
+    x = inputs_of(network)
+    other = network({**x, "text": x["text"][::-1]})["matched"]
+    assert np.abs(other - network(x)["matched"]).min() > 1e-6 or np.abs(other - network(x)["matched"]).max() > 1e-4
+
+
+def test_frozen_stage1_stays_as_it_is():
+    generator = models.stage2_generator(
+        stage1={**SMALL, "noise_dim": 5}, image_size=128, residual_blocks=1, **SMALL
+    )
+    sketcher = generator.get_layer("stage1_generator")
+    assert not sketcher.trainable_variables
+    x = inputs_of(generator)
+    before = {path: v.numpy() for path, v in weights.named_variables(sketcher).items()}
+    trained, still = generator(x, training=True), generator(x, training=False)
+    np.testing.assert_array_equal(trained["stage1_image"], still["stage1_image"])  # inference mode in both
+    for path, variable in weights.named_variables(sketcher).items():
+        np.testing.assert_array_equal(before[path], variable.numpy(), err_msg=path)
+
+
+def test_first_weights():
+    generator = models.stage1_generator(filters=16)
+    for path, variable in weights.named_variables(generator).items():
+        values = variable.numpy()
+        if path.endswith("kernel"):
+            assert values.std() == pytest.approx(0.02, rel=0.1), path
+            assert abs(values.mean()) < 0.002, path
+        if path.endswith("gamma") and values.size > 1000:
+            assert values.mean() == pytest.approx(1, abs=0.01), path
+            assert values.std() == pytest.approx(0.02, rel=0.1), path
+        if path.endswith(("bias", "beta")):
+            assert not values.any(), path
+    norms = [layer for layer in generator.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert {(n.momentum, n.epsilon, n.synchronized) for n in norms} == {(0.9, 1e-5, False)}
+
+
+def test_synchronize_reaches_nested_networks():
+    network = models.discriminator(image_size=32, **SMALL)
+    models.synchronize(network)
+    flags = [
+        layer.synchronized
+        for part in (network.get_layer("encode_image"), network.get_layer("matched"))
+        for layer in part.layers
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    assert flags == [True] * 3

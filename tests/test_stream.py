@@ -1,0 +1,146 @@
+"""Is every batch a pure function of (seed, step), with the right text beside the right picture?"""
+
+import numpy as np
+import pytest
+
+from stackgan_keras import stream
+from stackgan_keras.errors import InputError
+
+from helpers import make_records
+
+SIZE = 16  # pixels; pictures are kept at 19
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    return make_records(tmp_path_factory.mktemp("pictures"))
+
+
+def make(records, **changes):
+    values = {"image_size": SIZE, "batch_size": 4, "noise_dim": 5, "condition_dim": 3, "seed": 1, **changes}
+    return stream.Stream(records, stream.decode(records, values["image_size"], cache="memory"), **values)
+
+
+def collect(batches):
+    return [{name: value.numpy() for name, value in batch.items()} for batch in batches]
+
+
+def numbers(batch):
+    """Which picture each row shows, by its red."""
+    red = np.round((batch["image"][..., 0].mean(axis=(1, 2)) + 1) * 127.5 / 10)
+    return red.astype(int)
+
+
+def test_shapes_and_ranges(records):
+    (batch,) = collect(make(records, stage1_condition_dim=2).batches(0, 1))
+    shapes = {name: value.shape for name, value in batch.items()}
+    assert shapes == {
+        "image": (4, SIZE, SIZE, 3),
+        "embedding": (4, 6),
+        "class_id": (4,),
+        "noise": (4, 5),
+        "epsilon": (4, 3),
+        "stage1_epsilon": (4, 2),
+    }
+    assert batch["image"].min() >= -1
+    assert batch["image"].max() <= 1
+    assert not np.allclose(batch["epsilon"][:, :2], batch["stage1_epsilon"])
+
+
+def test_text_and_class_belong_to_the_picture(records):
+    for batch in collect(make(records).batches(0, 20)):
+        np.testing.assert_array_equal(batch["embedding"][:, 0] // 100, numbers(batch))
+        np.testing.assert_array_equal(batch["class_id"], numbers(batch) % 4)
+
+
+def test_each_epoch_is_a_new_permutation(records):
+    shown = [numbers(batch) for batch in collect(make(records, batch_size=5).batches(0, 20))]
+    epochs = [np.concatenate(shown[i : i + 2]) for i in range(0, 20, 2)]
+    assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 10
+
+
+def test_remainder_is_dropped(records):
+    assert make(records, batch_size=4).steps_per_epoch == 2
+
+
+def test_a_stream_that_starts_later_goes_on_alike(records):
+    whole, late = collect(make(records).batches(0, 7)), collect(make(records).batches(3, 7))
+    for expected, batch in zip(whole[3:], late, strict=True):
+        for name in expected:
+            np.testing.assert_array_equal(expected[name], batch[name], err_msg=name)
+
+
+def test_seeds_differ_and_steps_differ(records):
+    one, other = collect(make(records).batches(0, 2)), collect(make(records, seed=2).batches(0, 2))
+    for name in ("noise", "epsilon", "image"):
+        assert not np.allclose(one[0][name], other[0][name]), name
+        assert not np.allclose(one[0][name], one[1][name]), name
+
+
+@pytest.mark.parametrize("replicas", [2, 4])
+def test_replicas_see_exactly_the_global_batch(records, replicas):
+    made = make(records, stage1_condition_dim=2)
+    whole = collect(made.batches(2, 5))
+    for mine in (range(replicas), range(1, replicas)):  # all of them here, or only some, as on one of two machines
+        shares = collect(made.batches(2, 5, replicas=replicas, mine=mine))
+        size = 4 // replicas
+        for step, batch in enumerate(whole):
+            for place, replica in enumerate(mine):
+                share = shares[step * len(mine) + place]
+                for name, value in batch.items():
+                    np.testing.assert_array_equal(share[name], value[replica * size : (replica + 1) * size])
+
+
+def test_captions_are_drawn_anew_and_averaged_without_repeats(records):
+    seen = {}
+    for batch in collect(make(records).batches(0, 200)):
+        for value in batch["embedding"][:, 0]:
+            seen.setdefault(int(value // 100), set()).add(int(value % 100))
+    assert seen == {i: set(range((1, 3, 2)[i % 3])) for i in range(10)}  # every caption of every picture
+
+    for batch in collect(make(records, mean_of_captions=2).batches(0, 40)):
+        for i, value in zip(numbers(batch), batch["embedding"][:, 0], strict=True):
+            assert value - 100 * i in {1: {0.0}, 3: {0.5, 1.0, 1.5}, 2: {0.5}}[(1, 3, 2)[i % 3]]
+
+
+def test_crops_and_mirrors_vary(records):
+    pictures = np.zeros((10, 19, 19, 3), np.uint8)
+    pictures[..., 0] = np.arange(19)[:, None]  # rows
+    pictures[..., 1] = np.arange(19)  # columns
+    made = stream.Stream(records, pictures, SIZE, 4, noise_dim=1, condition_dim=1)
+    tops, lefts, mirrored = set(), set(), []
+    for batch in collect(made.batches(0, 100)):
+        pixels = np.round((batch["image"] + 1) * 127.5).astype(int)
+        for image in pixels:
+            columns = image[0, :, 1]
+            mirrored.append(columns[0] > columns[-1])
+            assert abs(np.diff(columns)).max() == 1
+            tops.add(image[0, 0, 0])
+            lefts.add(columns.min())
+    assert tops == lefts == {0, 1, 2, 3}
+    assert 0.4 < np.mean(mirrored) < 0.6
+
+
+def test_batch_larger_than_the_data(records):
+    with pytest.raises(InputError, match=r"train\.batch_size is 11 but the data holds 10 pictures"):
+        make(records, batch_size=11)
+
+
+def test_disk_cache_holds_the_same_and_is_found_again(records, tmp_path):
+    memory = stream.decode(records, SIZE, cache="memory")
+    disk = stream.decode(records, SIZE, cache="disk", folder=tmp_path)
+    assert isinstance(disk, np.memmap)
+    np.testing.assert_array_equal(memory, disk)
+    (file,) = tmp_path.iterdir()
+    before = file.stat().st_mtime_ns
+    stream.decode(records, SIZE, cache="disk", folder=tmp_path)
+    assert [f.stat().st_mtime_ns for f in tmp_path.iterdir()] == [before]
+
+
+def test_interrupted_decoding_leaves_no_cache(tmp_path):
+    broken = make_records(tmp_path, count=3)
+    broken.paths[1].write_bytes(b"not a picture")
+    with pytest.raises(InputError, match="picture_1"):
+        stream.decode(broken, SIZE, cache="disk", folder=tmp_path / "cache")
+    assert not list((tmp_path / "cache").iterdir())
