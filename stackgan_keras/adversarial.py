@@ -90,9 +90,14 @@ class _Share:
         return tf.reduce_sum(values) / tf.cast(self.total, values.dtype)
 
     def following(self, values):
-        """For each row of this share the next row of the global batch; the very last one has none."""
-        first = self.context.replica_id_in_sync_group * self.size + 1
-        return self.context.all_gather(values, axis=0)[first : first + self.size]
+        """For each row of this share the next row of the global batch; the very last one has none.
+
+        A sum of zero-padded shares gathers them: TensorFlow 2.21's `all_gather` fails across machines.
+        """
+        before = self.context.replica_id_in_sync_group * self.size
+        padding = [[before, self.total - before - self.size], *[[0, 0]] * (len(values.shape) - 1)]
+        everyone = self.context.all_reduce(tf.distribute.ReduceOp.SUM, tf.pad(values, padding))
+        return everyone[before + 1 : before + 1 + self.size]
 
 
 class _Mismatch:

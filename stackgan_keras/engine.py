@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -70,8 +71,9 @@ class Run:
             self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
         self.chief = is_chief(self.strategy)
         checkpoint = tf.train.Checkpoint(step=self.step, **self.trained)
-        kept = self.folder / ("checkpoints" if self.chief else f".checkpoints_{os.getpid()}")
-        self.manager = tf.train.CheckpointManager(checkpoint, str(kept), max_to_keep=2)
+        self.scratch = None if self.chief else tempfile.TemporaryDirectory()  # all must save, one save is kept
+        kept = self.scratch.name if self.scratch else str(self.folder / "checkpoints")
+        self.manager = tf.train.CheckpointManager(checkpoint, kept, max_to_keep=2)
         self.metrics = Metrics(self.folder)
 
     def resume(self) -> int:

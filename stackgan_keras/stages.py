@@ -101,7 +101,7 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
     config.write(settings, logs / "config.yaml")
     _announce(stage, settings, stream, players, strategy)
     run()
-    return max(results.glob("epoch_*.png"))
+    return max(results.glob("epoch_*.png"), default=results)  # other machines than the first draw none
 
 
 def read_records(settings: Settings, folders: Folders):
