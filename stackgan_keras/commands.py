@@ -1,11 +1,43 @@
 """How does every command start and end? With one clear sentence and exit code 2 where the user can put it right."""
 
 import errno
+import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable
+from contextlib import contextmanager
 
 from stackgan_keras.errors import InputError
+
+
+@contextmanager
+def quietly():
+    """Imports TensorFlow and the block's modules without the notices that would bury a command's own lines.
+
+    Its libraries write them below Python's `sys.stderr`, whatever the log level, so the file descriptor itself is
+    turned away. They appear if an import fails, or if TF_CPP_MIN_LOG_LEVEL is set: 0 shows all.
+    """
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ or "tensorflow" in sys.modules:
+        yield
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"  # errors only, from now on
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as notices:
+        os.dup2(notices.fileno(), 2)
+        try:
+            import tensorflow
+
+            tensorflow.config.list_physical_devices()  # where there is no GPU, says so at length
+            yield
+        except BaseException:
+            notices.seek(0)
+            os.write(terminal, notices.read())
+            raise
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
 
 
 def run(main: Callable[[], None]) -> None:
@@ -19,6 +51,10 @@ def run(main: Callable[[], None]) -> None:
         _stop(_disk_sentence(problem))
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as problem:
+        if not _out_of_memory(problem):
+            raise
+        _stop("the memory is full: lower train.batch_size, the filters or data.image_size, or close other programs")
 
 
 def _stop(sentence: str) -> None:
@@ -26,8 +62,15 @@ def _stop(sentence: str) -> None:
     sys.exit(2)
 
 
+def _out_of_memory(problem: Exception) -> bool:
+    return isinstance(problem, MemoryError) or type(problem).__name__ == "ResourceExhaustedError"  # TensorFlow's
+
+
 def _disk_sentence(problem: OSError) -> str:
+    no_folder = "a file stands where a folder should be: move it or give another path"
     remedies = {
+        errno.EEXIST: no_folder,
+        errno.ENOTDIR: no_folder,
         errno.ENOSPC: "the disk is full: make room and run the same command again",
         errno.EACCES: "it may not be written or read: change its permissions or give another --output_dir",
         errno.EROFS: "it is on a read-only disk: give another --output_dir",

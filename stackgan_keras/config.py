@@ -6,12 +6,13 @@ Defaults are those of the original release. A setting is written `section.key` i
 
 import argparse
 import difflib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from stackgan_keras.errors import InputError
 
@@ -28,6 +29,14 @@ def _plain_name(value: str) -> str:
     return value
 
 
+def _none_as_word(value):
+    return None if isinstance(value, str) and value.lower() in ("none", "null") else value
+
+
+def _at_home(value: Path | None) -> Path | None:
+    return value.expanduser() if value and value.parts[:1] == ("~",) else value
+
+
 Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 
@@ -35,19 +44,28 @@ Rate = Annotated[float, Field(gt=0, lt=1)]
 class Section(BaseModel):
     """A group of settings: frozen, and strict about names."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _yes_is_no_number(cls, value, info):
+        if isinstance(value, bool) and cls.model_fields[info.field_name].annotation is not bool:
+            raise ValueError("must not be yes or no")
+        return value
 
 
 class Data(Section):
-    root: Path | None = Field(None, description="folder in the published layout; none: birds drawn on the spot")
+    root: Annotated[Path | None, BeforeValidator(_none_as_word), AfterValidator(_at_home)] = Field(
+        None, description="folder in the published layout; none: birds drawn on the spot"
+    )
     image_size: Annotated[int, Field(ge=8, le=1024), AfterValidator(_power_of_two)] = Field(
-        64, description="pixels, a power of two: the size of the pictures to make"
+        64, description="height and width of the pictures to make, in pixels; a power of two"
     )
     mean_of_captions: Count = Field(1, description="captions whose embeddings are averaged, drawn anew each time")
     cache: Literal["auto", "memory", "disk"] = Field(
         "auto", description="where decoded pictures are kept; auto: in memory if a quarter of it is enough"
     )
-    drawn_count: Annotated[int, Field(ge=20)] = Field(2000, description="pictures to draw if there is no data.root")
+    drawn_count: Annotated[int, Field(ge=50)] = Field(2000, description="pictures to draw if there is no data.root")
 
 
 class Generator(Section):
@@ -62,21 +80,25 @@ class Generator(Section):
 class Discriminator(Section):
     filters: Count = Field(64, description="width: channels of the first convolution (DF_DIM)")
     text: Literal["mean", "embedding"] = Field(
-        "mean", description="the sentence as the generator's mean (release) or compressed anew (paper)"
+        "mean", description="how it reads a sentence: the generator's mean (release), or the embedding compressed anew"
     )
 
 
 class Train(Section):
     batch_size: Annotated[int, Field(ge=2)] = Field(64, description="pictures in a step, over all devices together")
     epochs: Count = Field(600, description="passes over the data")
-    max_steps: Count | None = Field(None, description="steps after which to end, whatever the epochs")
-    generator_learning_rate: Rate = Field(2e-4, description="Adam's, at the start")
-    discriminator_learning_rate: Rate = Field(2e-4, description="Adam's, at the start")
+    max_steps: Annotated[Count | None, BeforeValidator(_none_as_word)] = Field(
+        None, description="steps after which to end, whatever the epochs"
+    )
+    generator_learning_rate: Rate = Field(2e-4, description="step size of the generator's Adam at the start")
+    discriminator_learning_rate: Rate = Field(2e-4, description="step size of the discriminator's Adam at the start")
     halve_every: Count = Field(100, description="epochs after which both learning rates halve, again and again")
     kl_weight: Annotated[float, Field(ge=0)] = Field(2.0, description="weight of the condition's KL divergence")
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="of first weights, order, crops and noise")
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(
+        0, description="decides first weights, order, crops, captions and noise"
+    )
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
-        "float32", description="of the networks' arithmetic; weights stay float32"
+        "float32", description="numbers the networks compute with; weights stay float32"
     )
     jit_compile: bool = Field(False, description="compile the step with XLA (one device only)")
     sample_every: Count = Field(10, description="epochs between grids of pictures")
@@ -129,21 +151,47 @@ def make(values: dict) -> Settings:
 def read(path: str | Path) -> dict:
     """The nested values in a YAML file; a bare name such as `birds_stage1` means the shipped file of that name.
 
-    Raises `InputError` if there is no such file or it is no mapping.
+    A section that stands there empty counts as not given. Raises `InputError`, naming the file, if there is no such
+    file or its values are no valid settings.
     """
     file = _find(path)
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as problem:
+        values = yaml.load(file.read_text(encoding="utf-8"), _Loader)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as problem:
         raise InputError(f"{file} is not valid YAML ({' '.join(str(problem).split())}): correct it") from None
     if not isinstance(values, dict):
-        raise InputError(f"{file} holds {_article(values)}, not a mapping of settings such as `train: {{epochs: 10}}`")
+        found = "nothing" if values is None else f"a {type(values).__name__}"
+        raise InputError(f"{file} holds {found}, not a mapping: write settings such as `train: {{epochs: 10}}`")
+    values = {key: value for key, value in values.items() if value is not None}
+    try:
+        make(values)  # a fault in the file is told as such before the command line can hide it
+    except InputError as problem:
+        raise InputError(f"{file}: {problem}") from None
     return values
 
 
 def write(settings: Settings, path: Path) -> None:
-    """Saves the settings as YAML that `read` takes."""
-    path.write_text(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+    """Saves the settings as YAML that `read` takes; an older file is replaced in one move."""
+    unfinished = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        unfinished.write_text(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+class Parser(argparse.ArgumentParser):
+    """Arguments by their full names; mistakes raise `InputError` instead of printing the usage."""
+
+    def __init__(self, **keywords):
+        super().__init__(allow_abbrev=False, formatter_class=_help_format, **keywords)
+
+    def error(self, message: str):
+        raise InputError(f"{message.removeprefix('argument ')}: --help shows how it is given")
+
+
+def _help_format(prog: str) -> argparse.HelpFormatter:
+    return argparse.HelpFormatter(prog, max_help_position=36)
 
 
 def from_command_line(arguments: list[str], *, prog: str, description: str, preset: str, defaults: dict):
@@ -154,38 +202,51 @@ def from_command_line(arguments: list[str], *, prog: str, description: str, pres
     Returns (`Settings`, output folder). Raises `InputError` for anything that is no valid setting.
     """
     base = _flat(defaults)
-    parser = _Parser(prog=prog, description=description, allow_abbrev=False, formatter_class=_help_format())
-    parser.add_argument("--config", metavar="FILE", help=f"YAML file of settings; without data: {preset}.yaml")
-    parser.add_argument("--output_dir", metavar="DIR", type=Path, default=Path(), help="parent of weights/, results/")
+    usage = f"{prog}\n           [--config FILE] [--output_dir DIR] [--section.key VALUE ...]"
+    parser = Parser(prog=prog, usage=usage, description=description)
+    parser.add_argument(
+        "--config", metavar="FILE", help=f"YAML file of settings, or the name of a shipped one; without data: {preset}"
+    )
+    parser.add_argument(
+        "--output_dir", metavar="DIR", type=Path, default=Path(), help="parent of weights/, results/, logs/ (default .)"
+    )
+    groups = {"": parser}
     for section, key, field in _fields():
-        name = ".".join(filter(None, (section, key)))
-        default = base.get(name, field.default)
-        shown = "none" if default is None else default
-        parser.add_argument(f"--{name}", metavar=_kind(field.annotation), help=f"{field.description} (default {shown})")
+        name = _joined(section, key)
+        if section not in groups:
+            groups[section] = parser.add_argument_group(section)
+        text = f"{field.description} (default {_shown(base.get(name, field.default))})"
+        groups[section].add_argument(f"--{name}", metavar=_kind(field.annotation), help=text)
     given, unknown = parser.parse_known_args(arguments)
     if unknown:
         raise InputError(_unknown(unknown[0].removeprefix("--").split("=")[0]))
     overrides = {k: v for k, v in vars(given).items() if v is not None and k not in ("config", "output_dir")}
-    file = given.config or (None if "data.root" in overrides else preset)
-    values = {**base, **(_flat(_checked(read(file))) if file else {}), **overrides}
-    values = {key: None if str(value).lower() in ("none", "null") else value for key, value in values.items()}
-    return make(_nested(values)), given.output_dir
+    brings_data = _none_as_word(overrides.get("data.root", "none")) is not None
+    file = given.config or (None if brings_data else preset)
+    return make(_nested({**base, **(_flat(read(file)) if file else {}), **overrides})), given.output_dir
 
 
-def _checked(values: dict) -> dict:
-    make(values)  # a fault in the file is named as such before the command line can hide it
-    return values
+class _Loader(yaml.SafeLoader):
+    """YAML in which no key may stand twice: PyYAML would silently take the last."""
+
+    def construct_mapping(self, node, deep=False):
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value} stands there twice", key.start_mark)
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+        return super().construct_mapping(node, deep)
 
 
 def _find(path: str | Path) -> Path:
     path = Path(path)
     package = Path(__file__).parent
-    shipped = [folder / f"{path.stem}.yaml" for folder in (package / "configs", package.parent / "configs")]
-    candidates = [path, *(shipped if path.parent == Path() else [])]
-    for candidate in candidates:
+    folders = (package / "configs", package.parent / "configs")
+    shipped = [folder / f"{path.name.removesuffix('.yaml')}.yaml" for folder in folders]
+    for candidate in [path, *(shipped if path.parent == Path() else [])]:
         if candidate.is_file():
             return candidate
-    names = sorted({file.stem for folder in {s.parent for s in shipped} for file in folder.glob("*.yaml")})
+    names = sorted({file.stem for folder in folders for file in folder.glob("*.yaml")})
     raise InputError(f"there is no settings file {path}: give a path, or one of the shipped {', '.join(names)}")
 
 
@@ -198,16 +259,22 @@ def _fields():
             yield "", name, field
 
 
-def _names() -> list[str]:
-    return [".".join(filter(None, (section, key))) for section, key, _ in _fields()]
-
-
 def _kind(annotation) -> str:
     choices = [str(c) for c in get_args(annotation) if isinstance(c, str)]
     kinds = {int: "N", float: "X", bool: "yes|no", str: "NAME", Path: "PATH"}
     inner = next((a for a in (annotation, *get_args(annotation)) if a in kinds), None)
     deeper = next((a for part in get_args(annotation) for a in get_args(part) if a in kinds), None)
     return "|".join(choices) or kinds.get(inner or deeper, "VALUE")
+
+
+def _shown(value) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value)
+
+
+def _joined(section: str, key: str) -> str:
+    return f"{section}.{key}" if section else key
 
 
 def _flat(values: dict) -> dict:
@@ -228,31 +295,38 @@ def _nested(values: dict) -> dict:
     return nested
 
 
+# -- sentences ----------------------------------------------------------------------------------------------------
+
+WRONG_TYPE = {  # what pydantic calls it, and what the setting must be
+    "int": "a whole number",
+    "float": "a number",
+    "finite_number": "a finite number",
+    "bool": "yes or no",
+    "string": "text; write it in quotes",
+    "path": "a path",
+}
+
+
 def _sentence(error: dict) -> str:
     name = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
+    if error["type"] in ("extra_forbidden", "invalid_key"):
         return _unknown(name)
-    reason = error["msg"].removeprefix("Value error, ")
-    return f"{name} is {error['input']!r}: {reason[0].lower()}{reason[1:]}"
+    if error["type"] == "model_type":
+        return f"{name} is {error['input']!r}, but {name} is a section: write its settings below it, as `epochs: 10`"
+    kind = error["type"].removesuffix("_type").removesuffix("_parsing").removesuffix("_from_float")
+    reason = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    return f"{name} is {error['input']!r}, but " + (f"must be {WRONG_TYPE[kind]}" if kind in WRONG_TYPE else reason)
 
 
 def _unknown(name: str) -> str:
-    names = _names()
-    tail = {n.rpartition(".")[2]: n for n in names}
-    near = difflib.get_close_matches(name, names, 1, 0.5)
-    near = near or [tail[t] for t in difflib.get_close_matches(name.rpartition(".")[2], tail, 1, 0.5)]
-    hint = f"the nearest is {near[0]}" if near else "--help lists them all"
+    names = [_joined(section, key) for section, key, _ in _fields()]
+    if name in names:  # in a file, with its dot
+        section, _, key = name.partition(".")
+        return f"{name} stands in one word: nest it, as `{section}: {{{key}: …}}`"
+    tails = [n.rpartition(".")[2] for n in names]
+    tail = name.rpartition(".")[2]
+    near = [n for n, t in zip(names, tails, strict=True) if t == tail]
+    near = near or difflib.get_close_matches(name, [*names, *Settings.model_fields], 1)
+    near = near or [n for n, t in zip(names, tails, strict=True) if t in difflib.get_close_matches(tail, tails, 1)]
+    hint = f"the nearest is {' or '.join(near)}" if near else "--help lists them all"
     return f"there is no setting {name}: {hint}"
-
-
-def _article(value) -> str:
-    return "nothing" if value is None else f"a {type(value).__name__}"
-
-
-def _help_format():
-    return lambda prog: argparse.HelpFormatter(prog, max_help_position=44, width=120)
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str):
-        raise InputError(f"{message}: --help shows how each setting is given")

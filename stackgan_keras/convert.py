@@ -1,22 +1,26 @@
 """Which of our networks is in this checkpoint of the PyTorch release, and what is each of its tensors called here?
 
     python -m stackgan_keras.convert netG_epoch_600.pth --out weights/birds/stage1_gen.weights.h5
+    python -m stackgan_keras.convert everything.pth --out weights/birds
 
-Takes `netG` and `netD` files of both stages, in torch's old and new formats, and `.npz` files of the same names.
+Takes `netG` and `netD` files of both stages, in torch's old and new formats, and `.npz` files of the same names. A
+file may hold several networks, as a dict of state dicts or under names like `netG/fc.0.weight`; then `--out` is a
+folder. What else is in the file, such as optimizers or the epoch, is left out and named.
 """
 
-import argparse
 import re
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from stackgan_keras import weights
-from stackgan_keras.commands import run
+from stackgan_keras.commands import quietly, run
+from stackgan_keras.config import Parser
 from stackgan_keras.errors import InputError
+
+with quietly():
+    from stackgan_keras import weights
 
 
 class Target(NamedTuple):
@@ -34,7 +38,13 @@ def convert(state: dict[str, np.ndarray]):
     state = {name.removeprefix("module."): value for name, value in state.items()}
     state = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
     recipe = recognize(state)
-    model = recipe.build()
+    try:
+        model = recipe.build()
+    except ValueError as problem:
+        raise InputError(
+            f"the sizes of the {recipe.network} in the file, {recipe.keywords}, are impossible ({problem}): "
+            "convert the checkpoint as the release saved it"
+        ) from None
     variables = weights.named_variables(model)
     targets = dict(_targets(recipe))
     faults = [f"{name} is missing" for name in targets if name not in state]
@@ -64,22 +74,34 @@ def convert(state: dict[str, np.ndarray]):
 
 def recognize(state: dict[str, np.ndarray]) -> weights.Recipe:
     """The network, and the sizes it was built with, from names and shapes alone."""
-    try:
-        if any(name.startswith("STAGE1_G.") for name in state):
-            return weights.Recipe("stage2_generator", _stage2_sizes(state))
-        if any(name.startswith("upsample") for name in state):
-            return weights.Recipe("stage1_generator", _stage1_sizes(state))
-        if any(name.startswith("encode_img.") for name in state):
-            return weights.Recipe("discriminator", _discriminator_sizes(state))
-    except (KeyError, ValueError, IndexError) as missing:
+    network = _network(state)
+    if network is None:
+        found = ", ".join(list(state)[:3]) or "nothing"
         raise InputError(
-            f"the file has the names of a StackGAN network but its sizes cannot be read from {missing}: "
-            "convert the checkpoint as the release saved it"
-        ) from missing
-    found = ", ".join(list(state)[:3]) or "nothing"
+            f"the file holds {found}…, which is no network of StackGAN's PyTorch release: give a netG or netD file"
+        )
+    sizes = {
+        "stage2_generator": _stage2_sizes,
+        "stage1_generator": _stage1_sizes,
+        "discriminator": _discriminator_sizes,
+    }
+    try:
+        return weights.Recipe(network, sizes[network](state))
+    except KeyError as missing:
+        reason = f"{missing.args[0]} is missing"
+    except (ValueError, IndexError):
+        reason = "a tensor has too few dimensions, or a name has no number"
     raise InputError(
-        f"the file holds {found}…, which is no network of StackGAN's PyTorch release: give a netG or netD file"
+        f"the file has the names of a {network} but its sizes cannot be told ({reason}): "
+        "convert the checkpoint as the release saved it"
     )
+
+
+def _network(state: dict) -> str | None:
+    """Which network has such names, if any."""
+    names = [name.removeprefix("module.") for name in state]
+    marks = {"STAGE1_G.": "stage2_generator", "upsample": "stage1_generator", "encode_img.": "discriminator"}
+    return next((net for mark, net in marks.items() if any(name.startswith(mark) for name in names)), None)
 
 
 def _text_sizes(state) -> dict:
@@ -91,7 +113,7 @@ def _stage1_sizes(state) -> dict:
     text = _text_sizes(state)
     values, width = state["fc.0.weight"].shape
     return {
-        "image_size": 4 * 2 ** _count(state, r"upsample(\d+)\."),
+        "image_size": 4 * 2 ** _highest(state, r"upsample(\d+)\."),
         "filters": values // 16 // 8,
         **text,
         "noise_dim": width - text["condition_dim"],
@@ -102,31 +124,30 @@ def _stage2_sizes(state) -> dict:
     stage1 = _stage1_sizes({name.removeprefix("STAGE1_G."): v for name, v in state.items() if "STAGE1_G." in name})
     return {
         "stage1": stage1,
-        "image_size": stage1["image_size"] // 4 * 2 ** _count(state, r"upsample(\d+)\."),
+        "image_size": stage1["image_size"] // 4 * 2 ** _highest(state, r"upsample(\d+)\."),
         "filters": state["encoder.0.weight"].shape[0],
         **_text_sizes(state),
-        "residual_blocks": _count(state, r"residual\.(\d+)\."),
+        "residual_blocks": _highest(state, r"residual\.(\d+)\.", none=-1) + 1,
     }
 
 
 def _discriminator_sizes(state) -> dict:
     heads = ["matched"] + ["real"] * any(name.startswith("get_uncond_logits.") for name in state)
-    halvings = sum(bool(re.fullmatch(r"encode_img\.\d+\.weight", n)) and v.shape[2:] == (4, 4) for n, v in state.items())
-    features = state[max((n for n in state if n.startswith("encode_img.")), key=_layer_number)].shape[0]
+    convolutions = (_highest(state, r"encode_img\.(\d+)\.weight") + 1) // 3 + 1  # the first has no norm beside it
+    halvings = convolutions if convolutions <= 4 else convolutions // 2 + 2  # beyond 4, each one is undone by a 3x3
+    filters = state["encode_img.0.weight"].shape[0]
+    features = filters * 2 ** min(halvings - 1, 3)
     return {
         "image_size": 4 * 2**halvings,
-        "filters": state["encode_img.0.weight"].shape[0],
+        "filters": filters,
         "heads": heads,
         "condition_dim": state["get_cond_logits.outlogits.0.weight"].shape[1] - features,
     }
 
 
-def _layer_number(name: str) -> int:
-    return int(name.split(".")[1])
-
-
-def _count(state, pattern: str) -> int:
-    return len({match[1] for name in state if (match := re.match(pattern, name))})
+def _highest(state, pattern: str, none: int = 0) -> int:
+    """The highest number that stands at this place of a name."""
+    return max((int(match[1]) for name in state if (match := re.match(pattern, name))), default=none)
 
 
 # -- the table: the release's names, and ours ---------------------------------------------------------------------
@@ -215,21 +236,25 @@ def _channels_last(width: int) -> Callable[[np.ndarray], np.ndarray]:
 def read(path: Path) -> dict[str, np.ndarray]:
     """The tensors of a checkpoint by name, read without executing anything that stands in the file.
 
-    Raises `InputError` for a missing or broken file, one that asks for code, and one that is no dict of tensors.
+    Those of a dict in a dict are called `outer/inner`. Raises `InputError` for a missing or broken file, one that
+    asks for code, and one that holds no tensors.
     """
     if not path.is_file():
         raise InputError(f"there is no file {path}: give the path of a netG or netD checkpoint")
-    if path.suffix == ".npz":
-        return _read_npz(path)
-    return _read_torch(path)
+    tensors = _read_npz(path) if path.suffix == ".npz" else _read_torch(path)
+    if not tensors:
+        raise InputError(f"{path} holds no tensors under names: give a state dict, as the release saves them")
+    return tensors
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
-            return dict(file)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as problem:
-        raise InputError(f"{path} cannot be read as an .npz of arrays ({problem}): make it again") from problem
+            arrays = {name: np.asarray(file[name]) for name in file.files}
+    except Exception as problem:  # numpy and zipfile raise a dozen kinds for files that are broken or foreign
+        reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
+        raise InputError(f"{path} cannot be read as an .npz of arrays ({reason}): make it again") from problem
+    return {name: array for name, array in arrays.items() if array.dtype.kind in "fiu"}
 
 
 def _read_torch(path: Path) -> dict[str, np.ndarray]:
@@ -240,30 +265,86 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
             f"{path.name} is a PyTorch file and torch is not installed: pip install 'stackgan_keras[torch]'"
         ) from problem
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as problem:  # torch raises a dozen kinds for files that are broken, foreign or hostile
-        reason = str(problem).split("Please file an issue")[0].strip().splitlines()
+        reason = str(problem).split("Please file an issue")[0].strip().splitlines() or [type(problem).__name__]
         blamed = next((line.strip() for line in reason if "GLOBAL" in line or "global" in line), reason[0])
         raise InputError(
-            f"{path} cannot be read safely as a PyTorch checkpoint ({blamed}): give the file as the release saved it"
+            f"{path} cannot be read safely as a PyTorch checkpoint ({blamed}): give a whole file that holds "
+            "nothing but a state dict, as the release saves it"
         ) from problem
-    if not isinstance(state, dict) or not all(isinstance(x, torch.Tensor) for x in state.values()):
-        raise InputError(f"{path} holds no dict of tensors: give a state dict, as the release saves them")
-    return {name: tensor.numpy() for name, tensor in state.items()}
+
+    def tensors(values, prefix: str) -> Iterator[tuple[str, np.ndarray]]:
+        for name, value in values.items():
+            if isinstance(value, dict):
+                yield from tensors(value, f"{prefix}{name}/")
+            elif isinstance(value, torch.Tensor) and not value.is_complex():
+                yield f"{prefix}{name}", value.detach().to_dense().float().numpy()
+
+    return dict(tensors(content, "")) if isinstance(content, dict) else {}
+
+
+def networks(tensors: dict[str, np.ndarray]) -> tuple[dict[str, dict], list[str]]:
+    """The state dicts among the tensors, by what stands before the last slash of their names, and the names left."""
+    groups: dict[str, dict] = {}
+    for name, value in tensors.items():
+        group, _, inner = name.rpartition("/")
+        groups.setdefault(group, {})[inner] = value
+    found = {group: state for group, state in groups.items() if _network(state)}
+    return found, [name for name in tensors if name.rpartition("/")[0] not in found]
+
+
+def _standard_name(recipe: weights.Recipe) -> str:
+    """What the training commands call this network's file."""
+    stage2 = recipe.network == "stage2_generator" or "real" in recipe.keywords.get("heads", ())
+    return f"stage{2 if stage2 else 1}_{'dis' if recipe.network == 'discriminator' else 'gen'}"
+
+
+def _file_names(recipes: dict[str, weights.Recipe]) -> dict[str, str]:
+    """A file name for each group: what the network is, or the group's own name where several are the same."""
+    standard = {group: _standard_name(recipe) for group, recipe in recipes.items()}
+    alone = [name for name in standard.values() if list(standard.values()).count(name) == 1]
+    names = {g: name if name in alone else g.replace("/", "_") or name for g, name in standard.items()}
+    if len(set(names.values())) < len(names):
+        raise InputError(f"the networks {', '.join(recipes)} would get the same file name: convert them one by one")
+    return {group: f"{name}.weights.h5" for group, name in names.items()}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m stackgan_keras.convert",
-        description="Turns a checkpoint of StackGAN's PyTorch release into a weight file of this package.",
+        description="Turns a checkpoint of StackGAN's PyTorch release into weight files of this package.",
     )
-    parser.add_argument("file", type=Path, help="netG or netD of either stage, .pth (needs torch) or .npz")
-    parser.add_argument("--out", type=Path, required=True, help="FILE.weights.h5 to write")
+    parser.add_argument("file", type=Path, help="netG or netD of either stage, or several: .pth (needs torch) or .npz")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="FILE.weights.h5 to write, or a folder, where files are called stage1_gen.weights.h5 and so on, or by "
+        "their names in the checkpoint where two are the same network",
+    )
     arguments = parser.parse_args()
-    model, recipe = convert(read(arguments.file))
-    weights.save(model, recipe, arguments.out)
-    print(f"{arguments.file} holds a {recipe.network} with {recipe.keywords}")
-    print(f"wrote {arguments.out}")
+    file, out = arguments.file, arguments.out
+    into_folder = not out.name.endswith(".weights.h5")
+    if into_folder and (out.is_file() or out.suffix in (".h5", ".hdf5", ".keras", ".weights")):
+        raise InputError(f"--out is {out}: give FILE.weights.h5, or a folder for the file's networks")
+
+    states, left = networks(read(file))
+    if not states:
+        raise InputError(
+            f"{file} holds {', '.join(left[:3])}…, which is no network of StackGAN's PyTorch release: "
+            "give a netG or netD file"
+        )
+    if len(states) > 1 and not into_folder:
+        raise InputError(f"{file} holds {len(states)} networks ({', '.join(states)}): give --out a folder for them")
+    converted = {group: convert(state) for group, state in states.items()}
+    names = _file_names({group: recipe for group, (_, recipe) in converted.items()})
+    for group, (model, recipe) in converted.items():
+        path = out / names[group] if into_folder else out
+        weights.save(model, recipe, path)
+        print(f"wrote {path}: {group or file.name} is a {recipe.network} with {recipe.keywords}")
+    if left:
+        print(f"left out, as it belongs to no network: {', '.join(left[:5])}{', …' if len(left) > 5 else ''}")
 
 
 if __name__ == "__main__":

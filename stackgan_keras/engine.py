@@ -4,7 +4,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,10 +28,10 @@ def make_strategy() -> tf.distribute.Strategy:
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Whether this process writes the run's files: the first of several machines, or the only one."""
     resolver = strategy.cluster_resolver
-    return not resolver or not resolver.task_type or (resolver.task_type, resolver.task_id) in (
-        ("chief", 0),
-        ("worker", 0),
-    )
+    if not resolver or not resolver.task_type:
+        return True
+    first = "chief" if "chief" in resolver.cluster_spec().jobs else "worker"
+    return (resolver.task_type, resolver.task_id) == (first, 0)
 
 
 @dataclass
@@ -75,10 +75,17 @@ class Run:
         kept = self.scratch.name if self.scratch else str(self.folder / "checkpoints")
         self.manager = tf.train.CheckpointManager(checkpoint, kept, max_to_keep=2)
         self.metrics = Metrics(self.folder)
+        self.done = self._resume()  # steps, before this run
 
-    def resume(self) -> int:
+    def _resume(self) -> int:
         """Restores the newest checkpoint, if there is one. Returns the number of steps already done."""
-        newest = tf.train.latest_checkpoint(str(self.folder / "checkpoints"))
+        kept = self.folder / "checkpoints"
+        newest = tf.train.latest_checkpoint(str(kept))
+        if not newest and any(kept.glob("ckpt-*.index")):
+            raise InputError(
+                f"{kept} holds checkpoints but its file `checkpoint` names none of them: "
+                f"delete {self.folder} to start again, or give another --run"
+            )
         if newest:
             try:
                 self.manager.checkpoint.restore(newest).assert_existing_objects_matched()
@@ -92,7 +99,7 @@ class Run:
 
     def __call__(self) -> None:
         """Trains from the newest checkpoint, or from the start, to the last step."""
-        done = self.resume()
+        done = self.done
         if done >= self.steps:
             print(f"already trained for {done} steps; raise train.epochs (or train.max_steps) to go on")
             self._keep()
@@ -194,9 +201,18 @@ class Metrics:
     def rewind(self, step: int) -> None:
         """Forgets the lines after `step`, which a resumed run will write again."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        lines = self.path.read_text().splitlines() if self.path.exists() else []
-        kept = [line for line in lines if json.loads(line)["step"] <= step]
-        self.path.write_text("".join(f"{line}\n" for line in kept))
+        if self.path.exists():
+            unfinished = self.path.with_suffix(".partial")
+            unfinished.write_text("".join(f"{line}\n" for line in self._lines_up_to(step)))
+            unfinished.replace(self.path)
+
+    def _lines_up_to(self, step: int) -> Iterator[str]:
+        for line in self.path.read_text().splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    yield line
+            except ValueError:  # the run was killed while it wrote this line
+                return
 
     def write(self, step: int, scalars: dict) -> None:
         with self.path.open("a") as file:

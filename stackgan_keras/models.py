@@ -104,8 +104,8 @@ def stage2_generator(
     for i in range(1, residual_blocks + 1):
         x = _residual_block(x, f"residual{i}")
     x = _grow(x, image_size)
-    image = _to_image(x)
-    outputs = {"image": image, "stage1_image": layers.Identity(dtype=keras.config.floatx(), name="stage1_image")(sketch), **text}
+    sketch = layers.Identity(dtype=keras.config.floatx(), name="stage1_image")(sketch)
+    outputs = {"image": _to_image(x), "stage1_image": sketch, **text}
     return keras.Model(inputs, outputs, name="stage2_generator")
 
 
@@ -211,9 +211,7 @@ def _doublings(image_size: int, start: int = CORE) -> int:
 
 def _normalize(x, name: str):
     gamma = initializers.RandomNormal(mean=1.0, stddev=0.02)
-    return layers.BatchNormalization(
-        momentum=0.9, epsilon=1e-5, gamma_initializer=gamma, name=name
-    )(x)
+    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, gamma_initializer=gamma, name=name)(x)
 
 
 def _convolve(x, filters: int, size: int, name: str, *, strides: int = 1, norm: bool = True, slope: float = 0.2):

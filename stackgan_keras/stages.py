@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import keras
+import tensorflow as tf
 
 from stackgan_keras import adversarial, config, curves, datasets, drawn_birds, engine, images, models, sampler, weights
 from stackgan_keras.config import Folders, Settings
@@ -108,9 +109,9 @@ def read_records(settings: Settings, folders: Folders):
     """The training and test records of the settings' data; draws the birds first if there is no `data.root`."""
     root = settings.data.root
     if root is None:
-        count = settings.data.drawn_count
-        root = folders.output_dir / "data" / f"drawn_{count}"
-        drawn_birds.write(root, count=count, embedding_dim=settings.generator.text_dim, progress=True)
+        count, text_dim = settings.data.drawn_count, settings.generator.text_dim
+        root = folders.output_dir / "data" / f"drawn_{count}_{text_dim}"
+        drawn_birds.write(root, count=count, embedding_dim=text_dim, progress=True)
     return (datasets.read(root, split, text_dim=settings.generator.text_dim) for split in ("train", "test"))
 
 
@@ -172,10 +173,11 @@ def _check_same_run(settings: Settings, logs: Path) -> None:
 
 
 def _announce(stage: Stage, settings: Settings, stream: Stream, players: dict, strategy) -> None:
+    kind = "GPU(s)" if tf.config.list_physical_devices("GPU") else "CPU(s)"
     sizes = {name: sum(v.shape.num_elements() for v in p.trainable_variables) for name, p in players.items()}
     print(
         f"{stage.name} of run {settings.run}: {len(stream.records)} pictures at {settings.data.image_size} pixels, "
         f"{stream.steps_per_epoch} steps of {settings.train.batch_size} an epoch, "
-        f"{strategy.num_replicas_in_sync} device(s), trainable weights: "
+        f"on {strategy.num_replicas_in_sync} {kind}, trainable weights: "
         + ", ".join(f"{name} {count:,}" for name, count in sizes.items())
     )

@@ -1,15 +1,14 @@
 """Train Stage I: sentences to sketches of 64 pixels.
 
-    python -m stackgan_keras.train_stage1                                       on birds drawn on the spot
-    python -m stackgan_keras.train_stage1 --config birds_stage1 --data.root DIR on the published birds
+python -m stackgan_keras.train_stage1                                       on birds drawn on the spot
+python -m stackgan_keras.train_stage1 --config birds_stage1 --data.root DIR on the published birds
 """
 
 import sys
 
-from stackgan_keras import config, stages
-from stackgan_keras.commands import run
+from stackgan_keras import config
+from stackgan_keras.commands import quietly, run
 from stackgan_keras.config import Folders
-from stackgan_keras.weights import Recipe
 
 
 def main() -> None:
@@ -20,6 +19,10 @@ def main() -> None:
         preset="drawn_stage1",
         defaults={},
     )
+    with quietly():  # only now, as it takes seconds: help and wrong settings answer at once
+        from stackgan_keras import stages
+        from stackgan_keras.weights import Recipe
+
     folders = Folders(output_dir, settings.run)
     generator = Recipe(
         "stage1_generator", {**stages.text_keywords(settings), "noise_dim": settings.generator.noise_dim}

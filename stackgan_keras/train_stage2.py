@@ -1,16 +1,15 @@
 """Train Stage II: the sketches of a trained Stage I to pictures of 256 pixels.
 
-    python -m stackgan_keras.train_stage2                                       on birds drawn on the spot
-    python -m stackgan_keras.train_stage2 --config birds_stage2 --data.root DIR on the published birds
+python -m stackgan_keras.train_stage2                                       on birds drawn on the spot
+python -m stackgan_keras.train_stage2 --config birds_stage2 --data.root DIR on the published birds
 """
 
 import sys
 
-from stackgan_keras import config, stages, weights
-from stackgan_keras.commands import run
+from stackgan_keras import config
+from stackgan_keras.commands import quietly, run
 from stackgan_keras.config import Folders
 from stackgan_keras.errors import InputError
-from stackgan_keras.weights import Recipe
 
 
 def main() -> None:
@@ -28,11 +27,26 @@ def main() -> None:
             f"there is no Stage I of the run {settings.run} at {sketcher}: "
             f"run python -m stackgan_keras.train_stage1 --run {settings.run} first, with the same --output_dir"
         )
+    with quietly():  # only now, as it takes seconds: help and wrong settings answer at once
+        from stackgan_keras import stages, weights
+        from stackgan_keras.weights import Recipe
+
+    sketch = weights.read_recipe(sketcher, "stage1_generator").keywords
+    if sketch["text_dim"] != settings.generator.text_dim:
+        raise InputError(
+            f"{sketcher} reads embeddings of {sketch['text_dim']} numbers but generator.text_dim is "
+            f"{settings.generator.text_dim}: give both stages the same data and the same generator.text_dim"
+        )
+    if settings.data.image_size < sketch["image_size"]:
+        raise InputError(
+            f"data.image_size is {settings.data.image_size} but the sketches of {sketcher} have "
+            f"{sketch['image_size']} pixels: ask Stage II for as many or more"
+        )
     generator = Recipe(
         "stage2_generator",
         {
             **stages.text_keywords(settings),
-            "stage1": weights.read_recipe(sketcher).keywords,
+            "stage1": sketch,
             "residual_blocks": settings.generator.residual_blocks,
         },
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import h5py
 import keras
+import numpy as np
 
 from stackgan_keras import models
 from stackgan_keras.errors import InputError
@@ -51,18 +52,40 @@ def save(model: keras.Model, recipe: Recipe, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{os.getpid()}.{path.name}")
     try:
+        _try_disk(unfinished, sum(np.asarray(variable).nbytes + 4096 for variable in model.variables))
         model.save_weights(unfinished)
         with h5py.File(unfinished, "a") as file:
             file.attrs[RECIPE] = json.dumps(asdict(recipe))
             file.attrs[VARIABLES] = json.dumps(_listed(model))
         unfinished.replace(path)
+    except (OSError, RuntimeError) as problem:
+        raise InputError(
+            f"{path} could not be written ({_first_line(problem)}), what was there before is untouched: make room on "
+            "the disk or mend the folder, and run the same command again"
+        ) from None
     finally:
         unfinished.unlink(missing_ok=True)
 
 
+def _try_disk(path: Path, size: int) -> None:
+    """Writes as many bytes as the weights will take, as HDF5 does not raise on a full disk but ends the process."""
+    with path.open("wb") as file:
+        for start in range(0, size, 2**20):
+            file.write(bytes(min(2**20, size - start)))
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def load(path: Path) -> keras.Model:
     """The Keras model in a weight file, built and filled. Raises `InputError` if the file is not what it says."""
-    model = read_recipe(path).build()
+    recipe = read_recipe(path)
+    try:
+        model = recipe.build()
+    except (InputError, TypeError, ValueError, AttributeError, KeyError) as problem:  # whatever odd keywords lead to
+        raise InputError(
+            f"{path} asks for a {recipe.network} with {recipe.keywords}, which cannot be built "
+            f"({_first_line(problem)}): use the version of this package that wrote it"
+        ) from None
     fill(model, path)
     return model
 
@@ -83,19 +106,28 @@ def fill(model: keras.Model, path: Path) -> None:
                 "give a file of the same network and sizes, or change the settings to the file's"
             )
     if len(listed) != len(expected):
-        raise InputError(f"{path} holds {len(listed)} variables, this {model.name} has {len(expected)}: give its file")
+        raise InputError(
+            f"{path} holds {len(listed)} variables where this {model.name} has {len(expected)}: "
+            "give a file of the same network and sizes, or change the settings to the file's"
+        )
     try:
         model.load_weights(path)
-    except (ValueError, KeyError, OSError) as problem:
-        raise InputError(f"{path} is damaged ({str(problem).splitlines()[0]}): make or copy it again") from None
+    except (ValueError, KeyError, OSError, RuntimeError) as problem:
+        raise InputError(f"{path} is damaged ({_first_line(problem)}): make or copy it again") from None
 
 
-def read_recipe(path: Path) -> Recipe:
-    """What builds the network in a weight file. Raises `InputError` if the file was not written by `save`."""
+def read_recipe(path: Path, network: str | None = None) -> Recipe:
+    """What builds the network in a weight file.
+
+    Raises `InputError` if the file was not written by `save`, or if it holds another network than `network`.
+    """
     with _open(path) as file:
         values = _attribute(file, RECIPE, path)
-    if not isinstance(values, dict) or values.get("network") not in models.NETWORKS:
+    whole = isinstance(values, dict) and isinstance(values.get("keywords"), dict)
+    if not whole or values.get("network") not in list(models.NETWORKS):
         raise InputError(f"{path} names no network of this package: give a file that this version wrote")
+    if network not in (None, values["network"]):
+        raise InputError(f"{path} holds a {values['network']} where a {network} is expected: give the right file")
     return Recipe(values["network"], values["keywords"])
 
 
@@ -103,8 +135,16 @@ def _listed(model: keras.Model) -> list:
     return [[path, list(variable.shape)] for path, variable in named_variables(model).items()]
 
 
-def _shown(entry: list) -> str:
-    return f"{entry[0]} {tuple(entry[1])}"
+def _shown(entry) -> str:
+    try:
+        path, shape = entry
+        return f"{path} {tuple(shape)}"
+    except (TypeError, ValueError):  # no entry that `save` wrote
+        return repr(entry)
+
+
+def _first_line(problem: Exception) -> str:
+    return (str(problem).strip() or type(problem).__name__).splitlines()[0].rstrip(".:")
 
 
 def _open(path: Path) -> h5py.File:
@@ -112,11 +152,20 @@ def _open(path: Path) -> h5py.File:
         return h5py.File(path)
     except FileNotFoundError:
         raise InputError(f"there is no weight file {path}: check the path and the run's name") from None
+    except PermissionError:
+        raise InputError(f"{path} may not be read: change its permissions") from None
     except OSError:
         raise InputError(f"{path} is no HDF5 file, or a damaged one: give a .weights.h5 file of this package") from None
 
 
-def _attribute(file: h5py.File, name: str, path: Path):
+def _attribute(file: h5py.File, name: str, path: Path) -> dict | list:
+    """The list or dict that stands as JSON in an attribute."""
     if name not in file.attrs:
         raise InputError(f"{path} is HDF5 but was not written by this package: it lacks the attribute {name}")
-    return json.loads(file.attrs[name])
+    try:
+        values = json.loads(file.attrs[name])
+    except (ValueError, TypeError, OSError, RecursionError):
+        values = None
+    if not isinstance(values, (dict, list)):
+        raise InputError(f"{path} is damaged (its attribute {name} cannot be read): make or copy it again")
+    return values

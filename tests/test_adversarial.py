@@ -30,9 +30,7 @@ class Players:
         self.optimizers = [engine.make_adam(learning_rate, 1000) for _ in range(2)]
         for optimizer, player in zip(self.optimizers, (self.generator, self.discriminator), strict=True):
             optimizer.build(player.trainable_variables)
-        self.plain_update = adversarial.make_update(
-            self.generator, self.discriminator, *self.optimizers, kl_weight=2.0
-        )
+        self.plain_update = adversarial.make_update(self.generator, self.discriminator, *self.optimizers, kl_weight=2.0)
         self.update = tf.function(self.plain_update)
         self.size = size
 

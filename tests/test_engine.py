@@ -6,12 +6,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import make_records
 from PIL import Image
 
 from stackgan_keras import adversarial, engine, models, stream
 from stackgan_keras.errors import InputError
-
-from helpers import make_records
 
 SIZES = {"filters": 2, "text_dim": 6, "condition_dim": 4}
 
@@ -27,9 +26,7 @@ class Trial:
     def __init__(self, records, folder, steps, update=None, save_every=2, **changes):
         self.seen = {"sheets": [], "saved": 0}
         keras.utils.set_random_seed(0)
-        source = stream.Stream(
-            records, stream.decode(records, 16, cache="memory"), 16, 4, noise_dim=5, condition_dim=4
-        )
+        source = stream.Stream(records, stream.decode(records, 16, cache="memory"), 16, 4, noise_dim=5, condition_dim=4)
         strategy = engine.make_strategy()
         with strategy.scope():
             self.generator = models.stage1_generator(image_size=16, noise_dim=5, **SIZES)
@@ -143,7 +140,22 @@ def test_a_checkpoint_of_another_network_is_refused(records, tmp_path):
     for file in (tmp_path / "checkpoints").glob("*.data*"):
         file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(InputError, match="does not fit this run or is damaged"):
-        Trial(records, tmp_path, steps=4).run()
+        Trial(records, tmp_path, steps=4)
+
+
+def test_checkpoints_without_their_list_are_not_overwritten(records, tmp_path):
+    Trial(records, tmp_path, steps=2).run()
+    (tmp_path / "checkpoints/checkpoint").unlink()
+    with pytest.raises(InputError, match="its file `checkpoint` names none of them"):
+        Trial(records, tmp_path, steps=4)
+
+
+def test_a_line_half_written_by_a_killed_run_is_dropped(records, tmp_path):
+    Trial(records, tmp_path, steps=4).run()
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 6, "epo')
+    Trial(records, tmp_path, steps=6).run()
+    assert [json.loads(line)["step"] for line in open_lines(tmp_path)] == [2, 4, 6]
 
 
 def test_batch_that_devices_cannot_share(records, tmp_path):

@@ -11,10 +11,17 @@ import pytest
 
 from stackgan_keras import drawn_birds, weights
 
-SETTINGS = (
-    "--data.image_size 16 --generator.filters 4 --discriminator.filters 2 --generator.text_dim 16 "
-    "--generator.condition_dim 8 --generator.noise_dim 8 --train.batch_size 4 --train.max_steps 6 --train.save_every 1"
-).split()
+SETTINGS = {
+    "data.image_size": 16,
+    "generator.filters": 4,
+    "generator.text_dim": 16,
+    "generator.condition_dim": 8,
+    "generator.noise_dim": 8,
+    "discriminator.filters": 2,
+    "train.batch_size": 4,
+    "train.max_steps": 6,
+    "train.save_every": 1,
+}
 
 
 @pytest.mark.slow
@@ -48,8 +55,10 @@ def start(root, output, cluster=None):
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     if cluster:
         environment["TF_CONFIG"] = json.dumps(cluster)
-    command = [sys.executable, "-m", "stackgan_keras.train_stage1", "--data.root", str(root), "--output_dir", str(output)]
-    return subprocess.Popen([*command, *SETTINGS], env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "stackgan_keras.train_stage1"]
+    command += [part for name, value in SETTINGS.items() for part in (f"--{name}", str(value))]
+    command += ["--data.root", str(root), "--output_dir", str(output)]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
 def free_ports(count):

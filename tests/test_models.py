@@ -104,9 +104,7 @@ def test_without_augmentation_the_condition_is_the_mean():
 
 @pytest.mark.parametrize("changed", ["embedding", "noise", "epsilon", "stage1_epsilon"])
 def test_every_input_of_stage2_changes_its_picture(changed):
-    generator = models.stage2_generator(
-        stage1={**SMALL, "noise_dim": 5}, image_size=128, residual_blocks=1, **SMALL
-    )
+    generator = models.stage2_generator(stage1={**SMALL, "noise_dim": 5}, image_size=128, residual_blocks=1, **SMALL)
     for path, variable in weights.named_variables(generator).items():
         if path.endswith("kernel"):
             variable.assign(25 * variable)  # first weights are so small that a sketch is grey to six digits
@@ -125,9 +123,7 @@ def test_the_sentence_changes_the_discriminators_answer(text):
 
 
 def test_frozen_stage1_stays_as_it_is():
-    generator = models.stage2_generator(
-        stage1={**SMALL, "noise_dim": 5}, image_size=128, residual_blocks=1, **SMALL
-    )
+    generator = models.stage2_generator(stage1={**SMALL, "noise_dim": 5}, image_size=128, residual_blocks=1, **SMALL)
     sketcher = generator.get_layer("stage1_generator")
     assert not sketcher.trainable_variables
     x = inputs_of(generator)

@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
+from helpers import make_records
 
 from stackgan_keras import stream
 from stackgan_keras.errors import InputError
-
-from helpers import make_records
 
 SIZE = 16  # pixels; pictures are kept at 19
 

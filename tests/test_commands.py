@@ -1,0 +1,445 @@
+"""Does each command do its work on two dozen pictures, and end every mistake with one sentence and nothing spoiled?"""
+
+import io
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from stackgan_keras import commands, drawn_birds, train_stage1, train_stage2, weights
+from stackgan_keras.errors import InputError
+
+TINY = [
+    *("--run", "tiny", "--discriminator.filters", "2", "--generator.text_dim", "16"),
+    *("--generator.condition_dim", "8", "--generator.noise_dim", "8", "--generator.residual_blocks", "1"),
+    *("--train.batch_size", "4", "--train.max_steps", "2"),
+]
+STAGES = {"stage1": train_stage1, "stage2": train_stage2}
+SIZES = {  # Stage II is wider than the Stage I it starts from
+    "stage1": ["--data.image_size", "16", "--generator.filters", "2"],
+    "stage2": ["--data.image_size", "32", "--generator.filters", "3"],
+}
+LEFT_BEHIND = [  # by both stages, below --output_dir
+    f"{folder}/tiny/{name}"
+    for stage in STAGES
+    for folder, name in [
+        ("weights", f"{stage}_gen.weights.h5"),
+        ("weights", f"{stage}_dis.weights.h5"),
+        ("results", f"{stage}/epoch_00001.png"),
+        ("results", f"{stage}/curves.png"),
+        ("logs", f"{stage}/config.yaml"),
+        ("logs", f"{stage}/metrics.jsonl"),
+        ("logs", f"{stage}/checkpoints/ckpt-2.index"),
+    ]
+]
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """Birds in the published layout; not to be changed."""
+    root = tmp_path_factory.mktemp("drawn") / "birds"
+    return drawn_birds.write(root, count=24, classes=4, test_classes=1, embedding_dim=16, workers=1)
+
+
+@pytest.fixture
+def birds(drawn, tmp_path):
+    """A copy of the birds to do as one likes with."""
+    return shutil.copytree(drawn, tmp_path / "birds")
+
+
+@pytest.fixture
+def out(tmp_path):
+    """The output folder of the test's commands."""
+    return tmp_path / "out"
+
+
+@pytest.fixture(scope="module")
+def trained(drawn, tmp_path_factory):
+    """What both commands leave below their output folder, and what they print; not to be changed."""
+    folder, printed = tmp_path_factory.mktemp("trained"), {}
+    for stage, module in STAGES.items():
+        ended = _run(module.main, _arguments(stage, drawn, folder))
+        assert ended.code == 0, ended.errors
+        printed[stage] = ended.output
+    return folder, printed
+
+
+@pytest.fixture
+def trained_out(trained, out):
+    """A copy of it as the output folder of the test's commands."""
+    return shutil.copytree(trained[0], out)
+
+
+@dataclass
+class Ended:
+    """How a command ended."""
+
+    code: int
+    output: str
+    errors: str
+
+
+def _run(main, arguments) -> Ended:
+    """Runs `main` as a shell would."""
+    output, errors, handler = io.StringIO(), io.StringIO(), signal.getsignal(signal.SIGTERM)
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(errors):
+        patch.setattr(sys, "argv", ["command", *map(str, arguments)])
+        try:
+            commands.run(main)
+            code = 0
+        except SystemExit as end:
+            code = end.code
+        finally:
+            signal.signal(signal.SIGTERM, handler)
+    return Ended(code, output.getvalue(), errors.getvalue())
+
+
+def _arguments(stage, root, out, *more):
+    return ["--output_dir", out, "--data.root", root, *SIZES[stage], *TINY, *more]
+
+
+@pytest.fixture
+def train(out):
+    """Trains a stage with tiny networks, unless further arguments say otherwise."""
+    return lambda stage, root, *more: _run(STAGES[stage].main, _arguments(stage, root, out, *more))
+
+
+@pytest.fixture
+def refused(train):
+    """Trains a stage, which must end with one line on stderr and exit code 2; returns that line."""
+
+    def refuse(*arguments):
+        ended = train(*arguments)
+        assert ended.code == 2, ended
+        sentence = (
+            ended.errors.replace("\r", "\n").strip().splitlines()[-1].strip()
+        )  # after the bar of decoded pictures
+        assert ended.errors.count("error: ") == 1
+        assert sentence.startswith("error: ")
+        return sentence
+
+    return refuse
+
+
+@pytest.fixture(scope="module")
+def stage1_file(tmp_path_factory):
+    """The weight file of an untrained Stage I in the sizes that `train` asks for."""
+    path = tmp_path_factory.mktemp("stage1") / "stage1_gen.weights.h5"
+    keywords = {"image_size": 16, "filters": 2, "text_dim": 16, "condition_dim": 8, "noise_dim": 8}
+    recipe = weights.Recipe("stage1_generator", keywords)
+    weights.save(recipe.build(), recipe, path)
+    return path
+
+
+@pytest.fixture
+def stage1(stage1_file, out):
+    """The same in its place in the output folder."""
+    path = out / "weights/tiny/stage1_gen.weights.h5"
+    path.parent.mkdir(parents=True)
+    return Path(shutil.copy(stage1_file, path))
+
+
+def contents(folder):
+    """All files below a folder, as bytes."""
+    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def repickle(path, change):
+    path.write_bytes(pickle.dumps(change(pickle.loads(path.read_bytes())), 2))
+
+
+# -- what goes well -----------------------------------------------------------------------------------------------
+
+
+def test_both_stages_leave_what_they_should(trained):
+    out, printed = trained
+    for stage in STAGES:
+        assert f"{stage} of run tiny: 18 pictures" in printed[stage]
+        assert f"pictures: {out}/results/tiny/{stage}/epoch_00001.png" in printed[stage]
+    for name in LEFT_BEHIND:
+        assert (out / name).stat().st_size > 0
+    files = {name: out / f"weights/tiny/{name}.weights.h5" for name in ("stage1_gen", "stage2_gen", "stage2_dis")}
+    models = {name: weights.load(path) for name, path in files.items()}
+    assert models["stage2_gen"].output["image"].shape[1:] == (32, 32, 3)
+    assert set(models["stage2_dis"].output) == {"matched", "real"}
+    sizes = weights.read_recipe(files["stage2_gen"]).keywords
+    assert (sizes["filters"], sizes["stage1"]) == (3, weights.read_recipe(files["stage1_gen"]).keywords)
+    assert sizes["stage1"]["filters"] == 2
+    inside = weights.named_variables(models["stage2_gen"])
+    for path, variable in weights.named_variables(models["stage1_gen"]).items():
+        assert np.array_equal(inside[f"stage1_generator/{path}"], variable)  # frozen, and complete
+
+
+def test_the_same_command_again_trains_no_further(train, drawn, trained_out):
+    before = contents(trained_out / "weights")
+    ended = train("stage1", drawn)
+    assert ended.code == 0, ended
+    assert "already trained for 2 steps" in ended.output
+    after = [weights.load(trained_out / f"weights/tiny/stage1_{player}.weights.h5") for player in ("gen", "dis")]
+    assert contents(trained_out / "weights").keys() == before.keys()
+    assert all(np.isfinite(variable).all() for model in after for variable in model.variables)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_other_settings_would_spoil_the_run(stage, refused, drawn, trained_out):
+    before = contents(trained_out)
+    sentence = refused(stage, drawn, "--generator.condition_dim", "4", "--train.seed", "5")
+    assert "made with generator.condition_dim 8 (now 4), train.seed 0 (now 5): ask for the same" in sentence
+    assert contents(trained_out) == before
+
+
+@pytest.mark.parametrize("name", ["ckpt-2.data-00000-of-00001", "ckpt-2.index"])
+def test_a_damaged_checkpoint_is_no_start(name, refused, drawn, trained_out):
+    path = trained_out / "logs/tiny/stage1/checkpoints" / name
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    before = contents(trained_out)
+    sentence = refused("stage1", drawn, "--train.max_steps", "3")
+    assert "ckpt-2 does not fit this run or is damaged" in sentence
+    after = contents(trained_out)
+    assert {k for k in after if after[k] != before.get(k)} <= {Path("logs/tiny/stage1/config.yaml")}
+
+
+# -- settings -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--train.epoch", "5"], "there is no setting train.epoch: the nearest is train.epochs"),
+        (["--train.epochs", "many"], "train.epochs is 'many', but must be a whole number"),
+        (["--train.epochs"], "--train.epochs: expected one argument"),
+        (["--config", "absent.yaml"], "there is no settings file absent.yaml"),
+        (["--run", "../elsewhere"], "run is '../elsewhere', but must be a name"),
+    ],
+)
+def test_wrong_settings(stage, arguments, expected, refused, drawn, out):
+    assert refused(stage, drawn, *arguments).startswith(f"error: {expected}")
+    assert not out.exists()
+
+
+def test_a_settings_file_that_is_a_list(refused, drawn, tmp_path, out):
+    (tmp_path / "mine.yaml").write_text("- epochs\n")
+    sentence = refused("stage1", drawn, "--config", tmp_path / "mine.yaml")
+    assert "mine.yaml holds a list, not a mapping" in sentence
+    assert not out.exists()
+
+
+# -- data ---------------------------------------------------------------------------------------------------------
+
+
+def _empty_folder(root):
+    shutil.rmtree(root)
+    root.mkdir()
+
+
+def _no_folder(root):
+    shutil.rmtree(root)
+
+
+def _file_for_folder(root):
+    shutil.rmtree(root)
+    root.write_text("birds")
+
+
+def _no_test_split(root):
+    shutil.rmtree(root / "test")
+
+
+def _no_pictures(root):
+    shutil.rmtree(root / "CUB_200_2011/images")
+
+
+def _no_embeddings(root):
+    (root / "train/char-CNN-RNN-embeddings.pickle").unlink()
+
+
+def _fewer_names(root):
+    repickle(root / "train/filenames.pickle", lambda names: names[:-1])
+
+
+def _fewer_classes(root):
+    repickle(root / "train/class_info.pickle", lambda numbers: numbers[:-1])
+
+
+def _fewer_embeddings(root):
+    repickle(root / "train/char-CNN-RNN-embeddings.pickle", lambda rows: rows[:-1])
+
+
+def _half_a_pickle(root):
+    path = root / "train/char-CNN-RNN-embeddings.pickle"
+    path.write_bytes(path.read_bytes()[:999])
+
+
+def _code_in_pickle(root):
+    (root / "train/class_info.pickle").write_bytes(b"cos\nsystem\n(S'touch was_run'\ntR.")
+
+
+def _first_picture(root):
+    return root / "CUB_200_2011/images" / f"{pickle.loads((root / 'train/filenames.pickle').read_bytes())[0]}.jpg"
+
+
+def _half_a_picture(root):
+    path = _first_picture(root)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _no_picture(root):
+    _first_picture(root).write_bytes(b"<html>404</html>")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (_empty_folder, "birds holds nothing, but no folder train/"),
+        (_no_folder, "there is no folder"),
+        (_file_for_folder, "there is no folder"),
+        (_no_test_split, "but no folder test/"),
+        (_no_pictures, "18 of 18 photographs are missing"),
+        (_no_embeddings, "there is no file"),
+        (_fewer_names, "rows but filenames.pickle lists 17: download both files again"),
+        (_fewer_classes, "class_info.pickle holds 17 rows but filenames.pickle lists 18"),
+        (_fewer_embeddings, "embeddings hold 17 rows but filenames.pickle lists 18"),
+        (_half_a_pickle, "char-CNN-RNN-embeddings.pickle"),
+        (_code_in_pickle, "class_info.pickle"),
+        (_half_a_picture, "_0001.jpg cannot be read"),
+        (_no_picture, "_0001.jpg cannot be read"),
+    ],
+)
+def test_data_that_is_not_whole(spoil, expected, refused, birds, out):
+    spoil(birds)
+    sentence = refused("stage1", birds)
+    assert expected in sentence
+    assert str(birds) in sentence or "download both" in sentence
+    assert not list(out.rglob("*.h5"))
+    assert not list(out.rglob("config.yaml"))
+    assert not Path("was_run").exists()
+
+
+def test_embeddings_of_another_length(refused, drawn):
+    sentence = refused("stage1", drawn, "--generator.text_dim", "1024")
+    assert "have 16 dimensions but 1024 are expected: set generator.text_dim to 16" in sentence
+
+
+def test_a_batch_larger_than_the_data(refused, drawn):
+    sentence = refused("stage1", drawn, "--train.batch_size", "19")
+    assert "train.batch_size is 19 but the data holds 18 pictures: ask for a batch of at most 18" in sentence
+
+
+# -- Stage I for Stage II -----------------------------------------------------------------------------------------
+
+
+def test_stage2_without_stage1_says_what_to_run(refused, drawn, out):
+    sentence = refused("stage2", drawn)
+    assert f"there is no Stage I of the run tiny at {out}/weights/tiny/stage1_gen.weights.h5" in sentence
+    assert "run python -m stackgan_keras.train_stage1 --run tiny first" in sentence
+    assert not out.exists()
+
+
+def test_stage2_with_a_discriminator_for_stage1(refused, drawn, stage1):
+    recipe = weights.Recipe("discriminator", {"image_size": 16, "filters": 2, "condition_dim": 8})
+    weights.save(recipe.build(), recipe, stage1)
+    assert "holds a discriminator where a stage1_generator is expected" in refused("stage2", drawn)
+
+
+def test_stage2_with_half_a_stage1(refused, drawn, stage1):
+    stage1.write_bytes(stage1.read_bytes()[:2000])
+    assert f"{stage1} is no HDF5 file, or a damaged one" in refused("stage2", drawn)
+
+
+def test_stage2_with_a_stage1_of_another_embedding(refused, drawn, stage1):
+    keywords = {"image_size": 16, "filters": 2, "text_dim": 20, "condition_dim": 8, "noise_dim": 8}
+    recipe = weights.Recipe("stage1_generator", keywords)
+    weights.save(recipe.build(), recipe, stage1)
+    sentence = refused("stage2", drawn)
+    assert "reads embeddings of 20 numbers but generator.text_dim is 16: give both stages the same data" in sentence
+
+
+def test_stage2_smaller_than_its_sketches(refused, drawn, stage1):
+    sentence = refused("stage2", drawn, "--data.image_size", "8")
+    assert f"data.image_size is 8 but the sketches of {stage1} have 16 pixels" in sentence
+
+
+# -- folders, memory, interruptions -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_output_below_a_file(stage, refused, drawn, tmp_path, stage1_file):
+    (tmp_path / "file").write_text("mine")
+    sentence = refused(stage, drawn, "--output_dir", tmp_path / "file/out")
+    assert str(tmp_path / "file") in sentence
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_output_that_may_not_be_written(refused, drawn, tmp_path):
+    (tmp_path / "locked").mkdir(mode=0o500)
+    assert "give another --output_dir" in refused("stage1", drawn, "--output_dir", tmp_path / "locked")
+
+
+@pytest.mark.parametrize(
+    ("problem", "code", "said"),
+    [
+        (InputError("a is b: do c"), 2, "error: a is b: do c\n"),
+        (OSError(28, "No space left on device", "x.h5"), 2, "error: x.h5: No space left on device; the disk is full"),
+        (OSError("odd"), 2, "error: a file: odd; check the path"),
+        (MemoryError(), 2, "error: the memory is full: lower train.batch_size"),
+        (tf.errors.ResourceExhaustedError(None, None, "OOM"), 2, "error: the memory is full: lower train.batch_size"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_how_commands_end(problem, code, said):
+    def main():
+        raise problem
+
+    ended = _run(main, [])
+    assert (ended.code, ended.output) == (code, "")
+    assert ended.errors.startswith(said)
+    assert ended.errors.count("\n") == bool(said)
+
+
+def test_a_fault_of_ours_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        _run(lambda: 1 / 0, [])
+
+
+def test_a_polite_kill_ends_like_ctrl_c():
+    assert _run(lambda: os.kill(os.getpid(), signal.SIGTERM), []).code == 130
+
+
+@pytest.mark.parametrize("verb", ["train_stage1", "convert"])
+def test_a_shell_sees_one_line(verb, tmp_path):
+    """Nothing of what TensorFlow says of itself stands before the sentence."""
+    arguments = {
+        "train_stage1": [*TINY, "--data.root", "absent"],
+        "convert": ["absent.pth", "--out", "x.weights.h5"],
+    }[verb]
+    environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+    ended = subprocess.run(
+        [sys.executable, "-m", f"stackgan_keras.{verb}", *arguments],
+        cwd=tmp_path,
+        env=environment | {"PYTHONPATH": str(Path(commands.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("error: there is no f")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_help_and_wrong_settings_do_not_wait_for_tensorflow():
+    program = (
+        "import sys; from stackgan_keras import commands, train_stage1, train_stage2\n"
+        "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr

@@ -1,0 +1,432 @@
+"""Does every network of the original program come over, and does every other file say why it does not?"""
+
+import pickle
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stackgan_keras import commands, convert, weights
+from stackgan_keras.errors import InputError
+
+TINY = Path(__file__).parent / "pytorch_tiny.npz"
+NETWORKS = ("stage1_gen", "stage1_dis", "stage2_gen", "stage2_dis")
+TINY_STAGE1 = {"image_size": 64, "filters": 4, "text_dim": 16, "condition_dim": 8, "noise_dim": 8}
+TINY_RECIPES = {
+    "stage1_gen": weights.Recipe("stage1_generator", TINY_STAGE1),
+    "stage2_gen": weights.Recipe(
+        "stage2_generator",
+        {
+            "stage1": TINY_STAGE1,
+            "image_size": 256,
+            "filters": 4,
+            "text_dim": 16,
+            "condition_dim": 8,
+            "residual_blocks": 1,
+        },
+    ),
+    "stage1_dis": weights.Recipe(
+        "discriminator", {"image_size": 64, "filters": 2, "heads": ["matched"], "condition_dim": 8}
+    ),
+    "stage2_dis": weights.Recipe(
+        "discriminator", {"image_size": 256, "filters": 2, "heads": ["matched", "real"], "condition_dim": 8}
+    ),
+}
+
+
+def tiny(network):
+    """One network's tensors from the golden file, by their names in the release."""
+    with np.load(TINY) as file:
+        return {n.removeprefix(f"{network}/"): file[n] for n in file.files if n.startswith(f"{network}/")}
+
+
+@pytest.fixture
+def torch():
+    return pytest.importorskip("torch", reason="reading .pth files needs torch")
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Runs the command as a shell would; returns its exit code, its output and its errors."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["convert", *map(str, arguments)])
+        capsys.readouterr()
+        try:
+            commands.run(convert.main)
+            code = 0
+        except SystemExit as end:
+            code = end.code
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def refused(command):
+    """Runs the command, which must end with one line on stderr; returns that line."""
+
+    def run(*arguments):
+        code, output, errors = command(*arguments)
+        assert (code, output) == (2, "")
+        assert errors.startswith("error: ")
+        assert errors.count("\n") == 1
+        return errors.strip()
+
+    return run
+
+
+def differences(network, model, golden):
+    """The largest differences from what the original program made of the golden inputs, by name."""
+    stage = network[:6]
+    expected = {n.removeprefix(f"{stage}_"): v for n, v in golden.items() if n.startswith(f"{stage}_")}
+    called = {name: name for name in model.output}
+    if network.endswith("dis"):  # it judged what its generator drew
+        expected["text"] = expected["mean"]
+        called = {"matched": "matched_logits", "real": "unconditional_logits"}
+    made = model({name: expected[name] for name in model.input}, training=False)
+    return {name: float(np.abs(np.asarray(made[name]) - expected[called[name]]).max()) for name in made}
+
+
+# -- the golden .pth files ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_golden_files_give_the_golden_outputs(network, torch, shared, tmp_path, command):
+    folder = shared / "golden/pytorch_small"
+    out = tmp_path / f"{network}.weights.h5"
+    code, output, errors = command(folder / f"{network}.pth", "--out", out)
+    assert (code, errors) == (0, "")
+    assert f"wrote {out}: {network}.pth is a {weights.read_recipe(out).network}" in output
+    with np.load(folder / "io.npz") as golden:
+        far = differences(network, weights.load(out), dict(golden))
+    assert far
+    assert max(far.values()) < 1e-4, far
+    assert weights.read_recipe(out).keywords["filters"] == 8
+
+
+def variant(torch, folder, network, path, how):
+    """The golden file saved once more in another way that is found in the wild."""
+    state = torch.load(folder / f"{network}.pth", weights_only=True)
+    counters = {n for n in state if n.endswith("num_batches_tracked")}
+    norms = {n.removesuffix("running_var") for n in state if n.endswith("running_var")}
+    if how == "legacy":
+        torch.save(state, path, _use_new_zipfile_serialization=False)
+    elif how == "without counters":
+        torch.save({n: v for n, v in state.items() if n not in counters}, path)
+    elif how == "with counters":
+        torch.save(state | {f"{n}num_batches_tracked": torch.tensor(7) for n in norms}, path)
+    elif how == "data parallel":
+        torch.save({f"module.{n}": v for n, v in state.items()}, path)
+    elif how == "nested":
+        torch.save({"state_dict": state, "epoch": 600, "optimizer": {"state": {}, "lr": 2e-4}}, path)
+    elif how == "parameters":
+        torch.save({n: torch.nn.Parameter(v, v.is_floating_point()) for n, v in state.items()}, path)
+    elif how == "double":
+        torch.save({n: v.double() for n, v in state.items()}, path)
+
+
+@pytest.mark.parametrize(
+    "how", ["legacy", "without counters", "with counters", "data parallel", "nested", "parameters", "double"]
+)
+@pytest.mark.parametrize("network", ["stage1_gen", "stage2_dis"])
+def test_however_it_was_saved(network, how, torch, shared, tmp_path):
+    folder = shared / "golden/pytorch_small"
+    path = tmp_path / "netX.pth"
+    variant(torch, folder, network, path, how)
+    (state,) = convert.networks(convert.read(path))[0].values()
+    plain, recipe = convert.convert(convert.read(folder / f"{network}.pth"))
+    model, same_recipe = convert.convert(state)
+    assert same_recipe == recipe
+    expected = weights.named_variables(plain)
+    for name, variable in weights.named_variables(model).items():
+        assert np.array_equal(variable, expected[name]), name
+
+
+# -- files without torch ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_sizes_are_recognized(network):
+    assert convert.recognize(tiny(network)) == TINY_RECIPES[network]
+
+
+@pytest.mark.parametrize("network", ["stage1_gen", "stage2_gen"])
+def test_npz_gives_the_golden_outputs(network, tmp_path, command):
+    np.savez(tmp_path / "net.npz", **tiny(network))
+    out = tmp_path / "net.weights.h5"
+    assert command(tmp_path / "net.npz", "--out", out)[0] == 0
+    model, stage = weights.load(out), network[:6]
+    with np.load(TINY) as golden:
+        made = model({name: golden[f"{stage}_{name}"] for name in model.input}, training=False)
+        step = 4 if stage == "stage1" else 8
+        assert np.abs(golden[f"{stage}_image_every_{step}th_pixel"] - made["image"][:, ::step, ::step]).max() < 1e-4
+        assert np.abs(golden[f"{stage}_mean"] - made["mean"]).max() < 1e-4
+
+
+@pytest.mark.parametrize("image_size", [8, 16, 32, 64, 128, 256, 512])
+def test_discriminators_of_any_size_are_recognized(image_size):
+    recipe = weights.Recipe(
+        "discriminator", {"image_size": image_size, "filters": 1, "heads": ["matched"], "condition_dim": 5}
+    )
+    variables = weights.named_variables(recipe.build())
+    state = {}
+    for theirs, target in convert._targets(recipe):
+        value = np.asarray(variables[target.path])
+        state[theirs] = value.transpose(3, 2, 0, 1) if value.ndim == 4 else value
+    assert convert.recognize(state) == recipe
+    converted = weights.named_variables(convert.convert(state)[0])
+    assert all(np.array_equal(converted[path], variables[path]) for path in variables)
+
+
+# -- several networks in one file ---------------------------------------------------------------------------------
+
+
+def save_npz(path, groups):
+    np.savez(path, **{f"{group}/{name}": value for group, state in groups.items() for name, value in state.items()})
+    return path
+
+
+def test_several_networks_are_named_by_what_they_are(tmp_path, command):
+    names = {"stage1_gen": "netG", "stage1_dis": "netD", "stage2_gen": "best/netG2", "stage2_dis": "D2"}
+    file = save_npz(tmp_path / "all.npz", {names[n]: tiny(n) for n in NETWORKS} | {"optimizer": {"step": np.ones(3)}})
+    code, output, errors = command(file, "--out", tmp_path / "weights")
+    assert (code, errors) == (0, "")
+    assert sorted(p.name for p in (tmp_path / "weights").iterdir()) == sorted(f"{n}.weights.h5" for n in NETWORKS)
+    for network in NETWORKS:
+        assert weights.read_recipe(tmp_path / "weights" / f"{network}.weights.h5") == TINY_RECIPES[network]
+        assert f"{network}.weights.h5: {names[network]} is a {TINY_RECIPES[network].network}" in output
+    assert "left out, as it belongs to no network: optimizer/step\n" in output
+
+
+def test_the_same_network_twice_keeps_its_names_in_the_file(tmp_path, command):
+    groups = {n: tiny(n) for n in ("stage1_gen", "stage1_gen_after_2_steps", "stage1_dis")}
+    file = save_npz(tmp_path / "all.npz", groups)
+    assert command(file, "--out", tmp_path / "weights")[0] == 0
+    assert sorted(p.name for p in (tmp_path / "weights").iterdir()) == [f"{n}.weights.h5" for n in sorted(groups)]
+    first, second = (weights.load(tmp_path / "weights" / f"{n}.weights.h5") for n in list(groups)[:2])
+    name = "project_dense/kernel"
+    assert not np.array_equal(weights.named_variables(first)[name], weights.named_variables(second)[name])
+
+
+def test_a_torch_file_of_several_state_dicts(torch, tmp_path, command):
+    states = {n: {k: torch.tensor(v) for k, v in tiny(n).items()} for n in ("stage1_gen", "stage1_dis")}
+    content = {"netG": states["stage1_gen"], "netD": states["stage1_dis"], "epoch": 7, "losses": torch.ones(3)}
+    torch.save(content, tmp_path / "all.pth")
+    code, output, _ = command(tmp_path / "all.pth", "--out", tmp_path)
+    assert code == 0
+    assert {p.name for p in tmp_path.glob("*.h5")} == {"stage1_gen.weights.h5", "stage1_dis.weights.h5"}
+    assert "left out, as it belongs to no network: losses\n" in output
+
+
+def test_several_networks_do_not_fit_into_one_file(tmp_path, refused):
+    sentence = refused(TINY, "--out", tmp_path / "x.weights.h5")
+    assert "holds 8 networks (stage1_dis, " in sentence
+    assert sentence.endswith("give --out a folder for them")
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_that_would_overwrite_each_other(tmp_path, refused):
+    file = save_npz(tmp_path / "all.npz", {"a/b": tiny("stage1_dis"), "a_b": tiny("stage1_dis")})
+    assert "a/b, a_b would get the same file name" in refused(file, "--out", tmp_path / "weights")
+    assert not (tmp_path / "weights").exists()
+
+
+def test_one_bad_network_leaves_no_file(tmp_path, refused):
+    broken = tiny("stage2_dis")
+    del broken["encode_img.3.bias"]
+    file = save_npz(tmp_path / "all.npz", {"netG": tiny("stage1_gen"), "netD": broken})
+    assert "encode_img.3.bias is missing" in refused(file, "--out", tmp_path / "weights")
+    assert not (tmp_path / "weights").exists()
+
+
+# -- networks that do not fit -------------------------------------------------------------------------------------
+
+
+def _missing(state):
+    del state["fc.1.bias"]
+    del state["upsample3.2.running_mean"]
+
+
+def _missing_block(state):
+    for name in [name for name in state if name.startswith("upsample3.")]:
+        del state[name]
+
+
+def _left_over(state):
+    state["upsample2.1.bias"] = np.zeros(8)
+
+
+def _misshaped(state):
+    state["fc.1.weight"] = np.zeros(5)
+    state["img.0.weight"] = np.zeros((3, 2))
+    state["upsample1.1.weight"] = np.zeros((32, 16, 3, 3))
+
+
+def _flat_text(state):
+    state["ca_net.fc.weight"] = np.zeros(5)
+
+
+def _no_text(state):
+    del state["ca_net.fc.weight"]
+
+
+def _too_little_noise(state):
+    state["fc.0.weight"] = state["fc.0.weight"][:, :3]
+
+
+def _too_narrow(state):
+    state["fc.0.weight"] = state["fc.0.weight"][:64]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (_missing, ["2 of its names", "fc.1.bias is missing; upsample3.2.running_mean is missing"]),
+        (_missing_block, ["5 of its names", "upsample3.1.weight is missing"]),
+        (_left_over, ["1 of its names", "upsample2.1.bias is left over"]),
+        (
+            _misshaped,
+            [
+                "3 of its names",
+                "fc.1.weight is (5,), which does not give (512,) as project_norm/gamma",
+                "img.0.weight is (3, 2), which does not give (3, 3, 2, 3) as image_conv/kernel",
+                "upsample1.1.weight is (32, 16, 3, 3), which does not give (3, 3, 32, 16) as up1_conv/kernel",
+            ],
+        ),
+        (_flat_text, ["sizes cannot be told", "too few dimensions"]),
+        (_no_text, ["sizes cannot be told", "ca_net.fc.weight is missing"]),
+        (_too_little_noise, ["'noise_dim': -5", "impossible"]),
+        (_too_narrow, ["'filters': 0", "impossible"]),
+    ],
+)
+def test_names_and_shapes_that_do_not_fit_are_listed(spoil, expected, tmp_path, refused):
+    state = tiny("stage1_gen")
+    spoil(state)
+    np.savez(tmp_path / "net.npz", **state)
+    sentence = refused(tmp_path / "net.npz", "--out", tmp_path / "x.weights.h5")
+    assert "stage1_generator" in sentence
+    for part in expected:
+        assert part in sentence
+    assert not (tmp_path / "x.weights.h5").exists()
+
+
+# -- files that hold no network -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Writes content under a name and returns the path."""
+
+    def write(name, content=b""):
+        (tmp_path / name).write_bytes(content)
+        return tmp_path / name
+
+    return write
+
+
+def test_somebody_elses_arrays(tmp_path, refused):
+    np.savez(tmp_path / "net.npz", conv1=np.zeros(3), conv2=np.zeros(3))
+    sentence = refused(tmp_path / "net.npz", "--out", tmp_path / "x.weights.h5")
+    assert "holds conv1, conv2…, which is no network of StackGAN's PyTorch release" in sentence
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip file", TINY.read_bytes()[:5000]])
+def test_broken_npz(content, file, tmp_path, refused):
+    path = file("net.npz", content)
+    assert f"{path} cannot be read as an .npz" in refused(path, "--out", tmp_path / "x.weights.h5")
+
+
+def test_npz_with_objects_damage_or_other_things(file, tmp_path, refused):
+    np.savez(tmp_path / "objects.npz", weight=np.array([{"a": 1}], dtype=object))
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    (tmp_path / "array.npy").rename(tmp_path / "array.npz")
+    with zipfile.ZipFile(tmp_path / "text.npz", "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    damaged = bytearray(TINY.read_bytes())
+    damaged[2000:3000] = bytes(1000)
+    file("damaged.npz", damaged)
+    for name in ("objects", "array", "damaged"):
+        assert "cannot be read as an .npz" in refused(tmp_path / f"{name}.npz", "--out", tmp_path / "x.weights.h5")
+    assert "holds no tensors under names" in refused(tmp_path / "text.npz", "--out", tmp_path / "x.weights.h5")
+
+
+class Bomb:
+    """Runs a shell command when it is unpickled."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        import os
+
+        return os.system, (f"touch {self.marker}",)
+
+
+@pytest.mark.parametrize("form", ["pickle", "torch", "legacy", "inside a state dict"])
+def test_code_in_a_file_is_not_run(form, torch, tmp_path, refused):
+    marker, path = tmp_path / "was_run", tmp_path / "net.pth"
+    if form == "pickle":
+        path.write_bytes(pickle.dumps(Bomb(marker)))
+    elif form == "inside a state dict":
+        torch.save({"fc.0.weight": torch.ones(3), "extra": Bomb(marker)}, path)
+    else:
+        torch.save(Bomb(marker), path, _use_new_zipfile_serialization=form == "torch")
+    assert "cannot be read safely" in refused(path, "--out", tmp_path / "x.weights.h5")
+    assert not marker.exists()
+
+
+def test_broken_and_foreign_torch_files(torch, shared, file, tmp_path, refused):
+    out = tmp_path / "x.weights.h5"
+    whole = (shared / "golden/pytorch_small/stage1_gen.pth").read_bytes()
+    for name, content in (("half", whole[: len(whole) // 2]), ("empty", b""), ("text", b"hello\nworld\n")):
+        path = file(f"{name}.pth", content)
+        assert f"{path} cannot be read safely as a PyTorch checkpoint" in refused(path, "--out", out)
+    torch.save({"conv.weight": torch.ones(3)}, tmp_path / "other.pth")
+    assert "holds conv.weight…, which is no network" in refused(tmp_path / "other.pth", "--out", out)
+    torch.save({"netG.weight": torch.sparse_coo_tensor(torch.tensor([[0]]), torch.ones(1), (3,))}, tmp_path / "odd.pth")
+    assert "which is no network" in refused(tmp_path / "odd.pth", "--out", out)
+    for content in ([torch.ones(3)], torch.ones(3), {"epoch": 7}, {}):
+        torch.save(content, tmp_path / "other.pth")
+        assert "holds no tensors under names" in refused(tmp_path / "other.pth", "--out", out)
+    assert not out.exists()
+
+
+def test_missing_files_and_folders(tmp_path, refused):
+    for path in (tmp_path / "absent.pth", tmp_path):
+        assert f"there is no file {path}" in refused(path, "--out", tmp_path / "x.weights.h5")
+
+
+def test_without_torch(file, tmp_path, monkeypatch, refused):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    sentence = refused(file("net.pth", b"anything"), "--out", tmp_path / "x.weights.h5")
+    assert "torch is not installed: pip install" in sentence
+
+
+@pytest.mark.parametrize("name", ["x.h5", "x.keras", "x.weights", "net.npz"])
+def test_out_must_be_a_weight_file_or_a_folder(name, tmp_path, refused):
+    np.savez(tmp_path / "net.npz", **tiny("stage1_dis"))
+    before = (tmp_path / "net.npz").read_bytes()
+    assert f"--out is {tmp_path / name}: give FILE.weights.h5" in refused(
+        tmp_path / "net.npz", "--out", tmp_path / name
+    )
+    assert [p.name for p in tmp_path.iterdir()] == ["net.npz"]
+    assert (tmp_path / "net.npz").read_bytes() == before
+
+
+def test_out_below_a_file(tmp_path, refused):
+    np.savez(tmp_path / "net.npz", **tiny("stage1_dis"))
+    sentence = refused(tmp_path / "net.npz", "--out", tmp_path / "net.npz" / "x.weights.h5")
+    assert f"{tmp_path / 'net.npz'}: File exists; a file stands where a folder should be" in sentence
+
+
+def test_arguments(refused):
+    assert "required: file, --out" in refused()
+    assert "unrecognized arguments: --stage 2" in refused("a.pth", "--out", "b.weights.h5", "--stage", "2")
+
+
+def test_convert_in_python_raises_too():
+    with pytest.raises(InputError, match="holds nothing"):
+        convert.recognize({})

@@ -1,0 +1,303 @@
+"""Does a weight file give back its network to the bit, and does every file that is none say why?"""
+
+import json
+import resource
+import shutil
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from stackgan_keras import weights
+from stackgan_keras.errors import InputError
+from stackgan_keras.weights import Recipe
+
+STAGE1 = {"image_size": 16, "filters": 2, "text_dim": 6, "condition_dim": 3, "noise_dim": 4}
+RECIPES = {
+    "stage1_generator": Recipe("stage1_generator", STAGE1),
+    "without_augmentation": Recipe("stage1_generator", {**STAGE1, "augment_condition": False}),
+    "stage2_generator": Recipe(
+        "stage2_generator",
+        {"stage1": STAGE1, "image_size": 32, "filters": 2, "text_dim": 6, "condition_dim": 3, "residual_blocks": 1},
+    ),
+    "discriminator": Recipe("discriminator", {"image_size": 16, "filters": 2, "condition_dim": 3}),
+    "two_heads": Recipe(
+        "discriminator",
+        {"image_size": 32, "filters": 2, "heads": ["matched", "real"], "text": "embedding", "text_dim": 6},
+    ),
+}
+
+
+def build(recipe):
+    """The recipe's network with every variable, also those that begin as zeros and ones, at random."""
+    model = recipe.build()
+    rng = np.random.default_rng(0)
+    for variable in model.variables:
+        variable.assign(rng.uniform(0.1, 1.0, variable.shape))
+    return model
+
+
+def values(model):
+    return {path: np.asarray(variable) for path, variable in weights.named_variables(model).items()}
+
+
+def same(model, other):
+    mine, theirs = values(model), values(other)
+    return mine.keys() == theirs.keys() and all(np.array_equal(mine[path], theirs[path]) for path in mine)
+
+
+def outputs(model):
+    rng = np.random.default_rng(1)
+    given = {name: rng.normal(size=(2, *x.shape[1:])).astype("float32") for name, x in model.input.items()}
+    return {name: np.asarray(y) for name, y in model(given, training=False).items()}
+
+
+def refusal(function, *arguments):
+    with pytest.raises(InputError) as problem:
+        function(*arguments)
+    sentence = str(problem.value)
+    assert "\n" not in sentence
+    return sentence
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    """A Stage-I generator and its file."""
+    model, path = build(RECIPES["stage1_generator"]), tmp_path_factory.mktemp("weights") / "gen.weights.h5"
+    weights.save(model, RECIPES["stage1_generator"], path)
+    return model, path
+
+
+@pytest.fixture
+def saved(original, tmp_path):
+    """The same, with a copy of the file to do as one likes with."""
+    model, path = original
+    return model, shutil.copy(path, tmp_path / path.name)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_what_is_saved_is_loaded(name, tmp_path):
+    path = tmp_path / "new" / "folder" / "x.weights.h5"
+    model = build(RECIPES[name])
+    weights.save(model, RECIPES[name], path)
+    loaded = weights.load(path)
+    assert same(loaded, model)
+    assert len(values(model)) == len(model.variables)
+    expected = outputs(model)
+    assert all(np.array_equal(value, expected[key]) for key, value in outputs(loaded).items())
+    assert weights.read_recipe(path) == RECIPES[name]
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_keras_itself_reads_the_file(name, tmp_path):
+    model = build(RECIPES[name])
+    weights.save(model, RECIPES[name], tmp_path / "x.weights.h5")
+    other = RECIPES[name].build()
+    other.load_weights(tmp_path / "x.weights.h5")
+    assert same(other, model)
+
+
+def test_stage2_takes_its_stage1_from_the_file(saved):
+    model, path = saved
+    stage2 = RECIPES["stage2_generator"].build()
+    weights.fill(stage2.get_layer("stage1_generator"), path)
+    assert same(stage2.get_layer("stage1_generator"), model)
+
+
+def test_names_must_end_as_keras_wants_them(saved, tmp_path):
+    model, _ = saved
+    assert "x.h5" in refusal(weights.save, model, RECIPES["stage1_generator"], tmp_path / "x.h5")
+    assert not (tmp_path / "x.h5").exists()
+
+
+def test_swapped_layers(tmp_path):
+    def network(*names):
+        x = inputs = keras.Input((3,))
+        for name in names:
+            x = layers.Dense(3, name=name)(x)
+        return keras.Model(inputs, x, name="network")
+
+    weights.save(network("first", "second"), Recipe("discriminator", {}), tmp_path / "x.weights.h5")
+    swapped = network("second", "first")
+    swapped.load_weights(tmp_path / "x.weights.h5")  # Keras does not notice
+    sentence = refusal(weights.fill, swapped, tmp_path / "x.weights.h5")
+    assert "holds first/kernel (3, 3) where this network has second/kernel (3, 3)" in sentence
+
+
+def test_another_width(saved):
+    _, path = saved
+    wider = Recipe("stage1_generator", {**STAGE1, "filters": 3}).build()
+    sentence = refusal(weights.fill, wider, path)
+    assert (
+        "holds project_dense/kernel (7, 256) where this stage1_generator has project_dense/kernel (7, 384)" in sentence
+    )
+
+
+def test_more_or_fewer_variables(saved):
+    _, path = saved
+    with h5py.File(path, "a") as file:
+        listed = json.loads(file.attrs[weights.VARIABLES])
+        file.attrs[weights.VARIABLES] = json.dumps(listed[:-1])
+    assert f"holds {len(listed) - 1} variables where this stage1_generator has {len(listed)}" in refusal(
+        weights.load, path
+    )
+
+
+def test_another_network(saved):
+    _, path = saved
+    assert weights.read_recipe(path, "stage1_generator") == RECIPES["stage1_generator"]
+    sentence = refusal(weights.read_recipe, path, "discriminator")
+    assert f"{path} holds a stage1_generator where a discriminator is expected" in sentence
+    assert "holds conditioning_augmentation/" in refusal(weights.fill, RECIPES["discriminator"].build(), path)
+
+
+def _text(path):
+    path.write_text("these are no weights\n" * 99)
+
+
+def _half(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _empty(path):
+    path.write_bytes(b"")
+
+
+def _folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+def _something_else(path):
+    path.unlink()
+    with h5py.File(path, "w") as file:
+        file["numbers"] = [1, 2, 3]
+
+
+def _by_keras(path):
+    path.unlink()
+    RECIPES["stage1_generator"].build().save_weights(path)
+
+
+def _attribute(name, value):
+    def change(path):
+        with h5py.File(path, "a") as file:
+            file.attrs[name] = value
+
+    return change
+
+
+def _recipe(**changed):
+    return _attribute(weights.RECIPE, json.dumps({"network": "stage1_generator", "keywords": STAGE1} | changed))
+
+
+def _without(name):
+    def change(path):
+        with h5py.File(path, "a") as file:
+            del file.attrs[name]
+
+    return change
+
+
+def _first_dataset(file, keep):
+    found = []
+    file.visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None)
+    kept = file[found[0]][()]
+    del file[found[0]]
+    if keep:
+        file[found[0]] = kept[..., :1]
+
+
+def _dataset(keep):
+    def change(path):
+        with h5py.File(path, "a") as file:
+            _first_dataset(file, keep)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (_text, "is no HDF5 file"),
+        (_half, "is no HDF5 file, or a damaged one"),
+        (_empty, "is no HDF5 file"),
+        (_folder, "is no HDF5 file"),
+        (_something_else, "was not written by this package: it lacks the attribute stackgan_keras_recipe"),
+        (_by_keras, "was not written by this package: it lacks the attribute stackgan_keras_recipe"),
+        (_without(weights.VARIABLES), "lacks the attribute stackgan_keras_variables"),
+        (_attribute(weights.RECIPE, '{"network": "stage1_gen'), "attribute stackgan_keras_recipe cannot be read"),
+        (_attribute(weights.RECIPE, 5), "attribute stackgan_keras_recipe cannot be read"),
+        (_attribute(weights.RECIPE, np.void(b"\xff\xfe")), "attribute stackgan_keras_recipe cannot be read"),
+        (_attribute(weights.RECIPE, "[" * 9999), "attribute stackgan_keras_recipe cannot be read"),
+        (_attribute(weights.RECIPE, "[]"), "names no network of this package"),
+        (_attribute(weights.VARIABLES, "[[1"), "attribute stackgan_keras_variables cannot be read"),
+        (_attribute(weights.VARIABLES, "[1, [2]]"), "holds 1 where this stage1_generator has"),
+        (_attribute(weights.VARIABLES, "{}"), "holds 0 variables where"),
+        (_recipe(network="stage3_generator"), "names no network of this package"),
+        (_recipe(network=["stage1_generator"]), "names no network of this package"),
+        (_recipe(keywords=None), "names no network of this package"),
+        (_recipe(keywords={**STAGE1, "colour": "red"}), "unexpected keyword argument 'colour'"),
+        (_recipe(keywords={**STAGE1, "filters": "wide"}), "cannot be built"),
+        (_recipe(keywords={**STAGE1, "filters": 0}), "cannot be built"),
+        (_recipe(keywords={**STAGE1, "image_size": 65}), "cannot be built"),
+        (_recipe(keywords={**STAGE1, "image_size": None}), "cannot be built"),
+        (_recipe(network="stage2_generator", keywords={}), "cannot be built"),
+        (_recipe(network="discriminator", keywords={"image_size": 16}), "where this discriminator has encode_image/"),
+        (_dataset(keep=False), "is damaged"),
+        (_dataset(keep=True), "is damaged"),
+    ],
+)
+def test_files_that_are_none(saved, spoil, expected):
+    _, path = saved
+    spoil(path)
+    sentence = refusal(weights.load, path)
+    assert sentence.startswith(str(path))
+    assert expected in sentence
+
+
+def test_a_missing_file(tmp_path):
+    assert refusal(weights.load, tmp_path / "x.weights.h5").startswith(
+        f"there is no weight file {tmp_path / 'x.weights.h5'}"
+    )
+
+
+def test_an_interrupted_save_leaves_the_old_file(saved, monkeypatch):
+    _, path = saved
+    before = path.read_bytes()
+
+    def interrupted(model):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(weights, "_listed", interrupted)  # Ctrl-C after the weights, before the list
+    with pytest.raises(KeyboardInterrupt):
+        weights.save(build(RECIPES["stage1_generator"]), RECIPES["stage1_generator"], path)
+    assert path.read_bytes() == before
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_a_full_disk_leaves_the_old_file(saved):
+    """A limit on the size of files stands in for the full disk: writing past it fails in the same place."""
+    model, path = saved
+    before = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, hard))
+    try:
+        sentence = refusal(weights.save, model, RECIPES["stage1_generator"], path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert sentence.startswith(f"{path} could not be written")
+    assert path.read_bytes() == before
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_a_folder_in_the_files_place(saved):
+    model, path = saved
+    path.unlink()
+    path.mkdir()
+    assert f"{path} could not be written" in refusal(weights.save, model, RECIPES["stage1_generator"], path)
+    assert path.is_dir()
+    shutil.rmtree(path)
