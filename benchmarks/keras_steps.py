@@ -1,0 +1,135 @@
+"""What is one training step in Keras? With stackgan_keras, and as one would write it plainly.
+
+Both train the same networks. The plain one has UpSampling2D and Conv2D where the package has `UpsampleConv2D`, and a
+training step written without regard to several devices.
+"""
+
+import math
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+from release import CONDITION_DIM, KL_WEIGHT, LEARNING_RATE, NOISE_DIM, TEXT_DIM, Sizes, random_batch
+
+from stackgan_keras import adversarial, engine, models
+
+
+def set_up(threads: int) -> None:
+    """Limits the threads; to be called before anything else."""
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)  # several workers share it
+
+
+def device() -> str:
+    return "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
+
+
+def peak_gpu_memory() -> int:
+    """Bytes, 0 without a GPU."""
+    return tf.config.experimental.get_memory_info("GPU:0")["peak"] if device() == "GPU" else 0
+
+
+def make_package(sizes: Sizes, precision: str, jit: bool) -> tuple[dict[str, int], Callable]:
+    """The numbers of parameters, and `step(batch)`: stackgan_keras as its training commands use it."""
+    generator, discriminator = _build_players(sizes, precision)
+    update = adversarial.make_update(generator, discriminator, _make_adam(), _make_adam(), kl_weight=KL_WEIGHT)
+    return _count(generator, discriminator), tf.function(update, jit_compile=jit)
+
+
+def make_plain(sizes: Sizes, precision: str, jit: bool) -> tuple[dict[str, int], Callable]:
+    """The numbers of parameters, and `step(batch)`: plain layers and a plain loop body."""
+    generator, discriminator = (
+        keras.models.clone_model(player, clone_function=_plain_layer, recursive=True)
+        for player in _build_players(sizes, precision)
+    )
+    if sizes.sketch_size:
+        generator.get_layer("stage1_generator").trainable = False
+    return _count(generator, discriminator), tf.function(_plain_update(generator, discriminator), jit_compile=jit)
+
+
+def make_batch(sizes: Sizes) -> dict[str, tf.Tensor]:
+    return {name: tf.constant(values) for name, values in random_batch(sizes).items()}
+
+
+def _build_players(sizes: Sizes, precision: str) -> tuple[keras.Model, keras.Model]:
+    keras.config.set_dtype_policy(precision)
+    text = {"text_dim": TEXT_DIM, "condition_dim": CONDITION_DIM}
+    own = {"image_size": sizes.image_size, "filters": sizes.generator_filters, **text}
+    heads = ("matched",)
+    if sizes.sketch_size:
+        stage1 = {**own, "image_size": sizes.sketch_size, "noise_dim": NOISE_DIM}
+        generator = models.stage2_generator(stage1=stage1, residual_blocks=sizes.residual_blocks, **own)
+        heads = ("matched", "real")
+    else:
+        generator = models.stage1_generator(noise_dim=NOISE_DIM, **own)
+    return generator, models.discriminator(
+        image_size=sizes.image_size, filters=sizes.discriminator_filters, heads=heads, **text
+    )
+
+
+def _make_adam() -> keras.optimizers.Optimizer:
+    return engine.make_adam(LEARNING_RATE, halve_every=10**6)  # further than any benchmark goes
+
+
+def _count(generator: keras.Model, discriminator: keras.Model) -> dict[str, int]:
+    """Numbers in the networks: all, with the batch norms' averages, and those that are trained."""
+    return {
+        "generator": generator.count_params(),
+        "discriminator": discriminator.count_params(),
+        "trained": sum(math.prod(v.shape) for v in generator.trainable_variables + discriminator.trainable_variables),
+    }
+
+
+def _plain_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """The same layer anew, or the two plain layers that do what `UpsampleConv2D` does."""
+    if not isinstance(layer, models.UpsampleConv2D):
+        return layer.__class__.from_config(layer.get_config())
+    convolution = keras.layers.Conv2D(
+        layer.filters,
+        3,
+        padding="same",
+        use_bias=False,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.02),
+    )
+    return keras.Sequential([keras.layers.UpSampling2D(), convolution], name=layer.name)
+
+
+def _plain_update(generator: keras.Model, discriminator: keras.Model) -> Callable:
+    cross_entropy = keras.losses.BinaryCrossentropy(from_logits=True)
+    encode_image, matched = discriminator.get_layer("encode_image"), discriminator.get_layer("matched")
+    real_at_all = discriminator.get_layer("real") if "real" in discriminator.output else None
+    generator_optimizer, discriminator_optimizer = _make_adam(), _make_adam()
+
+    def asked(logits, truth):
+        return cross_entropy(tf.fill(tf.shape(logits), truth), logits)
+
+    def judge(features, text, truth):
+        losses = [asked(matched({"features": features, "text": text}, training=True), truth)]
+        return losses + ([asked(real_at_all(features, training=True), truth)] if real_at_all else [])
+
+    def update(batch):
+        with tf.GradientTape() as generator_tape:
+            made = generator({name: batch[name] for name in generator.input}, training=True)
+        text = tf.stop_gradient(made["mean"])
+
+        with tf.GradientTape() as tape:
+            real, fake = encode_image(batch["image"], training=True), encode_image(made["image"], training=True)
+            on_real, on_fake = judge(real, text, 1.0), judge(fake, text, 0.0)
+            on_mismatched = asked(matched({"features": real[:-1], "text": text[1:]}, training=True), 0.0)
+            paid = sum(on_real) / len(on_real) + (on_mismatched + sum(on_fake)) / (1 + len(on_fake))
+            loss = discriminator_optimizer.scale_loss(paid)
+        variables = discriminator.trainable_variables
+        discriminator_optimizer.apply(tape.gradient(loss, variables), variables)
+
+        with generator_tape:
+            on_fake = sum(judge(encode_image(made["image"], training=True), text, 1.0))
+            mean, log_variance = made["mean"], made["log_variance"]
+            kl = tf.reduce_mean(0.5 * (mean**2 + tf.exp(log_variance) - 1 - log_variance))
+            loss = generator_optimizer.scale_loss(on_fake + KL_WEIGHT * kl)
+        variables = generator.trainable_variables
+        generator_optimizer.apply(generator_tape.gradient(loss, variables), variables)
+        return {"discriminator": paid, "generator": on_fake, "kl": kl}
+
+    return update

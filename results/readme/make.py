@@ -1,0 +1,63 @@
+"""Which commands made the README's pictures? This one, from the runs of `make demo` and of the photographs.
+
+python results/readme/make.py                              the drawn birds and what the demo made of them
+python results/readme/make.py --photographs DIR --birds B  and what a run on photographs made, DIR its --output_dir
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from stackgan_keras import datasets, images, sampler, weights
+from stackgan_keras.datasets import Records
+
+HERE = Path(__file__).parent
+HOME = HERE.parents[1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--photographs", type=Path, help="output folder of the run `photographs`")
+    parser.add_argument("--birds", type=Path, help="the published birds, for their sentences' embeddings")
+    arguments = parser.parse_args()
+    drawn = datasets.read(HOME / "data/drawn_400_1024", "test")
+    save("drawn_birds", data_sheet(drawn))
+    save("demo", made_sheet(HOME / "weights/demo", drawn, count=6, captions=True))
+    if arguments.photographs:
+        birds = datasets.read(arguments.birds, "test")
+        save("photographs", made_sheet(arguments.photographs / "weights/photographs", birds, count=8, captions=False))
+
+
+def data_sheet(records: Records) -> np.ndarray:
+    """Twelve pictures as they are cropped for training, the upper six with a caption each."""
+    chosen = np.linspace(0, len(records) - 1, 12).astype(int)
+    pictures = [images.read(records.paths[i], records.boxes[i], 160) for i in chosen]
+    rows = [np.stack(pictures[:6]), np.stack(pictures[6:])]
+    return images.labelled_grid(rows, [records.captions[i][0] for i in chosen[:6]])
+
+
+def made_sheet(folder: Path, records: Records, count: int, captions: bool) -> np.ndarray:
+    """Sketches and pictures for held-out sentences. The captions of the photographs may not be shown."""
+    chosen = np.linspace(0, len(records) - 1, count).astype(int)
+    embeddings = np.stack([records.embeddings_of(i)[0] for i in chosen])
+    made = sampler.draw(weights.load(folder / "stage2_gen.weights.h5"), embeddings, seed=0)
+    rows = [halved(made["stage1_image"].repeat(4, 1).repeat(4, 2)), halved(made["image"])]
+    if captions:
+        return images.labelled_grid(rows, [records.captions[i][0] for i in chosen])
+    return images.grid(rows)
+
+
+def halved(pictures: np.ndarray) -> np.ndarray:
+    size = pictures.shape[1] // 2
+    return np.stack([np.asarray(Image.fromarray(p).resize((size, size), Image.Resampling.BOX)) for p in pictures])
+
+
+def save(name: str, sheet: np.ndarray) -> None:
+    images.write(HERE / f"{name}.png", sheet)
+    print(HERE / f"{name}.png")
+
+
+if __name__ == "__main__":
+    main()
