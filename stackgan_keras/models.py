@@ -22,21 +22,20 @@ def conditioning_augmentation(*, text_dim: int, condition_dim: int, augment: boo
     """The sentence's condition, drawn from a Gaussian around it (section 3.2 of the paper).
 
     In: `embedding` (B, text_dim) and `epsilon` (B, condition_dim), standard normal. Out: `condition`, `mean` and
-    `log_variance`, each (B, condition_dim). Without `augment` the condition is the mean and there is no
-    `log_variance`.
+    `log_variance`, each (B, condition_dim). Without `augment` the condition is the mean, and there is neither an
+    `epsilon` nor a `log_variance`.
     """
-    embedding = keras.Input((text_dim,), name="embedding")
-    epsilon = keras.Input((condition_dim,), name="epsilon")
+    inputs = _text_inputs(text_dim, condition_dim, augment)
     width = 2 * condition_dim if augment else condition_dim
-    moments = layers.Dense(width, dtype=keras.config.floatx(), **_kernel(), name="moments_dense")(embedding)
+    moments = layers.Dense(width, dtype=keras.config.floatx(), **_kernel(), name="moments_dense")(inputs["embedding"])
     moments = layers.ReLU(dtype=keras.config.floatx(), name="moments_relu")(moments)
     if augment:
         mean, log_variance = moments[:, :condition_dim], moments[:, condition_dim:]
-        condition = mean + ops.exp(log_variance / 2) * epsilon
+        condition = mean + ops.exp(log_variance / 2) * inputs["epsilon"]
         outputs = {"condition": condition, "mean": mean, "log_variance": log_variance}
     else:
         outputs = {"condition": layers.Identity(name="condition")(moments), "mean": moments}
-    return keras.Model({"embedding": embedding, "epsilon": epsilon}, outputs, name="conditioning_augmentation")
+    return keras.Model(inputs, outputs, name="conditioning_augmentation")
 
 
 def stage1_generator(
@@ -52,13 +51,12 @@ def stage1_generator(
 
     In: `embedding` (B, text_dim), `noise` (B, noise_dim), `epsilon` (B, condition_dim). Out: `image`
     (B, image_size, image_size, 3) in [-1, 1], `mean` and (with `augment_condition`) `log_variance`,
-    (B, condition_dim). `image_size` is a power of two; the 4x4 map has 8 * `filters` channels.
+    (B, condition_dim). Without `augment_condition` there is no `epsilon` to give. `image_size` is a power of two; the
+    4x4 map has 8 * `filters` channels.
     """
-    inputs = _text_inputs(text_dim, condition_dim)
-    inputs["noise"] = keras.Input((noise_dim,), name="noise")
-    text = conditioning_augmentation(text_dim=text_dim, condition_dim=condition_dim, augment=augment_condition)(
-        {"embedding": inputs["embedding"], "epsilon": inputs["epsilon"]}
-    )
+    inputs = _text_inputs(text_dim, condition_dim, augment_condition)
+    text = conditioning_augmentation(text_dim=text_dim, condition_dim=condition_dim, augment=augment_condition)(inputs)
+    inputs = {**inputs, "noise": keras.Input((noise_dim,), name="noise")}
     width = 8 * filters
     x = layers.Concatenate(name="join")([inputs["noise"], text.pop("condition")])
     x = layers.Dense(CORE * CORE * width, use_bias=False, **_kernel(), name="project_dense")(x)
@@ -87,15 +85,14 @@ def stage2_generator(
     """
     sketcher = stage1_generator(**stage1)
     sketcher.trainable = False
-    inputs = _text_inputs(text_dim, condition_dim)
+    inputs = _text_inputs(text_dim, condition_dim, augment_condition)
+    text = conditioning_augmentation(text_dim=text_dim, condition_dim=condition_dim, augment=augment_condition)(inputs)
     inputs["noise"] = keras.Input(sketcher.input["noise"].shape[1:], name="noise")
-    inputs["stage1_epsilon"] = keras.Input(sketcher.input["epsilon"].shape[1:], name="stage1_epsilon")
-    sketch = sketcher(
-        {"embedding": inputs["embedding"], "noise": inputs["noise"], "epsilon": inputs["stage1_epsilon"]}
-    )["image"]
-    text = conditioning_augmentation(text_dim=text_dim, condition_dim=condition_dim, augment=augment_condition)(
-        {"embedding": inputs["embedding"], "epsilon": inputs["epsilon"]}
-    )
+    given = {"embedding": inputs["embedding"], "noise": inputs["noise"]}
+    if "epsilon" in sketcher.input:
+        inputs["stage1_epsilon"] = keras.Input(sketcher.input["epsilon"].shape[1:], name="stage1_epsilon")
+        given["epsilon"] = inputs["stage1_epsilon"]
+    sketch = sketcher(given)["image"]
     x = _convolve(sketch, filters, 3, "encode1", norm=False, slope=0.0)  # (B, s, s, filters), s: the sketch's size
     x = _convolve(x, 2 * filters, 4, "encode2", strides=2, slope=0.0)  # (B, s/2, s/2, 2 filters)
     x = _convolve(x, 4 * filters, 4, "encode3", strides=2, slope=0.0)  # (B, s/4, s/4, 4 filters)
@@ -195,11 +192,11 @@ def _kernel() -> dict:
     return {"kernel_initializer": initializers.RandomNormal(stddev=0.02)}
 
 
-def _text_inputs(text_dim: int, condition_dim: int) -> dict:
-    return {
-        "embedding": keras.Input((text_dim,), name="embedding"),
-        "epsilon": keras.Input((condition_dim,), name="epsilon"),
-    }
+def _text_inputs(text_dim: int, condition_dim: int, augment: bool) -> dict:
+    inputs = {"embedding": keras.Input((text_dim,), name="embedding")}
+    if augment:
+        inputs["epsilon"] = keras.Input((condition_dim,), name="epsilon")
+    return inputs
 
 
 def _doublings(image_size: int, start: int = CORE) -> int:

@@ -81,7 +81,14 @@ def load(path: Path) -> keras.Model:
     recipe = read_recipe(path)
     try:
         model = recipe.build()
-    except (InputError, TypeError, ValueError, AttributeError, KeyError) as problem:  # whatever odd keywords lead to
+    except (
+        InputError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        KeyError,
+        ArithmeticError,
+    ) as problem:  # whatever odd keywords lead to
         raise InputError(
             f"{path} asks for a {recipe.network} with {recipe.keywords}, which cannot be built "
             f"({_first_line(problem)}): use the version of this package that wrote it"
