@@ -28,7 +28,10 @@ def main() -> None:
         "stage1_generator", {**stages.text_keywords(settings), "noise_dim": settings.generator.noise_dim}
     )
     sheet = stages.train(stages.Stage("stage1", generator, heads=("matched",)), settings, folders)
-    print(f"pictures: {sheet}\nweights: {folders.weights}\nnext: python -m stackgan_keras.train_stage2")
+    same = f"--run {settings.run} --output_dir {output_dir}"
+    if settings.data.root:
+        same += f" --data.root {settings.data.root}"
+    print(f"pictures: {sheet}\nweights: {folders.weights}\nnext: python -m stackgan_keras.train_stage2 {same}")
 
 
 if __name__ == "__main__":
