@@ -1,12 +1,15 @@
 """Is every setting that should be there there, and does each wrong one get its sentence?"""
 
 import re
+from pathlib import Path
 
 import pytest
 import yaml
 
 from stackgan_keras import config
 from stackgan_keras.errors import InputError
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 RELEASE = {  # the defaults of the PyTorch release, as far as it has the setting
     "data": {"root": None, "image_size": 64},
@@ -171,7 +174,7 @@ def test_a_fault_in_the_file_is_not_hidden_by_the_command_line(file):
 
 
 def test_a_missing_file_lists_the_shipped_ones(tmp_path):
-    shipped = sorted(path.stem for path in (config.Path(config.__file__).parents[1] / "configs").glob("*.yaml"))
+    shipped = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
     sentence = refusal(config.read, tmp_path / "mine.yaml")
     assert sentence.startswith(f"there is no settings file {tmp_path / 'mine.yaml'}")
     assert all(name in sentence for name in shipped)
@@ -179,7 +182,7 @@ def test_a_missing_file_lists_the_shipped_ones(tmp_path):
 
 
 def test_every_shipped_file_is_found_by_its_name():
-    shipped = [path.stem for path in (config.Path(config.__file__).parents[1] / "configs").glob("*.yaml")]
+    shipped = [path.stem for path in CONFIGS.glob("*.yaml")]
     assert shipped
     for name in shipped:
         assert config.read(name) == config.read(f"{name}.yaml")
