@@ -9,20 +9,28 @@ import tensorflow as tf
 from stackgan_keras import losses
 
 
-def make_update(generator, discriminator, generator_optimizer, discriminator_optimizer, *, kl_weight: float = 2.0):
+def make_update(
+    generator,
+    discriminator,
+    generator_optimizer,
+    discriminator_optimizer,
+    *,
+    text: str = "mean",
+    kl_weight: float = 2.0,
+):
     """A function that updates both players once on a batch and returns the scalars to log.
 
+    `text` says what the discriminator reads of a sentence, as it was built: the generator's `mean` or the `embedding`.
     `update(batch)` takes this replica's equal share of the global batch (`stream.py` says what is in it) and runs
     inside `strategy.run` or on one device. Every scalar it returns is this replica's part of a mean over the global
     batch: sum them over the replicas. Source: the training loop of the PyTorch release.
     """
     encode_image = discriminator.get_layer("encode_image")
     heads = {name: discriminator.get_layer(name) for name in discriminator.output}
-    reads_embedding = heads["matched"].input["text"].shape == generator.input["embedding"].shape
 
-    def judge(features, text):
+    def judge(features, sentence):
         """Logits of every head for pictures' features, each picture with its own sentence."""
-        inputs = {"matched": {"features": features, "text": text}, "real": features}
+        inputs = {"matched": {"features": features, "text": sentence}, "real": features}
         return {name: head(inputs[name], training=True) for name, head in heads.items()}
 
     def update(batch):
@@ -30,26 +38,31 @@ def make_update(generator, discriminator, generator_optimizer, discriminator_opt
 
         with tf.GradientTape() as generator_tape:
             made = generator({name: batch[name] for name in generator.input}, training=True)
-        text = batch["embedding"] if reads_embedding else tf.stop_gradient(made["mean"])
+        sentence = {"mean": tf.stop_gradient(made["mean"]), "embedding": batch["embedding"]}[text]
         fake = tf.stop_gradient(made["image"])
 
         with tf.GradientTape() as discriminator_tape:
             features_of_real = encode_image(batch["image"], training=True)
             features_of_fake = encode_image(fake, training=True)
-            on_real = judge(features_of_real, text)
-            mismatch = _mismatch(share, features_of_real, text, batch["class_id"])
-            on_mismatched = heads["matched"](mismatch.inputs, training=True)
-            on_fake = judge(features_of_fake, text)
+            on_real = judge(features_of_real, sentence)
+            wrong_sentence = share.following(sentence)
+            pairs = tf.shape(wrong_sentence)[0]  # the last picture of the global batch has no next sentence
+            on_mismatched = heads["matched"](
+                {"features": features_of_real[:pairs], "text": wrong_sentence}, training=True
+            )
+            on_fake = judge(features_of_fake, sentence)
 
             real = {name: share.mean(losses.binary_cross_entropy(x, 1.0)) for name, x in on_real.items()}
             fooled = {name: share.mean(losses.binary_cross_entropy(x, 0.0)) for name, x in on_fake.items()}
-            mismatched = mismatch.mean(losses.binary_cross_entropy(on_mismatched, 0.0))
+            # pairs of one class are judged but cost nothing
+            of_two_classes = batch["class_id"][:pairs] != share.following(batch["class_id"])
+            mismatched = share.mean_where(of_two_classes, losses.binary_cross_entropy(on_mismatched, 0.0))
             paid_by_discriminator = losses.discriminator_loss([*real.values()], [mismatched, *fooled.values()])
             scaled = discriminator_optimizer.scale_loss(paid_by_discriminator)
         _apply(discriminator_optimizer, discriminator_tape, scaled, discriminator.trainable_variables)
 
         with generator_tape:
-            on_fake_now = judge(encode_image(made["image"], training=True), text)
+            on_fake_now = judge(encode_image(made["image"], training=True), sentence)
             paid = sum(share.mean(losses.binary_cross_entropy(x, 1.0)) for x in on_fake_now.values())
             kl = tf.zeros_like(paid)
             if "log_variance" in made:
@@ -89,6 +102,12 @@ class _Share:
         """This replica's part of the global mean: a sum over its share, divided by the global count."""
         return tf.reduce_sum(values) / tf.cast(self.total, values.dtype)
 
+    def mean_where(self, chosen, values):
+        """This replica's part of the global mean over the chosen values alone, 0 if there are none."""
+        weights = tf.cast(chosen, values.dtype)
+        count = self.context.all_reduce(tf.distribute.ReduceOp.SUM, tf.reduce_sum(weights))
+        return tf.math.divide_no_nan(tf.reduce_sum(weights * values), count)
+
     def following(self, values):
         """For each row of this share the next row of the global batch; the very last one has none.
 
@@ -98,26 +117,3 @@ class _Share:
         padding = [[before, self.total - before - self.size], *[[0, 0]] * (len(values.shape) - 1)]
         everyone = self.context.all_reduce(tf.distribute.ReduceOp.SUM, tf.pad(values, padding))
         return everyone[before + 1 : before + 1 + self.size]
-
-
-class _Mismatch:
-    """Pictures with the sentence of the next picture. Pairs of one class are judged but cost nothing."""
-
-    def __init__(self, context, inputs, different):
-        self.context = context
-        self.inputs = inputs
-        self.different = different
-
-    def mean(self, values):
-        """This replica's part of the mean over the pairs of two classes, 0 if the batch has none."""
-        weights = tf.cast(self.different, values.dtype)
-        pairs = self.context.all_reduce(tf.distribute.ReduceOp.SUM, tf.reduce_sum(weights))
-        return tf.math.divide_no_nan(tf.reduce_sum(weights * values), pairs)
-
-
-def _mismatch(share, features, text, class_id) -> _Mismatch:
-    following_text = share.following(text)
-    following_class = share.following(class_id)
-    rows = tf.shape(following_text)[0]
-    inputs = {"features": features[:rows], "text": following_text}
-    return _Mismatch(share.context, inputs, class_id[:rows] != following_class)

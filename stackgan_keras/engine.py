@@ -135,17 +135,16 @@ class Run:
                 bar.set_postfix({k: f"{v:.3f}" for k, v in read[-1].items()}, refresh=False)
                 bar.update(len(unread) * self.batch_size)
                 unread = []
-        seconds = time.perf_counter() - started
+        seconds, ended = time.perf_counter() - started, last == self.steps
         means = {k: float(np.mean([s[k] for s in read])) for k in read[0]}
         if self.chief:
             rate = len(read) * self.batch_size / seconds
             self.metrics.write(last, {"epoch": epoch + 1, **means, "pictures_per_second": rate})
-            ended = last == self.steps
             if (epoch + 1) % self.sample_every == 0 or ended:
                 picture = self.sample()
                 self.on_sample(epoch + 1, picture)
                 self.metrics.write_picture(last, picture)
-        if (epoch + 1) % self.save_every == 0 or last == self.steps:
+        if (epoch + 1) % self.save_every == 0 or ended:
             self._keep()
 
     def _keep(self) -> None:

@@ -211,12 +211,12 @@ def _normalize(x, name: str):
     return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, gamma_initializer=gamma, name=name)(x)
 
 
-def _convolve(x, filters: int, size: int, name: str, *, strides: int = 1, norm: bool = True, slope: float = 0.2):
-    """Convolution, batch norm, LeakyReLU (plain ReLU with slope 0)."""
+def _convolve(x, filters: int, size: int, name: str, *, strides: int = 1, norm=True, slope: float | None = 0.2):
+    """Convolution, batch norm, LeakyReLU (plain ReLU with slope 0, none with None)."""
     x = layers.Conv2D(filters, size, strides, "same", use_bias=False, **_kernel(), name=f"{name}_conv")(x)
     if norm:
         x = _normalize(x, f"{name}_norm")
-    return layers.ReLU(negative_slope=slope, name=f"{name}_relu")(x)
+    return x if slope is None else layers.ReLU(negative_slope=slope, name=f"{name}_relu")(x)
 
 
 @keras.saving.register_keras_serializable("stackgan_keras")
@@ -273,8 +273,7 @@ def _grow(x, image_size: int):
 
 def _residual_block(x, name: str):
     y = _convolve(x, x.shape[-1], 3, f"{name}_1", slope=0.0)
-    y = layers.Conv2D(x.shape[-1], 3, padding="same", use_bias=False, **_kernel(), name=f"{name}_2_conv")(y)
-    y = _normalize(y, f"{name}_2_norm")
+    y = _convolve(y, x.shape[-1], 3, f"{name}_2", slope=None)
     return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, y]))
 
 

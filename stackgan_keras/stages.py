@@ -85,7 +85,9 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
 
     run = engine.Run(
         strategy=strategy,
-        update=adversarial.make_update(**players, **optimizers, kl_weight=settings.train.kl_weight),
+        update=adversarial.make_update(
+            **players, **optimizers, text=settings.discriminator.text, kl_weight=settings.train.kl_weight
+        ),
         trained={**players, **optimizers},
         batches=stream.batches,
         steps=_steps(settings, stream.steps_per_epoch),

@@ -1,11 +1,13 @@
-"""Small real data for the tests."""
+"""What do several tests share? Small real data, and how a refusal is read."""
 
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from stackgan_keras.datasets import Records
+from stackgan_keras.errors import InputError
 
 
 def make_records(folder: Path, count: int = 10, text_dim: int = 6, captions=(1, 3, 2), size: int = 120) -> Records:
@@ -29,3 +31,12 @@ def make_records(folder: Path, count: int = 10, text_dim: int = 6, captions=(1, 
         first_embedding=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         packed={},
     )
+
+
+def refusal(function, *arguments) -> str:
+    """The one line that `function` refuses its arguments with."""
+    with pytest.raises(InputError) as problem:
+        function(*arguments)
+    sentence = str(problem.value)
+    assert "\n" not in sentence
+    return sentence

@@ -16,21 +16,23 @@ SIZES = {"text_dim": 6, "condition_dim": 4}
 class Players:
     """Tiny networks of one stage, their optimizers and an update."""
 
-    def __init__(self, stage=1, text="mean", augment=True, learning_rate=2e-4, seed=0):
+    def __init__(self, stage=1, text="mean", augment=True, learning_rate=2e-4, seed=0, sizes=SIZES):
         keras.utils.set_random_seed(seed)
-        stage1 = {**SIZES, "image_size": 16, "filters": 2, "noise_dim": 5, "augment_condition": augment}
+        stage1 = {**sizes, "image_size": 16, "filters": 2, "noise_dim": 5, "augment_condition": augment}
         if stage == 1:
             self.generator, heads, size = models.stage1_generator(**stage1), ("matched",), 16
         else:
             self.generator = models.stage2_generator(
-                stage1=stage1, image_size=32, filters=8, residual_blocks=1, augment_condition=augment, **SIZES
+                stage1=stage1, image_size=32, filters=8, residual_blocks=1, augment_condition=augment, **sizes
             )
             heads, size = ("matched", "real"), 32
-        self.discriminator = models.discriminator(image_size=size, filters=2, heads=heads, text=text, **SIZES)
+        self.discriminator = models.discriminator(image_size=size, filters=2, heads=heads, text=text, **sizes)
         self.optimizers = [engine.make_adam(learning_rate, 1000) for _ in range(2)]
         for optimizer, player in zip(self.optimizers, (self.generator, self.discriminator), strict=True):
             optimizer.build(player.trainable_variables)
-        self.plain_update = adversarial.make_update(self.generator, self.discriminator, *self.optimizers, kl_weight=2.0)
+        self.plain_update = adversarial.make_update(
+            self.generator, self.discriminator, *self.optimizers, text=text, kl_weight=2.0
+        )
         self.update = tf.function(self.plain_update)
         self.size = size
 
@@ -90,6 +92,22 @@ def test_mismatched_pairs_are_the_next_sentence_and_never_of_one_class():
     matched = players.discriminator.get_layer("matched")
     logits = matched({"features": features[:-1], "text": text[1:]}, training=True).numpy()
     assert loss == pytest.approx(np.mean(np.log1p(np.exp(logits[[1, 3]]))), rel=1e-5)
+
+
+@pytest.mark.parametrize("text", ["mean", "embedding"])
+def test_which_text_is_read_is_told_not_guessed_from_sizes(text):
+    """With as many numbers in a condition as in an embedding, shapes cannot tell the two apart."""
+    square = {"text_dim": 4, "condition_dim": 4}
+    loss = float(Players(text=text, sizes=square).update(Players(sizes=square).batch())["mismatched"])
+
+    players = Players(text=text, sizes=square)
+    batch = players.batch()
+    mean = players.generator({n: batch[n] for n in players.generator.input}, training=True)["mean"]
+    features = players.discriminator.get_layer("encode_image")(batch["image"], training=True)
+    sentences = {"mean": mean, "embedding": batch["embedding"]}[text]
+    pairs = {"features": features[:-1], "text": sentences[1:]}
+    logits = players.discriminator.get_layer("matched")(pairs, training=True).numpy()
+    assert loss == pytest.approx(np.mean(np.log1p(np.exp(logits))), rel=1e-5)
 
 
 def test_generator_learns_to_fool_and_discriminator_to_tell():

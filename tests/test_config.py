@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from helpers import refusal
 
 from stackgan_keras import config
-from stackgan_keras.errors import InputError
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
@@ -36,14 +36,6 @@ def parse(*arguments, defaults=None):
 
 def settings(*arguments, **keywords):
     return parse("--data.root", "birds", *arguments, **keywords)[0]
-
-
-def refusal(function, *arguments):
-    with pytest.raises(InputError) as problem:
-        function(*arguments)
-    sentence = str(problem.value)
-    assert "\n" not in sentence
-    return sentence
 
 
 @pytest.fixture

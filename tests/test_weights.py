@@ -8,10 +8,10 @@ import h5py
 import keras
 import numpy as np
 import pytest
+from helpers import refusal
 from keras import layers
 
 from stackgan_keras import weights
-from stackgan_keras.errors import InputError
 from stackgan_keras.weights import Recipe
 
 STAGE1 = {"image_size": 16, "filters": 2, "text_dim": 6, "condition_dim": 3, "noise_dim": 4}
@@ -52,14 +52,6 @@ def outputs(model):
     rng = np.random.default_rng(1)
     given = {name: rng.normal(size=(2, *x.shape[1:])).astype("float32") for name, x in model.input.items()}
     return {name: np.asarray(y) for name, y in model(given, training=False).items()}
-
-
-def refusal(function, *arguments):
-    with pytest.raises(InputError) as problem:
-        function(*arguments)
-    sentence = str(problem.value)
-    assert "\n" not in sentence
-    return sentence
 
 
 @pytest.fixture(scope="module")
