@@ -11,7 +11,6 @@ painted at twice the final size, then reduced, for clean edges.
 import json
 import multiprocessing
 import os
-import pickle
 import re
 import shutil
 import zlib
@@ -26,6 +25,7 @@ import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 from tqdm import tqdm
 
+from stackgan_keras import layout
 from stackgan_keras.errors import InputError
 
 Rng = np.random.Generator
@@ -1131,11 +1131,12 @@ def _write_set(folder: Path, settings: dict[str, int], workers: int | None, prog
         rows.append(
             {"name": job.name, "split": split, "class_id": class_id, "box": box, "bird": bird, "text": sentences}
         )
-    _write_tables(folder / "CUB_200_2011", rows, class_names)
+    files, boxes = [f"{row['name']}.jpg" for row in rows], [row["box"] for row in rows]
+    layout.write_tables(folder / "CUB_200_2011", files, boxes, [row["class_id"] for row in rows], class_names)
     for split in ("train", "test"):
         _write_split(folder / split, [row for row in rows if row["split"] == split], settings["embedding_dim"])
     truths = [{key: row[key] for key in ("name", "split", "class_id", "box")} | asdict(row["bird"]) for row in rows]
-    _write_lines(folder / "truth.jsonl", [json.dumps(truth) for truth in truths])
+    layout.write_lines(folder / "truth.jsonl", [json.dumps(truth) for truth in truths])
     (folder / "drawn.json").write_text(_record(settings))
 
 
@@ -1165,34 +1166,13 @@ def _draw_one(job: _Job) -> tuple[Bird, tuple[int, int, int, int], list[str]]:
     sentences = captions(bird, rng)
     folder = Path(job.folder)
     picture.save(folder / "CUB_200_2011" / "images" / f"{job.name}.jpg", quality=JPEG_QUALITY)
-    _write_lines(folder / "text_c10" / f"{job.name}.txt", sentences)
+    layout.write_lines(folder / "text_c10" / f"{job.name}.txt", sentences)
     return bird, box, sentences
-
-
-def _write_tables(folder: Path, rows: list[dict], class_names: dict[int, str]) -> None:
-    """The text tables, whose pictures are numbered from 1."""
-    numbered = list(enumerate(rows, start=1))
-    _write_lines(folder / "images.txt", [f"{i} {row['name']}.jpg" for i, row in numbered])
-    _write_lines(
-        folder / "bounding_boxes.txt", [" ".join([str(i), *(f"{v:.1f}" for v in row["box"])]) for i, row in numbered]
-    )
-    _write_lines(folder / "image_class_labels.txt", [f"{i} {row['class_id']}" for i, row in numbered])
-    _write_lines(folder / "classes.txt", [f"{i} {name}" for i, name in class_names.items()])
 
 
 def _write_split(folder: Path, rows: list[dict], embedding_dim: int) -> None:
     """The three pickles of one split."""
-    folder.mkdir()
     vectors = embed([sentence for row in rows for sentence in row["text"]], embedding_dim)
-    _write_pickle(folder / "filenames.pickle", [row["name"] for row in rows])
-    _write_pickle(folder / "class_info.pickle", [row["class_id"] for row in rows])
-    _write_pickle(folder / "char-CNN-RNN-embeddings.pickle", list(vectors.reshape(len(rows), -1, embedding_dim)))
-
-
-def _write_pickle(path: Path, content: list) -> None:
-    with path.open("wb") as file:
-        pickle.dump(content, file, protocol=2)
-
-
-def _write_lines(path: Path, lines: list[str]) -> None:
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
+    layout.write_pickle(folder / "filenames.pickle", [row["name"] for row in rows])
+    layout.write_pickle(folder / "class_info.pickle", [row["class_id"] for row in rows])
+    layout.write_pickle(folder / "char-CNN-RNN-embeddings.pickle", list(vectors.reshape(len(rows), -1, embedding_dim)))

@@ -1,0 +1,192 @@
+"""How is a data set written in the published layout?
+
+What `datasets` describes and reads. Files that are made one after the other while others may stop the program
+(pictures, pickles) appear whole or not at all.
+"""
+
+import errno
+import io
+import os
+import pickle
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+KEPT = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png"}  # formats whose files are left as they are
+SUFFIXES = (".jpg", ".jpeg", ".png")  # of the pictures that are written
+JPEG_QUALITY = 95
+ORIENTATION = 0x0112  # the EXIF tag of a photograph taken with a turned camera
+TURNS = {  # its values, and what puts the picture upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class BadPicture(Exception):
+    """What is wrong with a file that cannot be used as a picture, as in "skipped …"."""
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to, which takes its name if the block ends well and goes if it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    except OSError as problem:
+        if problem.errno is None:
+            raise
+        raise OSError(problem.errno, problem.strerror, str(path)) from None  # a full disk names no file itself
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """One line each, in UTF-8, ended by LF on every system."""
+    with whole(path) as unfinished:
+        unfinished.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
+
+
+def write_pickle(path: Path, content) -> None:
+    """A pickle that Python 2 reads too, as the published ones were written by it."""
+    with whole(path) as unfinished, unfinished.open("wb") as file:
+        pickle.dump(content, file, protocol=2)
+
+
+def write_embeddings(path: Path, arrays: Iterable[np.ndarray]) -> None:
+    """The pickle of a list of arrays, which are taken and let go one by one: it never needs memory for two."""
+    with whole(path) as unfinished, unfinished.open("wb") as file:
+        file.write(pickle.PROTO + b"\x02" + pickle.EMPTY_LIST + pickle.MARK)
+        for array in arrays:
+            file.write(_pickled(array))
+        file.write(pickle.APPENDS + pickle.STOP)
+
+
+def _pickled(array: np.ndarray) -> bytes:
+    """The instructions for one array, which number nothing and so may stand anywhere."""
+    stream = io.BytesIO()
+    pickler = pickle.Pickler(stream, protocol=2)
+    pickler.fast = True
+    pickler.dump(array)
+    return stream.getvalue().removeprefix(pickle.PROTO + b"\x02").removesuffix(pickle.STOP)
+
+
+def write_tables(
+    folder: Path,
+    files: Sequence[str],
+    boxes: Sequence[tuple[float, float, float, float]],
+    class_ids: Sequence[int],
+    class_names: dict[int, str],
+) -> None:
+    """CUB's text tables, whose pictures are numbered from 1.
+
+    `files` are "class/name.jpg", `boxes` x, y, width, height in pixels, both one a picture, as are `class_ids`.
+    """
+    numbered = list(enumerate(zip(files, boxes, class_ids, strict=True), start=1))
+    write_lines(folder / "images.txt", [f"{i} {file}" for i, (file, _, _) in numbered])
+    write_lines(
+        folder / "bounding_boxes.txt", [" ".join([str(i), *(f"{v:.1f}" for v in box)]) for i, (_, box, _) in numbered]
+    )
+    write_lines(folder / "image_class_labels.txt", [f"{i} {class_id}" for i, (_, _, class_id) in numbered])
+    write_lines(folder / "classes.txt", [f"{i} {name}" for i, name in class_names.items()])
+
+
+# -- pictures -----------------------------------------------------------------------------------------------------
+
+
+def find_picture(target: Path) -> Path | None:
+    """The file of a picture that was written as `target`, a path without suffix, if there is one."""
+    candidates = (target.with_name(target.name + suffix) for suffix in SUFFIXES)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def write_picture(source: Path | bytes, target: Path, *, upright: bool) -> Path:
+    """Puts a picture, a file or its bytes, at `target` plus a suffix and returns that path.
+
+    JPEG and PNG files stay as they are, to the byte (linked, else copied). Other formats become PNG, as do pictures
+    with transparent parts, put on white, and with 16 bits; of several frames the first is taken. If `upright`,
+    photographs taken with a turned camera are turned. Raises `BadPicture` for a file that cannot be decoded whole.
+    """
+    changed = _decode(source, upright)
+    if isinstance(changed, Image.Image):
+        is_photograph = changed.format == "JPEG"
+        path = target.with_name(target.name + (".jpg" if is_photograph else ".png"))
+        with whole(path) as unfinished:
+            changed.save(unfinished, changed.format, quality=JPEG_QUALITY)
+        return path
+    path = target.with_name(target.name + changed)
+    with whole(path) as unfinished:
+        if isinstance(source, bytes):
+            unfinished.write_bytes(source)
+        else:
+            _link(source.resolve(), unfinished)
+    return path
+
+
+def _decode(source: Path | bytes, upright: bool) -> Image.Image | str:
+    """The picture as it must be written anew, its `format` set; or the suffix of a file that may stay as it is."""
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
+            file.load()
+            return _changed(file, upright)
+    except UnidentifiedImageError:
+        raise BadPicture("files named like pictures that are none") from None
+    except PermissionError:
+        raise BadPicture("pictures that may not be read") from None
+    except Image.DecompressionBombError:
+        raise BadPicture(f"pictures of more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels") from None
+    except Exception:  # decoders of two dozen formats raise whatever a damaged file leads to
+        raise BadPicture("pictures that are truncated or damaged") from None
+
+
+def _changed(file: Image.Image, upright: bool) -> Image.Image | str:
+    turn = TURNS.get(_orientation(file)) if upright else None
+    see_through = file.has_transparency_data and file.convert("RGBA").getextrema()[3][0] < 255
+    deep = file.mode[0] in "IF"
+    if file.format in KEPT and not (turn or see_through or deep):
+        given = Path(file.filename).suffix.lower() if file.filename else ""
+        return given if given in SUFFIXES else KEPT[file.format]
+    picture = _on_white(file) if see_through else _eight_bits(file) if deep else file.convert("RGB")
+    picture = picture.transpose(turn) if turn else picture
+    picture.format = "JPEG" if KEPT.get(file.format) == ".jpg" else "PNG"
+    return picture
+
+
+def _orientation(file: Image.Image) -> int:
+    try:
+        return file.getexif().get(ORIENTATION, 1)
+    except Exception:  # metadata may be damaged where the picture is not
+        return 1
+
+
+def _on_white(file: Image.Image) -> Image.Image:
+    picture = file.convert("RGBA")
+    paper = Image.new("RGBA", picture.size, "white")
+    return Image.alpha_composite(paper, picture).convert("RGB")
+
+
+def _eight_bits(file: Image.Image) -> Image.Image:
+    """Grey levels of 16 bits, or of whatever numbers, as RGB."""
+    levels = np.nan_to_num(np.asarray(file, np.float64))
+    levels = levels / 257 if levels.max() > 255 else levels
+    return Image.fromarray(np.clip(np.rint(levels), 0, 255).astype(np.uint8)).convert("RGB")
+
+
+def _link(source: Path, target: Path) -> None:
+    """A hard link, or a copy where there can be none: on another disk, or for another owner's file."""
+    try:
+        os.link(source, target)
+    except OSError as problem:
+        if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        shutil.copyfile(source, target)
