@@ -17,6 +17,10 @@ def make_update(
     *,
     text: str = "mean",
     kl_weight: float = 2.0,
+    match_weight: float = 0.0,
+    picture_encoder=None,
+    sketch_weight: float = 0.0,
+    mode_weight: float = 0.0,
 ):
     """A function that updates both players once on a batch and returns the scalars to log.
 
@@ -24,9 +28,15 @@ def make_update(
     `update(batch)` takes this replica's equal share of the global batch (`stream.py` says what is in it) and runs
     inside `strategy.run` or on one device. Every scalar it returns is this replica's part of a mean over the global
     batch: sum them over the replicas. Source: the training loop of the PyTorch release.
+
+    A generator may pay for three more things, which the release does not know: with `match_weight` its pictures, read
+    by the frozen `picture_encoder`, are to find their own sentence among the batch's (after Xu et al., AttnGAN, CVPR
+    2018, section 3.2); with `mode_weight` opposite noise is to give different pictures (after Mao et al., Mode Seeking
+    GANs, CVPR 2019); with `sketch_weight` pictures, made as small, are to be like the sketch they come from.
     """
     encode_image = discriminator.get_layer("encode_image")
     heads = {name: discriminator.get_layer(name) for name in discriminator.output}
+    weights = {"match": match_weight, "mode": mode_weight, "sketch": sketch_weight}
 
     def judge(features, sentence):
         """Logits of every head for pictures' features, each picture with its own sentence."""
@@ -67,7 +77,16 @@ def make_update(
             kl = tf.zeros_like(paid)
             if "log_variance" in made:
                 kl = share.mean(losses.kl_divergence(made["mean"], made["log_variance"]))
-            scaled = generator_optimizer.scale_loss(paid + kl_weight * kl)
+            wanted = {}
+            if weights["match"]:
+                wanted["match"] = match(made["image"], batch, share)
+            if weights["mode"]:
+                opposite = generator({name: opposed(name, batch) for name in generator.input}, training=True)
+                wanted["mode"] = share.mean(losses.mode_seeking(made["image"], opposite["image"], batch["noise"]))
+            if weights["sketch"]:
+                wanted["sketch"] = share.mean(losses.sketch_distance(made["image"], made["stage1_image"]))
+            extra = sum(weight * wanted[name] for name, weight in weights.items() if name in wanted)
+            scaled = generator_optimizer.scale_loss(paid + kl_weight * kl + extra)
         _apply(generator_optimizer, generator_tape, scaled, generator.trainable_variables)
 
         return {
@@ -77,7 +96,17 @@ def make_update(
             **{_metric("fake", head): loss for head, loss in fooled.items()},
             "generator": paid,
             "kl": kl,
+            **wanted,
         }
+
+    def opposed(name, batch):
+        return batch[name] if name == "embedding" else -batch[name]
+
+    def match(pictures, batch, share):
+        seen = picture_encoder(losses.shrink(pictures, picture_encoder.input_shape[1]), training=False)
+        scores = tf.matmul(seen, share.everyone(batch["embedding"]), transpose_b=True)  # (share, global batch)
+        of_two_classes = batch["class_id"][:, None] != share.everyone(batch["class_id"])[None, :]
+        return share.mean(losses.match(scores, share.own, of_two_classes))
 
     return update
 
@@ -97,6 +126,7 @@ class _Share:
         self.context = context
         self.size = size
         self.total = size * context.num_replicas_in_sync  # examples in the global batch
+        self.before = context.replica_id_in_sync_group * size  # rows of other replicas
 
     def mean(self, values):
         """This replica's part of the global mean: a sum over its share, divided by the global count."""
@@ -108,12 +138,19 @@ class _Share:
         count = self.context.all_reduce(tf.distribute.ReduceOp.SUM, tf.reduce_sum(weights))
         return tf.math.divide_no_nan(tf.reduce_sum(weights * values), count)
 
-    def following(self, values):
-        """For each row of this share the next row of the global batch; the very last one has none.
+    @property
+    def own(self):
+        """(share, total) of zeros and ones: where the rows of this share stand in the global batch."""
+        return tf.one_hot(self.before + tf.range(self.size), self.total)
+
+    def everyone(self, values):
+        """The rows of the whole global batch; no gradient passes.
 
         A sum of zero-padded shares gathers them: TensorFlow 2.21's `all_gather` fails across machines.
         """
-        before = self.context.replica_id_in_sync_group * self.size
-        padding = [[before, self.total - before - self.size], *[[0, 0]] * (len(values.shape) - 1)]
-        everyone = self.context.all_reduce(tf.distribute.ReduceOp.SUM, tf.pad(values, padding))
-        return everyone[before + 1 : before + 1 + self.size]
+        padding = [[self.before, self.total - self.before - self.size], *[[0, 0]] * (len(values.shape) - 1)]
+        return self.context.all_reduce(tf.distribute.ReduceOp.SUM, tf.stop_gradient(tf.pad(values, padding)))
+
+    def following(self, values):
+        """For each row of this share the next row of the global batch; the very last one has none."""
+        return self.everyone(values)[self.before + 1 : self.before + 1 + self.size]

@@ -66,6 +66,9 @@ class Data(Section):
         "auto", description="where decoded pictures are kept; auto: in memory if a quarter of it is enough"
     )
     drawn_count: Annotated[int, Field(ge=50)] = Field(2000, description="pictures to draw if there is no data.root")
+    drawn_classes: Annotated[int, Field(ge=10, le=400)] = Field(
+        50, description="species to draw if there is no data.root; a fifth of them, at most 40, for the test"
+    )
 
 
 class Generator(Section):
@@ -94,6 +97,18 @@ class Train(Section):
     discriminator_learning_rate: Rate = Field(2e-4, description="step size of the discriminator's Adam at the start")
     halve_every: Count = Field(100, description="epochs after which both learning rates halve, again and again")
     kl_weight: Annotated[float, Field(ge=0)] = Field(2.0, description="weight of the condition's KL divergence")
+    match_weight: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="weight, for the generator, of how well the picture encoder finds the sentence in its pictures"
+    )
+    mode_weight: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="weight, for the generator, of how little its pictures change with the noise"
+    )
+    sketch_weight: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="weight of how far the picture, made as small, is from the sketch it came from (Stage II)"
+    )
+    average: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="decay of the moving average of the generator's weights that is kept instead of them; 0: none"
+    )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(
         0, description="decides first weights, order, crops, captions and noise"
     )
@@ -105,14 +120,34 @@ class Train(Section):
     save_every: Count = Field(10, description="epochs between checkpoints")
 
 
+class Text(Section):
+    form: Literal["birds", "flowers"] = Field(
+        "birds", description="of the release's two text encoders: gated recurrence (birds) or plain (flowers)"
+    )
+    filters: Count = Field(384, description="channels of the first convolution; the second has 4/3 as many")
+    recurrent_dim: Count = Field(512, description="channels of the third convolution and of the recurrence")
+    image_encoder: Literal["small", "MobileNetV2", "ResNet50", "InceptionV3", "EfficientNetB0"] = Field(
+        "small", description="what reads the pictures: a small network trained along, or one of Keras (downloaded)"
+    )
+    image_filters: Count = Field(32, description="width of the small picture encoder")
+    batch_size: Annotated[int, Field(ge=2)] = Field(40, description="pictures in a step, of different classes")
+    epochs: Count = Field(300, description="passes over the data")
+    learning_rate: Rate = Field(7e-4, description="step size of RMSProp at the start")
+    decay: Annotated[float, Field(gt=0, le=1)] = Field(0.98, description="factor on the step size after each epoch")
+    spread: Annotated[float, Field(gt=0)] = Field(
+        0.144, description="standard deviation of an embedding's entries; the published ones have 0.144"
+    )
+
+
 class Settings(Section):
     """Everything that decides what a training run does."""
 
-    run: Annotated[str, AfterValidator(_plain_name)] = Field("drawn", description="name of the run and its folders")
+    run: Annotated[str, AfterValidator(_plain_name)] = Field("mine", description="name of the run and its folders")
     data: Data = Data()
     generator: Generator = Generator()
     discriminator: Discriminator = Discriminator()
     train: Train = Train()
+    text: Text = Text()
 
     def changed(self, other: "Settings") -> dict[str, tuple]:
         """The settings in which `other` differs, as {"section.key": (mine, other's)}."""

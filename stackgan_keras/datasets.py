@@ -18,7 +18,7 @@ large letters. Boxes are read where `<root>/CUB_200_2011` is, or where `<root>` 
 import os
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -29,6 +29,8 @@ from stackgan_keras.errors import InputError
 
 SPLITS = ("train", "test")
 EMBEDDINGS = "char-CNN-RNN-embeddings.pickle"
+TEXT_ENCODER = "text_encoder.weights.h5"  # beside prepared data what made its embeddings, in a run its own
+PICTURE_ENCODER = "picture_encoder.weights.h5"  # beside it: the one it was trained with
 PICTURE_FOLDERS = ("CUB_200_2011/images", "Oxford102", "images", "")  # below the root, first come first served
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -58,18 +60,47 @@ class Records:
             raise IndexError(f"picture {index} of {len(self)}")
         return self.embeddings[self.first_embedding[index] : self.first_embedding[index + 1]]
 
+    def captioned(self):
+        """The `Records` of the pictures that have captions. Raises InputError if none has."""
+        kept = [i for i, captions in enumerate(self.captions) if captions]
+        if not kept:
+            raise InputError(
+                f"none of the {len(self)} pictures, such as {self.paths[0]}, has a caption: put them into text_c10/, "
+                "or have `prepare` make a folder from your own"
+            )
+        return self if len(kept) == len(self) else self.subset(kept)
+
+    def subset(self, indices):
+        """The `Records` of the pictures `indices`, in this order."""
+        counts = np.diff(self.first_embedding)[indices]
+        rows = [self.embeddings_of(i) for i in indices]
+        return replace(
+            self,
+            names=tuple(self.names[i] for i in indices),
+            paths=tuple(self.paths[i] for i in indices),
+            boxes=None if self.boxes is None else self.boxes[indices],
+            class_ids=self.class_ids[indices],
+            captions=tuple(self.captions[i] for i in indices),
+            embeddings=np.concatenate(rows) if rows else self.embeddings[:0],
+            first_embedding=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            packed={},
+        )
+
 
 def read(root, split, text_dim=1024):
     """Returns the `Records` of `split` ("train" or "test") below the folder `root`.
 
-    `text_dim` is the length that every embedding must have. Raises InputError for whatever is missing, damaged,
-    or does not fit together.
+    `text_dim` is the length that every embedding must have; None reads no embeddings and leaves them empty. Raises
+    InputError for whatever is missing, damaged, or does not fit together.
     """
     root = Path(root)
     folder = _split_folder(root, split)
     names = _read_names(folder / "filenames.pickle")
     class_ids = _read_class_ids(folder / "class_info.pickle", len(names))
-    embeddings, first_embedding = _read_embeddings(folder / EMBEDDINGS, names, text_dim)
+    if text_dim is None:
+        embeddings, first_embedding = np.zeros((0, 0), np.float32), np.zeros(len(names) + 1, np.int64)
+    else:
+        embeddings, first_embedding = _read_embeddings(folder / EMBEDDINGS, names, text_dim)
     files = _Files()
     return Records(
         names=names,

@@ -57,6 +57,7 @@ class Run:
     sample_every: int  # epochs
     save_every: int  # epochs
     jit_compile: bool = False
+    after: Callable[[tf.Tensor], None] = lambda steps: None  # called in the graph after each step, with their number
 
     def __post_init__(self):
         replicas = self.strategy.num_replicas_in_sync
@@ -175,6 +176,7 @@ class Run:
         def advance(batch):
             scalars = self.strategy.run(update, args=(batch,))
             self.step.assign_add(1)
+            self.after(self.step)
             return {k: self.strategy.reduce(tf.distribute.ReduceOp.SUM, v, axis=None) for k, v in scalars.items()}
 
         return advance
@@ -229,10 +231,35 @@ class Metrics:
         return self.board
 
 
+def make_average(averaged: keras.Model, model: keras.Model, decay: float) -> Callable[[tf.Tensor], None]:
+    """A function of the number of steps done that moves every weight of `averaged` towards `model`'s.
+
+    The moving average starts short, (1 + steps) / (10 + steps), and keeps to `decay` once that is reached.
+    """
+
+    def move(steps):
+        steps = tf.cast(steps, tf.float32)
+        keep = tf.minimum(decay, (1 + steps) / (10 + steps))
+        for slow, fast in zip(averaged.variables, model.variables, strict=True):
+            slow.value.assign_add((1 - keep) * (fast.value - slow.value))
+
+    return move
+
+
+def make_rmsprop(learning_rate: float, decay: float, decay_every: int) -> keras.optimizers.Optimizer:
+    """The text encoder's RMSProp, whose rate is multiplied by `decay` every `decay_every` steps."""
+    schedule = keras.optimizers.schedules.ExponentialDecay(learning_rate, decay_every, decay, staircase=True)
+    return _scaled(keras.optimizers.RMSprop(schedule, rho=0.99, epsilon=1e-8))
+
+
 def make_adam(learning_rate: float, halve_every: int) -> keras.optimizers.Optimizer:
     """The release's Adam (beta 0.5 and 0.999) whose rate halves every `halve_every` steps, as the step count says."""
     schedule = keras.optimizers.schedules.ExponentialDecay(learning_rate, halve_every, 0.5, staircase=True)
-    adam = keras.optimizers.Adam(schedule, beta_1=0.5, beta_2=0.999, epsilon=1e-8)
+    return _scaled(keras.optimizers.Adam(schedule, beta_1=0.5, beta_2=0.999, epsilon=1e-8))
+
+
+def _scaled(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """With its loss scaled where the networks compute in float16, whose smallest numbers are too large."""
     if keras.config.dtype_policy().compute_dtype == "float16":
-        return keras.optimizers.LossScaleOptimizer(adam)
-    return adam
+        return keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer

@@ -24,3 +24,47 @@ def discriminator_loss(real: list, fake: list):
     (real + real_unconditional) / 2 + (mismatched + fake + fake_unconditional) / 3.
     """
     return sum(real) / len(real) + sum(fake) / len(fake)
+
+
+def joint_embedding(scores, counted):
+    """What a text and a picture encoder pay for their scores (B, B), row: sentence, column: picture; a scalar.
+
+    Each wrong pair should score at least 1 less than the right one of its sentence, and of its picture: the mean
+    shortfall over the pairs `counted` (B, B), both ways round, as right pairs on the diagonal never count. Source:
+    Reed et al., CVPR 2016, equation 5, made symmetric.
+    """
+    right = ops.diagonal(scores)
+    counted = ops.cast(counted, scores.dtype)
+    for_sentences = ops.relu(1 + scores - right[:, None])
+    for_pictures = ops.relu(1 + scores - right[None, :])
+    return ops.sum(counted * (for_sentences + for_pictures)) / ops.maximum(ops.sum(counted), 1)
+
+
+def match(scores, own, counted):
+    """Cross-entropy (B,) of finding each picture's own sentence among N by their scores (B, N).
+
+    `own` (B, N) is 1 at each picture's own sentence; of the others those `counted` (B, N) stand to choice.
+    """
+    rivals = ops.where(ops.logical_or(counted, own > 0), scores, -1e9)
+    return ops.logsumexp(rivals, axis=1) - ops.sum(own * scores, axis=1)
+
+
+def mode_seeking(pictures, others, noise):
+    """How little (B,) pictures (B, s, s, 3) of `noise` (B, D) differ from those of the opposite noise.
+
+    The distance of the noises over that of the pictures, both mean absolute differences. Source: Mao et al., "Mode
+    Seeking Generative Adversarial Networks for Diverse Image Synthesis", CVPR 2019, equation 4.
+    """
+    between_pictures = ops.mean(ops.abs(pictures - others), axis=(1, 2, 3))
+    return 2 * ops.mean(ops.abs(noise), axis=1) / (between_pictures + 1e-5)
+
+
+def sketch_distance(pictures, sketches):
+    """Mean absolute difference (B,) of pictures (B, S, S, 3), made as small, to their sketches (B, s, s, 3)."""
+    return ops.mean(ops.abs(shrink(pictures, sketches.shape[1]) - sketches), axis=(1, 2, 3))
+
+
+def shrink(pictures, size: int):
+    """Pictures (B, S, S, 3) as the means of equal blocks (B, size, size, 3); `size` divides S."""
+    block = pictures.shape[1] // size
+    return pictures if block == 1 else ops.average_pool(pictures, block, strides=block)

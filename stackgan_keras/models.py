@@ -10,9 +10,17 @@ import keras
 import numpy as np
 from keras import initializers, layers, ops
 
+from stackgan_keras import images
 from stackgan_keras.errors import InputError
 
 CORE = 4  # pixels: every network narrows to, or grows from, a 4x4 map
+
+APPLICATIONS = {  # networks of Keras that can read pictures, and the modules that know their pixels
+    "MobileNetV2": keras.applications.mobilenet_v2,
+    "ResNet50": keras.applications.resnet50,
+    "InceptionV3": keras.applications.inception_v3,
+    "EfficientNetB0": keras.applications.efficientnet,
+}
 
 # in one dimension, which entries of a 3-kernel meet in each entry of the 4-kernel of a doubling transposed convolution
 MERGE = np.array([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], np.float32)
@@ -122,7 +130,7 @@ def discriminator(
     Out: a logit (B,) for each of `heads`. The layers `encode_image`, `matched` and `real` are models too, so that
     one picture's features can be judged with several sentences.
     """
-    encode_image = _image_encoder(image_size, filters)
+    encode_image = image_encoder(image_size=image_size, filters=filters)
     image = keras.Input(encode_image.input_shape[1:], name="image")
     features = encode_image(image)
     compress = {"text_dim": text_dim} if text == "embedding" else {}
@@ -132,6 +140,56 @@ def discriminator(
     if "real" in heads:
         logits["real"] = _real_head(features.shape[1:])(features)
     return keras.Model({"image": image, "text": sentence}, logits, name="discriminator")
+
+
+def image_encoder(*, image_size: int, filters: int) -> keras.Model:
+    """Pictures (B, image_size, image_size, 3) in [-1, 1] to features (B, 4, 4, 8 * `filters`) from 64 pixels on."""
+    image = keras.Input((image_size, image_size, 3), name="image")
+    steps = _doublings(image_size)
+    x = _convolve(image, filters, 4, "down1", strides=2, norm=False)
+    for i in range(2, steps + 1):
+        x = _convolve(x, filters * 2 ** (i - 1), 4, f"down{i}", strides=2)
+    for i, width in enumerate((filters * 2**n for n in range(steps - 2, 2, -1)), start=1):
+        x = _convolve(x, width, 3, f"reduce{i}")  # big pictures end wider than 8 filters
+    return keras.Model(image, x, name="encode_image")
+
+
+def picture_encoder(
+    *, text_dim: int, image_size: int = 64, filters: int = 32, network: str = "small", pretrained: bool = False
+) -> keras.Model:
+    """Pictures into the space of the text encoder, where a pair's score is the product of the two.
+
+    In: (B, image_size, image_size, 3) in [-1, 1]. Out: (B, text_dim). `network` is `small`, convolutions of `filters`
+    channels and more, or one of `APPLICATIONS`, frozen and read by one dense layer; `pretrained` fetches its
+    ImageNet weights. Raises `InputError` if they cannot be had.
+    """
+    image = keras.Input((image_size, image_size, 3), name="image")
+    if network == "small":
+        x = image_encoder(image_size=image_size, filters=filters)(image)
+    else:
+        x = _application(network, image_size, pretrained)(images.to_pixels(image))
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    x = layers.Dense(text_dim, dtype=keras.config.floatx(), name="project")(x)
+    return keras.Model(image, x, name="picture_encoder")
+
+
+def _application(network: str, image_size: int, pretrained: bool) -> keras.Model:
+    """A network of `keras.applications` from pixels 0..255 to its last map, frozen."""
+    shape = (image_size, image_size, 3)
+    try:
+        body = getattr(keras.applications, network)(
+            include_top=False, input_shape=shape, weights="imagenet" if pretrained else None
+        )
+    except Exception as problem:  # whatever a download, its file or a size can lead to
+        reason = (str(problem).strip() or type(problem).__name__).splitlines()[0].rstrip(".")
+        raise InputError(
+            f"{network} for pictures of {image_size} pixels could not be had ({reason}): connect to the internet, "
+            "change data.image_size, or use text.image_encoder small"
+        ) from None
+    pixels = keras.Input(shape, name="pixels")
+    model = keras.Model(pixels, body(APPLICATIONS[network].preprocess_input(pixels)), name=network.lower())
+    model.trainable = False
+    return model
 
 
 def synchronize(model: keras.Model) -> None:
@@ -146,21 +204,12 @@ def synchronize(model: keras.Model) -> None:
             layer.synchronized = True
 
 
-NETWORKS = {network.__name__: network for network in (stage1_generator, stage2_generator, discriminator)}
+NETWORKS = {
+    network.__name__: network for network in (stage1_generator, stage2_generator, discriminator, picture_encoder)
+}
 
 
 # -- the discriminator's parts ------------------------------------------------------------------------------------
-
-
-def _image_encoder(image_size: int, filters: int) -> keras.Model:
-    image = keras.Input((image_size, image_size, 3), name="image")
-    steps = _doublings(image_size)
-    x = _convolve(image, filters, 4, "down1", strides=2, norm=False)
-    for i in range(2, steps + 1):
-        x = _convolve(x, filters * 2 ** (i - 1), 4, f"down{i}", strides=2)
-    for i, width in enumerate((filters * 2**n for n in range(steps - 2, 2, -1)), start=1):
-        x = _convolve(x, width, 3, f"reduce{i}")  # big pictures end wider than 8 filters
-    return keras.Model(image, x, name="encode_image")  # (B, 4, 4, 8 filters) from 64 pixels on
 
 
 def _matched_head(shape: tuple, filters: int, condition_dim: int, text_dim: int | None = None) -> keras.Model:

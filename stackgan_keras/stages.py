@@ -1,22 +1,42 @@
-"""How is a stage trained, from settings to weight files? What both training commands do, told once."""
+"""How is a stage trained, from settings to weight files? What the training commands do, told once."""
 
+import filecmp
+import hashlib
 import os
+import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from stackgan_keras import adversarial, config, curves, datasets, drawn_birds, engine, images, models, sampler, weights
+from stackgan_keras import (
+    adversarial,
+    config,
+    curves,
+    datasets,
+    drawn_birds,
+    engine,
+    images,
+    joint_embedding,
+    models,
+    sampler,
+    text_encoder,
+    weights,
+)
 from stackgan_keras.config import Folders, Settings
+from stackgan_keras.datasets import PICTURE_ENCODER, TEXT_ENCODER, Records
 from stackgan_keras.errors import InputError
 from stackgan_keras.stream import Stream, decode
 
 MAY_CHANGE = {  # settings that a run may change between one command and the next
     "data.root",
     "data.cache",
+    "text.epochs",
+    "text.spread",
     "train.epochs",
     "train.max_steps",
     "train.sample_every",
@@ -71,50 +91,162 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
             "generator_optimizer": engine.make_adam(settings.train.generator_learning_rate, halve_every),
             "discriminator_optimizer": engine.make_adam(settings.train.discriminator_learning_rate, halve_every),
         }
+        averaged = {}  # the generator that is shown and saved in place of the player
+        if settings.train.average:
+            averaged["average"] = stage.generator.build()
+            averaged["average"].set_weights(players["generator"].get_weights())
         for player, optimizer in zip(players.values(), optimizers.values(), strict=True):
             optimizer.build(player.trainable_variables)  # before a checkpoint is restored into it
             if strategy.num_replicas_in_sync > 1:
                 models.synchronize(player)
 
+    kept = averaged.get("average", players["generator"])
     preview = sampler.Preview(test_records, settings.data.image_size, seed=settings.train.seed)
 
     def save():
-        weights.save(players["generator"], stage.generator, folders.weights / f"{stage.name}_gen.weights.h5")
+        weights.save(kept, stage.generator, folders.weights / f"{stage.name}_gen.weights.h5")
         weights.save(players["discriminator"], discriminator_recipe, folders.weights / f"{stage.name}_dis.weights.h5")
         curves.plot(logs / "metrics.jsonl", results / "curves.png")
 
     run = engine.Run(
         strategy=strategy,
         update=adversarial.make_update(
-            **players, **optimizers, text=settings.discriminator.text, kl_weight=settings.train.kl_weight
+            **players,
+            **optimizers,
+            text=settings.discriminator.text,
+            kl_weight=settings.train.kl_weight,
+            match_weight=settings.train.match_weight,
+            picture_encoder=_picture_encoder(settings, folders),
+            mode_weight=settings.train.mode_weight,
+            sketch_weight=settings.train.sketch_weight,
         ),
-        trained={**players, **optimizers},
+        trained={**players, **optimizers, **averaged},
         batches=stream.batches,
         steps=_steps(settings, stream.steps_per_epoch),
         steps_per_epoch=stream.steps_per_epoch,
         batch_size=settings.train.batch_size,
         folder=logs,
-        sample=partial(preview.sheet, players["generator"]),
+        sample=partial(preview.sheet, kept),
         on_sample=lambda epoch, sheet: images.write(results / f"epoch_{epoch:05d}.png", sheet),
         save=save,
         sample_every=settings.train.sample_every,
         save_every=settings.train.save_every,
         jit_compile=settings.train.jit_compile,
     )
+    if averaged:
+        run.after = engine.make_average(kept, players["generator"], settings.train.average)
     config.write(settings, logs / "config.yaml")
     _announce(stage, settings, stream, players, strategy)
     run()
     return max(results.glob("epoch_*.png"), default=results)  # other machines than the first draw none
 
 
-def read_records(settings: Settings, folders: Folders):
-    """The training and test records of the settings' data; draws the birds first if there is no `data.root`."""
-    root = settings.data.root
-    if root is None:
-        count, text_dim = settings.data.drawn_count, settings.generator.text_dim
-        root = folders.output_dir / "data" / f"drawn_{count}_{text_dim}"
-        drawn_birds.write(root, count=count, embedding_dim=text_dim, progress=True)
-    return (datasets.read(root, split, text_dim=settings.generator.text_dim) for split in ("train", "test"))
+def train_text(settings: Settings, folders: Folders) -> Path:
+    """Trains the run's text encoder on the settings' data and returns the path of its weight file.
+
+    Leaves sheets of what sentences find in `results/<run>/text/`, checkpoints, metrics and settings in
+    `logs/<run>/text/`, and goes on from there. An encoder with which a stage was already trained is left as it is.
+    """
+    path, logs, results = folders.weights / TEXT_ENCODER, folders.logs / "text", folders.results / "text"
+    if path.is_file() and any(folders.weights.glob("stage*_gen.weights.h5")):
+        print(f"{path} is left as it is: a stage of this run was trained with it; for another one give another --run")
+        return path
+    for folder in (logs, results, folders.weights):
+        _make_writable(folder)
+    _check_same_run(settings, logs)
+    root = data_root(settings, folders)
+    records = [datasets.read(root, split, text_dim=None) for split in datasets.SPLITS]
+    joint_embedding.train(*records, settings, path=path, logs=logs, results=results)
+    return path
+
+
+def data_root(settings: Settings, folders: Folders) -> Path:
+    """The folder of the settings' data; draws the birds first if there is no `data.root`."""
+    data = settings.data
+    if data.root is not None:
+        return data.root
+    text_dim = settings.generator.text_dim
+    root = folders.output_dir / "data" / f"drawn_{data.drawn_count}_{data.drawn_classes}_{text_dim}"
+    return drawn_birds.write(
+        root,
+        count=data.drawn_count,
+        classes=data.drawn_classes,
+        test_classes=min(40, data.drawn_classes // 5),
+        embedding_dim=text_dim,
+        progress=True,
+    )
+
+
+def read_records(settings: Settings, folders: Folders) -> list[Records]:
+    """The training and test records of the settings' data, with the embeddings of the run's text encoder.
+
+    The run's encoder is the one in its weights folder, or else the one that lies with the data, which is copied
+    there. Without any, the embeddings are those of the data.
+    """
+    root, own = data_root(settings, folders), folders.weights / TEXT_ENCODER
+    brought = root / TEXT_ENCODER
+    text_dim = settings.generator.text_dim
+    if brought.is_file() and not own.is_file():
+        for file in (root / PICTURE_ENCODER, brought):
+            if file.is_file():
+                unfinished = own.with_name(f".{os.getpid()}.{file.name}")
+                shutil.copyfile(file, unfinished)
+                unfinished.replace(own.with_name(file.name))
+    if not own.is_file():
+        print(
+            f"run {settings.run} has no text encoder, so `generate` will not be able to read sentences for it; "
+            "train_text before Stage I makes one"
+        )
+        return [datasets.read(root, split, text_dim=text_dim) for split in datasets.SPLITS]
+    known = weights.read_recipe(own, "text_encoder").keywords["text_dim"]
+    if known != text_dim:
+        raise InputError(
+            f"the text encoder {own} writes embeddings of {known} numbers but generator.text_dim is {text_dim}: "
+            f"set generator.text_dim to {known}, or give another --run"
+        )
+    if brought.is_file() and filecmp.cmp(own, brought, shallow=False):
+        return [datasets.read(root, split, text_dim=text_dim) for split in datasets.SPLITS]
+    records = [datasets.read(root, split, text_dim=None) for split in datasets.SPLITS]
+    return [_embedded(own, each, folders.logs / "cache") for each in records]
+
+
+def _embedded(encoder: Path, records: Records, cache: Path) -> Records:
+    """The records that have captions, with the embeddings that the encoder in a weight file gives them.
+
+    They are kept in `cache` and found again there as long as neither the file nor the captions change.
+    """
+    records = records.captioned()
+    captions = [caption for captions in records.captions for caption in captions]
+    digest = hashlib.sha256(encoder.read_bytes() + "\n".join(captions).encode("utf-8", "surrogatepass"))
+    path = cache / f"embeddings_{digest.hexdigest()[:16]}.npy"
+    if path.is_file():
+        embeddings = np.load(path)
+    else:
+        embeddings = text_encoder.embed(weights.load(encoder), captions, progress=True)
+        cache.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(f".{os.getpid()}.partial")
+        with unfinished.open("wb") as file:
+            np.save(file, embeddings)
+        unfinished.replace(path)
+    counts = [len(captions) for captions in records.captions]
+    return replace(
+        records, embeddings=embeddings, first_embedding=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    )
+
+
+def _picture_encoder(settings: Settings, folders: Folders) -> keras.Model | None:
+    """What finds the sentences of the generator's pictures, frozen; None where that has no weight."""
+    if not settings.train.match_weight:
+        return None
+    path = folders.weights / PICTURE_ENCODER
+    if not path.is_file():
+        raise InputError(
+            f"train.match_weight is {settings.train.match_weight} but there is no picture encoder {path}: run "
+            f"python -m stackgan_keras.train_text --run {settings.run} first, or set train.match_weight to 0"
+        )
+    encoder = weights.load(path)
+    encoder.trainable = False
+    return encoder
 
 
 def text_keywords(settings: Settings) -> dict:

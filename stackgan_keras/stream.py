@@ -7,14 +7,15 @@ at step n gives what an unbroken one gives from there on, and any number of repl
 import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
-from stackgan_keras import datasets, images
+from stackgan_keras import datasets, images, text_encoder
 from stackgan_keras.datasets import Records
 from stackgan_keras.errors import InputError
 
@@ -86,22 +87,18 @@ def _machine_memory() -> int:
 
 
 @dataclass(frozen=True)
-class Stream:
-    """Batches of a data set, addressed by step.
+class PictureStream:
+    """Batches of pictures, each with one of its sentences, addressed by step; what a sentence is, subclasses say.
 
-    A batch is a dict of `image` (B, image_size, image_size, 3) in [-1, 1], `embedding` (B, text_dim), `class_id`
-    (B,), and standard normal `noise` (B, noise_dim), `epsilon` (B, condition_dim) and, if a size is given,
-    `stage1_epsilon` (B, stage1_condition_dim). Every epoch is a new permutation; its remainder is dropped.
+    A batch is a dict of `image` (B, image_size, image_size, 3) in [-1, 1], `class_id` (B,) and what `_complete`
+    adds. Every epoch is a new permutation; its remainder is dropped.
     """
 
     records: Records
     pictures: np.ndarray  # (N, s, s, 3) uint8 from `decode`
     image_size: int  # pixels
     batch_size: int  # over all replicas together
-    noise_dim: int
-    condition_dim: int
-    stage1_condition_dim: int | None = None
-    mean_of_captions: int = 1
+    _: KW_ONLY
     seed: int = 0
 
     def __post_init__(self):
@@ -137,41 +134,40 @@ class Stream:
             seed = [self.seed * PURPOSES + purpose, step]
             return distribution((self.batch_size, *shape), seed, **limits)[first : first + size]
 
-        def normal(purpose, width):
-            return draw(tf.random.stateless_normal, purpose, (width,))
-
         def whole(purpose, limit):
             return draw(tf.random.stateless_uniform, purpose, (), minval=0, maxval=limit, dtype=tf.int32)
 
         picture = self._order(step, first, size)
         places = self.pictures.shape[1] - self.image_size + 1
         top, left, mirror = whole(TOP, places), whole(LEFT, places), whole(MIRROR, 2)
-        captions = draw(tf.random.stateless_uniform, CAPTION, (self._most_captions,))
         image = tf.numpy_function(self._crop, [picture, top, left, mirror], tf.uint8, stateful=False)
-        embedding = tf.numpy_function(self._embed, [picture, captions], tf.float32, stateful=False)
         batch = {
             "image": images.to_range(tf.cast(image, tf.float32)),
-            "embedding": embedding,
             "class_id": tf.gather(self.records.class_ids, picture),
-            "noise": normal(NOISE, self.noise_dim),
-            "epsilon": normal(EPSILON, self.condition_dim),
         }
-        if self.stage1_condition_dim is not None:
-            batch["stage1_epsilon"] = normal(STAGE1_EPSILON, self.stage1_condition_dim)
         batch["image"].set_shape((size, self.image_size, self.image_size, 3))
-        batch["embedding"].set_shape((size, self.records.embeddings.shape[1]))
-        return batch
+        captions = draw(tf.random.stateless_uniform, CAPTION, (self._most_captions,))
+        return batch | self._complete(picture, captions, size, draw)
+
+    def _complete(self, picture, captions, size: int, draw) -> dict:
+        """What a batch holds besides pictures: `captions` (size, most) uniform draws decide which are taken."""
+        raise NotImplementedError
 
     def _order(self, step, first, size: int):
         epoch, step_in_epoch = step // self.steps_per_epoch, step % self.steps_per_epoch
         seed = [self.seed * PURPOSES + ORDER, epoch]
         order = tf.random.experimental.stateless_shuffle(tf.range(len(self.records)), seed)
+        order = self._arrange(order)
         start = tf.cast(step_in_epoch, tf.int32) * self.batch_size + tf.cast(first, tf.int32)
         return order[start : start + size]
 
+    def _arrange(self, order):
+        """The order of an epoch, given a random one."""
+        return order
+
     @property
     def _most_captions(self) -> int:
-        return int(np.diff(self.records.first_embedding).max())
+        raise NotImplementedError
 
     def _crop(self, picture, top, left, mirror) -> np.ndarray:
         size = self.image_size
@@ -181,6 +177,39 @@ class Stream:
             row[:] = crop[:, ::-1] if flip else crop
         return out
 
+
+@dataclass(frozen=True)
+class Stream(PictureStream):
+    """What the two players see.
+
+    Besides pictures and classes: `embedding` (B, text_dim), and standard normal `noise` (B, noise_dim), `epsilon`
+    (B, condition_dim) and, if a size is given, `stage1_epsilon` (B, stage1_condition_dim).
+    """
+
+    noise_dim: int
+    condition_dim: int
+    stage1_condition_dim: int | None = None
+    mean_of_captions: int = 1
+
+    def _complete(self, picture, captions, size: int, draw) -> dict:
+        def normal(purpose, width):
+            return draw(tf.random.stateless_normal, purpose, (width,))
+
+        embedding = tf.numpy_function(self._embed, [picture, captions], tf.float32, stateful=False)
+        embedding.set_shape((size, self.records.embeddings.shape[1]))
+        batch = {
+            "embedding": embedding,
+            "noise": normal(NOISE, self.noise_dim),
+            "epsilon": normal(EPSILON, self.condition_dim),
+        }
+        if self.stage1_condition_dim is not None:
+            batch["stage1_epsilon"] = normal(STAGE1_EPSILON, self.stage1_condition_dim)
+        return batch
+
+    @property
+    def _most_captions(self) -> int:
+        return int(np.diff(self.records.first_embedding).max())
+
     def _embed(self, picture, draws) -> np.ndarray:
         """The mean of `mean_of_captions` different captions (all, where there are fewer), by the order of `draws`."""
         out = np.empty((len(picture), self.records.embeddings.shape[1]), np.float32)
@@ -189,3 +218,33 @@ class Stream:
             chosen = np.argsort(draw[: len(choices)])[: self.mean_of_captions]
             row[:] = choices[chosen].mean(axis=0)
         return out
+
+
+@dataclass(frozen=True)
+class PairStream(PictureStream):
+    """What a text encoder learns from: pictures of different classes, each with one sentence, `characters` (B, 201).
+
+    A batch holds a class twice only where there are fewer classes than pictures in it, or at the few places where
+    one round through the classes ends and the next begins. Every picture needs a caption.
+    """
+
+    def _complete(self, picture, captions, size: int, draw) -> dict:
+        characters = tf.numpy_function(self._characters, [picture, captions], tf.int32, stateful=False)
+        characters.set_shape((size, text_encoder.LENGTH))
+        return {"characters": characters}
+
+    @property
+    def _most_captions(self) -> int:
+        return max(len(captions) for captions in self.records.captions)
+
+    def _characters(self, picture, draws) -> np.ndarray:
+        chosen = [self.records.captions[i] for i in picture]
+        return text_encoder.encode([c[np.argmin(draw[: len(c)])] for c, draw in zip(chosen, draws, strict=True)])
+
+    def _arrange(self, order):
+        return tf.numpy_function(self._in_rounds, [order], tf.int32, stateful=False)
+
+    def _in_rounds(self, order) -> np.ndarray:
+        """First one picture of every class, then a second one of every class that has two, and so on."""
+        rounds = pd.Series(self.records.class_ids[order]).groupby(self.records.class_ids[order]).cumcount()
+        return order[np.argsort(rounds.to_numpy(), kind="stable")]

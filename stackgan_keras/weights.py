@@ -10,22 +10,25 @@ import h5py
 import keras
 import numpy as np
 
-from stackgan_keras import models
+from stackgan_keras import judge, models, text_encoder
 from stackgan_keras.errors import InputError
 
 RECIPE = "stackgan_keras_recipe"  # attribute: JSON of the network's name and keywords
 VARIABLES = "stackgan_keras_variables"  # attribute: JSON list of [path, shape]
 
 
+NETWORKS = models.NETWORKS | {"text_encoder": text_encoder.text_encoder, "judge": judge.judge}
+
+
 @dataclass(frozen=True)
 class Recipe:
-    """What builds a network again: its builder's name in `models.NETWORKS` and the builder's keywords."""
+    """What builds a network again: its builder's name in `NETWORKS` and the builder's keywords."""
 
     network: str
     keywords: dict
 
     def build(self) -> keras.Model:
-        return models.NETWORKS[self.network](**self.keywords)
+        return NETWORKS[self.network](**self.keywords)
 
 
 def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
@@ -131,7 +134,7 @@ def read_recipe(path: Path, network: str | None = None) -> Recipe:
     with _open(path) as file:
         values = _attribute(file, RECIPE, path)
     whole = isinstance(values, dict) and isinstance(values.get("keywords"), dict)
-    if not whole or values.get("network") not in list(models.NETWORKS):
+    if not whole or values.get("network") not in list(NETWORKS):
         raise InputError(f"{path} names no network of this package: give a file that this version wrote")
     if network not in (None, values["network"]):
         raise InputError(f"{path} holds a {values['network']} where a {network} is expected: give the right file")

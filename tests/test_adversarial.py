@@ -16,7 +16,7 @@ SIZES = {"text_dim": 6, "condition_dim": 4}
 class Players:
     """Tiny networks of one stage, their optimizers and an update."""
 
-    def __init__(self, stage=1, text="mean", augment=True, learning_rate=2e-4, seed=0, sizes=SIZES):
+    def __init__(self, stage=1, text="mean", augment=True, learning_rate=2e-4, seed=0, sizes=SIZES, **extra):
         keras.utils.set_random_seed(seed)
         stage1 = {**sizes, "image_size": 16, "filters": 2, "noise_dim": 5, "augment_condition": augment}
         if stage == 1:
@@ -31,7 +31,7 @@ class Players:
         for optimizer, player in zip(self.optimizers, (self.generator, self.discriminator), strict=True):
             optimizer.build(player.trainable_variables)
         self.plain_update = adversarial.make_update(
-            self.generator, self.discriminator, *self.optimizers, text=text, kl_weight=2.0
+            self.generator, self.discriminator, *self.optimizers, text=text, kl_weight=2.0, **extra
         )
         self.update = tf.function(self.plain_update)
         self.size = size
@@ -139,6 +139,57 @@ def test_mixed_precision(policy):
     assert np.any(after["join_conv/kernel"] != before["join_conv/kernel"])
 
 
+def test_pictures_are_to_find_their_own_sentence():
+    """The loss by hand, and its gradient alone makes pictures that are found."""
+    keras.utils.set_random_seed(9)
+    encoder = models.picture_encoder(text_dim=6, image_size=16, filters=2)
+    players = Players(match_weight=1e-9, picture_encoder=encoder)
+    before = [variable.numpy() for variable in encoder.variables]
+    batch = players.batch(classes=[1, 1, 2, 3, 4, 5])
+    made = players.generator({n: batch[n] for n in players.generator.input}, training=True)["image"]
+    scores = encoder(made, training=False).numpy() @ batch["embedding"].numpy().T
+    scores[0, 1] = scores[1, 0] = -np.inf  # one class: neither right nor wrong
+    by_hand = np.mean(np.log(np.exp(scores).sum(axis=1)) - np.diag(scores))
+    assert float(players.update(batch)["match"]) == pytest.approx(by_hand, rel=1e-4)
+    for variable, value in zip(encoder.variables, before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)
+
+    keras.utils.set_random_seed(9)
+    encoder = models.picture_encoder(text_dim=6, image_size=16, filters=2)
+    players = Players(match_weight=1e3, picture_encoder=encoder, learning_rate=5e-3)
+    lost = [float(players.update(batch)["match"]) for _ in range(40)]
+    assert np.mean(lost[-5:]) < 0.8 * np.mean(lost[:5])
+
+
+def test_pictures_are_to_be_like_their_sketches():
+    players = Players(stage=2, sketch_weight=1e3, learning_rate=5e-3)
+    batch = players.batch()
+    made = players.generator({n: batch[n] for n in players.generator.input}, training=True)
+    pictures, sketches = made["image"].numpy(), made["stage1_image"].numpy()  # 32 and 16 pixels
+    small = pictures.reshape(6, 16, 2, 16, 2, 3).mean(axis=(2, 4))
+    lost = [float(players.update(batch)["sketch"]) for _ in range(40)]
+    assert lost[0] == pytest.approx(np.abs(small - sketches).mean(), rel=1e-4)
+    assert lost[-1] < 0.8 * lost[0]
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_opposite_noise_is_to_give_different_pictures(stage):
+    players = Players(stage, mode_weight=1e3, learning_rate=5e-3)
+    batch = players.batch()
+    inputs = {n: batch[n] for n in players.generator.input}
+    opposite = {n: v if n == "embedding" else -v for n, v in inputs.items()}
+    one, other = (players.generator(given, training=True)["image"].numpy() for given in (inputs, opposite))
+    apart = np.abs(one - other).mean(axis=(1, 2, 3)) + 1e-5
+    by_hand = np.mean(2 * np.abs(batch["noise"]).mean(axis=1) / apart)
+    lost = [float(players.update(batch)["mode"]) for _ in range(30)]
+    assert lost[0] == pytest.approx(by_hand, rel=0.01)
+    assert lost[-1] < 0.8 * lost[0]
+
+
+def test_what_is_not_asked_for_is_not_in_the_scalars():
+    assert not {"match", "mode", "sketch"} & set(Players(stage=2).update(Players(stage=2).batch()))
+
+
 TWO_REPLICAS = """
 import sys
 import numpy as np
@@ -156,7 +207,11 @@ from test_adversarial import Players
 def train(strategy, stage):
     replicas = strategy.num_replicas_in_sync
     with strategy.scope():
-        players = Players(stage)
+        keras.utils.set_random_seed(9)
+        encoder = models.picture_encoder(text_dim=6, image_size=16, filters=2)
+        players = Players(
+            stage, match_weight=3.0, picture_encoder=encoder, mode_weight=0.1, sketch_weight=stage - 1.0
+        )
         if replicas > 1:
             models.synchronize(players.generator)
             models.synchronize(players.discriminator)

@@ -62,10 +62,10 @@ def test_defaults_are_the_releases():
     [
         ("train.epoch", "train.epochs"),
         ("train.batchsize", "train.batch_size"),
-        ("epochs", "train.epochs"),
-        ("generator.batch_size", "train.batch_size"),
+        ("epochs", "train.epochs or text.epochs"),
+        ("generator.batch_size", "train.batch_size or text.batch_size"),
         ("discriminator.filter", "discriminator.filters"),
-        ("filters", "generator.filters or discriminator.filters"),
+        ("filters", "generator.filters or discriminator.filters or text.filters"),
         ("output", "--help lists them all"),
     ],
 )
@@ -80,7 +80,7 @@ def test_an_unknown_setting_names_the_nearest(wrong, nearest):
     [
         ("train: {epoch: 5}", "train.epoch", "train.epochs"),
         ("trains: {epochs: 5}", "trains", "train"),
-        ("batch_size: 5", "batch_size", "train.batch_size"),
+        ("batch_size: 5", "batch_size", "train.batch_size or text.batch_size"),
         ("1: 5", "1", "--help lists them all"),
     ],
 )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stackgan_keras import config, models, stages
+from stackgan_keras import config, joint_embedding, models, stages
 
 FILES = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"))
 
@@ -12,18 +12,28 @@ FILES = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"))
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_header_and_settings(file):
     lines = file.read_text().splitlines()
-    assert lines[0].startswith(("# python -m stackgan_keras.train_stage", "# make "))
+    assert lines[0].startswith(("# python -m stackgan_keras.train_", "# make "))
     assert any("Score:" in line or "score" in line for line in lines if line.startswith("#"))
     settings = config.make(config.read(file))
     assert settings.data.image_size == (256 if file.stem.endswith("stage2") else 64)
-    partner = config.read(file.with_name(file.name.replace("stage1", "stage2")))
-    assert partner["run"] == settings.run  # or Stage II would not find its Stage I
+    name, _, part = file.stem.rpartition("_")
+    for other in {"text", "stage1", "stage2"} - {part}:
+        partner = file.with_name(f"{name}_{other}.yaml")
+        if partner.is_file():  # they share a run, and what the run's text encoder must fit
+            theirs = config.make(config.read(partner))
+            assert (theirs.run, theirs.generator.text_dim) == (settings.run, settings.generator.text_dim)
+            data = {"root", "drawn_count", "drawn_classes"}
+            assert theirs.data.model_dump(include=data) == settings.data.model_dump(include=data)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_networks_build(file):
     settings = config.make(config.read(file))
     stage1 = {**stages.text_keywords(settings), "noise_dim": settings.generator.noise_dim}
+    if file.stem.endswith("text"):
+        for recipe in joint_embedding.recipes(settings).values():
+            assert recipe.build().output_shape == (None, settings.generator.text_dim)
+        return
     if file.stem.endswith("stage1"):
         generator = models.stage1_generator(**stage1)
     else:
@@ -41,6 +51,7 @@ def test_published_recipes():
         for stage in ("stage1", "stage2"):
             differing = release.changed(config.make(config.read(f"{name}_{stage}")))
             assert set(differing) <= {"run", "data.image_size", "train.halve_every"}
+    assert (release.train.match_weight, release.train.sketch_weight, release.train.average) == (0, 0, 0)
     assert config.read("birds_stage1")["train"]["halve_every"] == 50
     coco = config.make(config.read("coco_stage2"))
     assert (coco.generator.filters, coco.discriminator.filters, coco.generator.residual_blocks) == (192, 96, 2)

@@ -50,7 +50,8 @@ class Trial:
             "save_every": save_every,
         }
         self.optimizer = optimizers[0]
-        self.run = engine.Run(**{**values, **changes})
+        self.values = {**values, **changes}
+        self.run = engine.Run(**self.values)
 
     def variables(self):
         return [v.numpy() for player in (self.generator, self.discriminator) for v in player.variables]
@@ -190,3 +191,38 @@ def test_sheet_of_the_last_epoch_is_a_picture(tmp_path):
     assert one.shape == (3, 16, 16, 3)
     assert one.dtype == np.uint8
     assert two.shape == one.shape
+
+
+def test_the_moving_average_by_hand():
+    keras.utils.set_random_seed(0)
+    fast, slow = (models.stage1_generator(image_size=16, noise_dim=5, **SIZES) for _ in range(2))
+    slow.set_weights(fast.get_weights())
+    move = tf.function(engine.make_average(slow, fast, 0.9))
+    value = expected = fast.variables[0].numpy()
+    for steps in (1, 2, 1000):
+        value = value + 1.0
+        fast.variables[0].assign(value)
+        keep = min(0.9, (1 + steps) / (10 + steps))
+        expected = keep * expected + (1 - keep) * value
+        move(tf.constant(steps, tf.int64))
+        np.testing.assert_allclose(slow.variables[0].numpy(), expected, rtol=1e-5)
+    np.testing.assert_allclose(slow.variables[1].numpy(), fast.variables[1].numpy(), rtol=1e-6)
+
+
+def test_the_moving_average_moves_after_each_step_and_is_resumed(records, tmp_path):
+    def trial(folder, steps):
+        made = Trial(records, folder, steps)
+        with made.run.strategy.scope():
+            slow = models.stage1_generator(image_size=16, noise_dim=5, **SIZES)
+            slow.set_weights(made.generator.get_weights())
+        values = {**made.values, "trained": {**made.values["trained"], "average": slow}}
+        made.run = engine.Run(**values, after=engine.make_average(slow, made.generator, 0.9))
+        made.run()
+        return [v.numpy() for v in slow.variables], made.variables()
+
+    unbroken, player = trial(tmp_path / "one", 8)
+    trial(tmp_path / "two", 3)
+    resumed, _ = trial(tmp_path / "two", 8)
+    assert any(np.any(slow != fast) for slow, fast in zip(unbroken, player, strict=False))
+    for mine, theirs in zip(unbroken, resumed, strict=True):
+        np.testing.assert_array_equal(mine, theirs)

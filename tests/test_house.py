@@ -6,12 +6,14 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1] / "stackgan_keras"
 FLOORS = [
     {"errors"},
-    {"commands", "config", "curves", "images", "losses", "safe_pickle"},
-    {"datasets", "drawn_birds", "models"},
-    {"stream", "weights"},
+    {"commands", "config", "curves", "images", "layout", "losses", "metrics", "safe_pickle"},
+    {"datasets", "drawn_birds", "models", "sources", "text_encoder"},
+    {"judge", "stream"},
+    {"weights"},
     {"adversarial", "engine", "sampler"},
+    {"joint_embedding"},
     {"stages"},
-    {"train_stage1", "train_stage2", "convert"},
+    {"prepare", "train_text", "train_stage1", "train_stage2", "train_judge", "generate", "evaluate", "convert"},
 ]
 MUST_NOT_IMPORT = {
     "config": {"tensorflow", "keras"},
@@ -20,6 +22,7 @@ MUST_NOT_IMPORT = {
     "drawn_birds": {"tensorflow", "keras"},
     "safe_pickle": {"pickle._Unpickler", "tensorflow", "keras"},
     "models": {"tensorflow"},
+    "text_encoder": {"tensorflow", "stackgan_keras.datasets"},
     "engine": {"stackgan_keras.models", "stackgan_keras.losses"},
 }
 

@@ -37,14 +37,14 @@ def test_two_workers_equal_one(tmp_path):
     assert [process.wait(300) for process in both] == [0, 0]
 
     figures = [
-        [json.loads(line) for line in (tmp_path / name / "logs/drawn/stage1/metrics.jsonl").read_text().splitlines()]
+        [json.loads(line) for line in (tmp_path / name / "logs/mine/stage1/metrics.jsonl").read_text().splitlines()]
         for name in ("one", "two")
     ]
     for one, two in zip(*figures, strict=True):
         for name in one.keys() - {"pictures_per_second"}:
             assert one[name] == pytest.approx(two[name], rel=5e-2, abs=1e-3), name
     assert figures[0][0]["discriminator"] == pytest.approx(figures[1][0]["discriminator"], rel=1e-2)
-    models = [weights.load(tmp_path / name / "weights/drawn/stage1_gen.weights.h5") for name in ("one", "two")]
+    models = [weights.load(tmp_path / name / "weights/mine/stage1_gen.weights.h5") for name in ("one", "two")]
     for path, variable in weights.named_variables(models[0]).items():
         if path.endswith("kernel"):  # six steps of Adam move a weight by 1.2e-3 at most
             other = weights.named_variables(models[1])[path]

@@ -1,0 +1,188 @@
+"""How are sentences and pictures brought into one space? The text encoder's training and its retrieval figures.
+
+Source: the symmetric joint embedding of Reed et al., "Learning Deep Representations of Fine-grained Visual
+Descriptions", CVPR 2016, in mini-batches as in their ICML 2016 release.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from stackgan_keras import config, engine, images, losses, models, text_encoder, weights
+from stackgan_keras.config import Settings
+from stackgan_keras.datasets import PICTURE_ENCODER, Records
+from stackgan_keras.errors import InputError
+from stackgan_keras.stream import PairStream, decode
+
+SHEET_SENTENCES, SHEET_PICTURES = 8, 4  # on the sheet that shows what sentences find
+
+
+@dataclass(frozen=True, eq=False)
+class Encoders:
+    """A text encoder and a picture encoder whose outputs, both (B, text_dim), score a pair by their product."""
+
+    text: keras.Model
+    picture: keras.Model
+
+
+def make_update(encoders: Encoders, optimizer):
+    """A function that updates both encoders once on a batch of a `PairStream` and returns the scalars to log."""
+    variables = [*encoders.text.trainable_variables, *encoders.picture.trainable_variables]
+
+    def update(batch):
+        with tf.GradientTape() as tape:
+            sentences = encoders.text(batch["characters"], training=True)
+            pictures = encoders.picture(batch["image"], training=True)
+            scores = tf.matmul(sentences, pictures, transpose_b=True)  # (B, B), right pairs on the diagonal
+            of_two_classes = batch["class_id"][:, None] != batch["class_id"][None, :]
+            loss = losses.joint_embedding(scores, of_two_classes)
+            scaled = optimizer.scale_loss(loss)
+        optimizer.apply(tape.gradient(scaled, variables), variables)
+        right = tf.argmax(scores, axis=1, output_type=tf.int32) == tf.range(tf.shape(scores)[0])
+        return {"joint": loss, "right_picture": tf.reduce_mean(tf.cast(right, tf.float32))}
+
+    return update
+
+
+@dataclass(frozen=True, eq=False)
+class Retrieval:
+    """What the sentences of one split find among its pictures: N pictures, M sentences, C classes."""
+
+    records: Records
+    scores: np.ndarray  # (M, N) of every sentence with every picture
+    picture_of: np.ndarray  # (M,) the picture each sentence was written for
+
+    @classmethod
+    def of(cls, encoders: Encoders, records: Records, pictures: np.ndarray) -> "Retrieval":
+        """`pictures` is (N, s, s, 3) uint8, of the size the encoder takes."""
+        sentences = [caption for captions in records.captions for caption in captions]
+        seen = [encoders.picture(images.to_range(part.astype(np.float32)), training=False) for part in _parts(pictures)]
+        scores = text_encoder.embed(encoders.text, sentences) @ np.concatenate(seen).T
+        return cls(records, scores, np.repeat(np.arange(len(records)), [len(c) for c in records.captions]))
+
+    def recall(self) -> float:
+        """Share of sentences whose class is the one whose pictures, on average, fit them best."""
+        classes, members = np.unique(self.records.class_ids, return_inverse=True)
+        sums = np.stack([self.scores[:, members == i].mean(axis=1) for i in range(len(classes))], axis=1)
+        return float(np.mean(sums.argmax(axis=1) == members[self.picture_of]))
+
+    def chance(self) -> float:
+        return 1 / len(np.unique(self.records.class_ids))
+
+    def sheet(self, pictures: np.ndarray) -> np.ndarray:
+        """Sentences, evenly spread, each above the picture it was written for and the pictures it finds."""
+        chosen = np.unique(np.linspace(0, len(self.scores) - 1, SHEET_SENTENCES).round().astype(int))
+        best = np.argsort(-self.scores[chosen], axis=1)[:, :SHEET_PICTURES]
+        rows = [pictures[self.picture_of[chosen]], *(pictures[column] for column in best.T)]
+        sentences = [caption for captions in self.records.captions for caption in captions]
+        return images.labelled_grid(rows, [sentences[i] for i in chosen])
+
+
+def train(
+    train_records: Records, test_records: Records, settings: Settings, *, path: Path, logs: Path, results: Path
+) -> keras.Model:
+    """Trains a text encoder on captions and pictures, saves it at `path` and returns it.
+
+    The picture encoder that it learned with is saved beside it. Of the records only pictures, boxes, classes and
+    captions are used; a picture without a caption is left out. Goes on from the newest checkpoint in `logs`; sheets
+    of what sentences find go to `results`. In the end prints how often a sentence finds its class among classes never
+    trained on, and writes it to `logs/retrieval.json`. Raises `InputError` for data without captions or of one class.
+    """
+    logs.mkdir(parents=True, exist_ok=True)
+    train_records, test_records = train_records.captioned(), test_records.captioned()
+    if len(np.unique(train_records.class_ids)) < 2:
+        raise InputError(
+            "all training pictures are of one class, but a text encoder learns from what tells classes apart: "
+            "give each picture a class of its own, or sort the pictures into two or more"
+        )
+    keras.utils.set_random_seed(settings.train.seed)
+    keras.config.set_dtype_policy(settings.train.precision)
+    size, batch_size = settings.data.image_size, min(settings.text.batch_size, len(train_records))
+    learned = decode(train_records, size, cache=settings.data.cache, folder=logs / "cache")
+    stream = PairStream(train_records, learned, size, batch_size, seed=settings.train.seed)
+    networks = recipes(settings)
+    encoders = Encoders(
+        networks["text"].build(), models.picture_encoder(**networks["picture"].keywords, pretrained=True)
+    )
+    optimizer = engine.make_rmsprop(settings.text.learning_rate, settings.text.decay, stream.steps_per_epoch)
+    optimizer.build([*encoders.text.trainable_variables, *encoders.picture.trainable_variables])
+    unseen = _middle(decode(test_records, size, cache=settings.data.cache, folder=logs / "cache"), size)
+
+    def save():
+        weights.save(encoders.picture, networks["picture"], path.with_name(PICTURE_ENCODER))
+        weights.save(encoders.text, networks["text"], path)
+
+    run = engine.Run(
+        strategy=tf.distribute.get_strategy(),  # one device: the networks are small, and all pairs of a batch count
+        update=make_update(encoders, optimizer),
+        trained={"text": encoders.text, "picture": encoders.picture, "optimizer": optimizer},
+        batches=stream.batches,
+        steps=min(settings.text.epochs * stream.steps_per_epoch, settings.train.max_steps or float("inf")),
+        steps_per_epoch=stream.steps_per_epoch,
+        batch_size=batch_size,
+        folder=logs,
+        sample=lambda: Retrieval.of(encoders, test_records, unseen).sheet(unseen),
+        on_sample=lambda epoch, sheet: images.write(results / f"epoch_{epoch:05d}.png", sheet),
+        save=save,
+        sample_every=settings.train.sample_every,
+        save_every=settings.train.save_every,
+        jit_compile=settings.train.jit_compile,
+    )
+    config.write(settings, logs / "config.yaml")
+    print(
+        f"text encoder of run {settings.run}: {len(train_records)} pictures of "
+        f"{len(np.unique(train_records.class_ids))} classes, {stream.steps_per_epoch} steps of {batch_size} an epoch, "
+        f"{encoders.text.count_params():,} weights"
+    )
+    run()
+    spread(encoders, train_records, settings.text.spread)
+    save()
+    found = Retrieval.of(encoders, test_records, unseen)
+    figures = {"recall": found.recall(), "chance": found.chance(), "sentences": len(found.scores)}
+    (logs / "retrieval.json").write_text(json.dumps(figures) + "\n")
+    print(
+        f"of {figures['sentences']} sentences of classes never trained on, {figures['recall']:.1%} find their class "
+        f"(chance {figures['chance']:.1%})"
+    )
+    return encoders.text
+
+
+def spread(encoders: Encoders, records: Records, deviation: float) -> None:
+    """Scales embeddings so that their entries have this standard deviation over the records; no score changes."""
+    captions = [captions[0] for captions in records.captions[:: max(1, len(records) // 1000)]]
+    factor = deviation / text_encoder.embed(encoders.text, captions).std()
+    for model, scale in ((encoders.text, factor), (encoders.picture, 1 / factor)):
+        project = model.get_layer("project")
+        project.set_weights([scale * weight for weight in project.get_weights()])
+
+
+def recipes(settings: Settings) -> dict[str, weights.Recipe]:
+    """What builds the `text` and the `picture` encoder that the settings ask for."""
+    text_dim = settings.generator.text_dim
+    text = {
+        "form": settings.text.form,
+        "filters": settings.text.filters,
+        "recurrent_dim": settings.text.recurrent_dim,
+        "text_dim": text_dim,
+    }
+    picture = {
+        "network": settings.text.image_encoder,
+        "image_size": settings.data.image_size,
+        "filters": settings.text.image_filters,
+        "text_dim": text_dim,
+    }
+    return {"text": weights.Recipe("text_encoder", text), "picture": weights.Recipe("picture_encoder", picture)}
+
+
+def _middle(pictures: np.ndarray, size: int) -> np.ndarray:
+    """The middle of each picture, as it stands in a training crop on average."""
+    start = (pictures.shape[1] - size) // 2
+    return np.ascontiguousarray(pictures[:, start : start + size, start : start + size])
+
+
+def _parts(pictures: np.ndarray, size: int = 64):
+    return (pictures[start : start + size] for start in range(0, len(pictures), size))

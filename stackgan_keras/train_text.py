@@ -1,0 +1,31 @@
+"""Train the text encoder: sentences and pictures of one kind into one space.
+
+python -m stackgan_keras.train_text                                 on birds drawn on the spot
+python -m stackgan_keras.train_text --data.root DIR --run NAME      on your own data (see `prepare`)
+"""
+
+import sys
+
+from stackgan_keras import config
+from stackgan_keras.commands import quietly, run
+from stackgan_keras.config import Folders
+
+
+def main() -> None:
+    settings, output_dir = config.from_command_line(
+        sys.argv[1:],
+        prog="python -m stackgan_keras.train_text",
+        description="Trains the text encoder: sentences and pictures into one space.",
+        preset="drawn_text",
+        defaults={},
+    )
+    folders = Folders(output_dir, settings.run)
+    with quietly():  # only now, as it takes seconds: help and wrong settings answer at once
+        from stackgan_keras import stages
+
+    path = stages.train_text(settings, folders)
+    print(f"weights: {path}\nwhat sentences find: {folders.results / 'text'}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,218 @@
+"""Does the joint embedding bring sentences and their pictures together?"""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers import make_records, refusal
+
+from stackgan_keras import config, datasets, engine, joint_embedding, losses, models, text_encoder, weights
+from stackgan_keras.joint_embedding import Encoders, Retrieval
+from stackgan_keras.stream import PairStream, decode
+
+TEXT = {"filters": 6, "recurrent_dim": 8, "text_dim": 8}
+
+
+def tiny(seed=0) -> Encoders:
+    keras.utils.set_random_seed(seed)
+    return Encoders(
+        text_encoder.text_encoder(**TEXT), models.picture_encoder(image_size=32, filters=4, text_dim=TEXT["text_dim"])
+    )
+
+
+def settings(**text):
+    return config.make(
+        {
+            "run": "tiny",
+            "data": {"image_size": 32},
+            "generator": {"text_dim": 8},
+            "text": {"filters": 6, "recurrent_dim": 8, "image_filters": 4, "batch_size": 4, "epochs": 2, **text},
+            "train": {"sample_every": 1, "save_every": 1},
+        }
+    )
+
+
+# -- the loss -----------------------------------------------------------------------------------------------------
+
+
+def test_the_loss_by_hand():
+    scores = np.float32([[3.0, 2.5, 0.0], [0.0, 1.0, 0.0], [9.0, 0.0, 2.0]])
+    counted = ~np.eye(3, dtype=bool)
+    counted[2, 0] = False  # these two are of one class
+    costs = 0.0
+    for i in range(3):
+        for j in range(3):
+            if counted[i, j]:
+                costs += max(0, 1 + scores[i, j] - scores[i, i]) + max(0, 1 + scores[i, j] - scores[j, j])
+    np.testing.assert_allclose(losses.joint_embedding(scores, counted), costs / counted.sum(), rtol=1e-6)
+
+
+def test_nothing_is_paid_where_nothing_counts():
+    scores = np.ones((2, 2), np.float32)
+    assert float(losses.joint_embedding(scores, np.zeros((2, 2), bool))) == 0
+
+
+def test_every_weight_of_both_encoders_learns(tmp_path):
+    encoders = tiny()
+    records = make_records(tmp_path, count=8)
+    stream = PairStream(records, decode(records, 32), 32, 4)
+    optimizer = engine.make_rmsprop(1e-3, 0.98, 100)
+    models_ = (encoders.text, encoders.picture)
+    before = [[v.numpy() for v in model.trainable_variables] for model in models_]
+    update = tf.function(joint_embedding.make_update(encoders, optimizer))
+    for batch in stream.batches(0, 4):
+        scalars = update(batch)
+    assert all(np.isfinite(float(v)) for v in scalars.values())
+    for model, old in zip(models_, before, strict=True):
+        for variable, value in zip(model.trainable_variables, old, strict=True):
+            assert np.abs(variable.numpy() - value).max() > 0, variable.path
+
+
+# -- the stream ---------------------------------------------------------------------------------------------------
+
+
+def test_a_batch_holds_different_classes_and_each_picture_its_own_sentence(tmp_path):
+    records = make_records(tmp_path, count=12)  # four classes of three
+    stream = PairStream(records, decode(records, 32), 32, 4, seed=3)
+    of_code = {tuple(text_encoder.encode([c])[0]): i for i, cs in enumerate(records.captions) for c in cs}
+    seen = []
+    for batch in stream.batches(0, 6):
+        assert sorted(batch["class_id"].numpy()) == [0, 1, 2, 3]
+        red = batch["image"].numpy()[:, 16, 16, 0]
+        pictures = [round(float(value + 1) * 127.5 / 10) for value in red]  # red is 10 i
+        assert pictures == [of_code[tuple(code)] for code in batch["characters"].numpy()]
+        seen += pictures
+    assert sorted(seen[:12]) == sorted(seen[12:]) == list(range(12))
+    assert seen[:12] != seen[12:]
+
+
+def test_captions_take_turns(tmp_path):
+    records = make_records(tmp_path, count=4, captions=(3,))
+    stream = PairStream(records, decode(records, 32), 32, 4)
+    seen = {tuple(code) for batch in stream.batches(0, 20) for code in batch["characters"].numpy()}
+    assert len(seen) == 12
+
+
+# -- retrieval ----------------------------------------------------------------------------------------------------
+
+
+def test_recall_by_hand(tmp_path):
+    records = make_records(tmp_path, count=4, captions=(1,))
+    records = datasets.replace(records, class_ids=np.array([5, 5, 9, 9]))
+    scores = np.float32([[1, 1, 3, 0], [2, 0, 0.5, 0], [0, 0, 1, 1], [9, 0, 1, 1]])
+    found = Retrieval(records, scores, np.arange(4))
+    # class means: (1, 1.5) wrong, (1, .25) right, (0, 1) right, (4.5, 1) wrong
+    assert found.recall() == 0.5
+    assert found.chance() == 0.5
+
+
+def test_retrieval_scores_are_products(tmp_path):
+    records, encoders = make_records(tmp_path, count=5), tiny()
+    pictures = decode(records, 32)[:, 3:35, 3:35]
+    found = Retrieval.of(encoders, records, pictures)
+    sentences = [c for cs in records.captions for c in cs]
+    assert found.scores.shape == (len(sentences), 5)
+    assert [records.captions[i] for i in found.picture_of[:4]] == [records.captions[i] for i in (0, 1, 1, 1)]
+    one = encoders.picture(pictures[2:3].astype(np.float32) / 127.5 - 1)
+    expected = text_encoder.embed(encoders.text, sentences) @ np.asarray(one)[0]
+    np.testing.assert_allclose(found.scores[:, 2], expected, rtol=1e-4, atol=1e-6)
+    assert found.sheet(pictures).ndim == 3
+
+
+# -- a whole training ---------------------------------------------------------------------------------------------
+
+
+def train(tmp_path, chosen, records=None):
+    records = records or make_records(tmp_path, count=8)
+    folders = {"path": tmp_path / "weights/text_encoder.weights.h5", "logs": tmp_path / "logs"}
+    return joint_embedding.train(records, records, chosen, **folders, results=tmp_path / "results")
+
+
+def test_a_training_leaves_encoders_figures_and_sheets(tmp_path, capsys):
+    model = train(tmp_path, settings())
+    saved = weights.load(tmp_path / "weights/text_encoder.weights.h5")
+    np.testing.assert_array_equal(text_encoder.embed(saved, ["a bird"]), text_encoder.embed(model, ["a bird"]))
+    assert weights.load(tmp_path / "weights/picture_encoder.weights.h5").output_shape == (None, 8)
+    figures = json.loads((tmp_path / "logs/retrieval.json").read_text())
+    assert figures["chance"] == 0.25 and figures["sentences"] == 16
+    assert (tmp_path / "results/epoch_00002.png").is_file()
+    assert "chance 25.0%" in capsys.readouterr().out
+
+
+def test_embeddings_get_the_spread_that_is_asked_for(tmp_path):
+    records = make_records(tmp_path, count=8)
+    model = train(tmp_path, settings(spread=0.5), records)
+    made = text_encoder.embed(model, [captions[0] for captions in records.captions])
+    assert made.std() == pytest.approx(0.5, rel=1e-3)
+
+
+def test_the_spread_changes_no_score(tmp_path):
+    records, encoders = make_records(tmp_path, count=4), tiny()
+    pictures = decode(records, 32)[:, :32, :32]
+    before = Retrieval.of(encoders, records, pictures).scores
+    joint_embedding.spread(encoders, records, 3.0)
+    np.testing.assert_allclose(Retrieval.of(encoders, records, pictures).scores, before, rtol=1e-4, atol=1e-5)
+
+
+def test_a_stopped_training_ends_like_an_unbroken_one(tmp_path):
+    for name in ("unbroken", "stopped"):
+        (tmp_path / name).mkdir()
+    records = make_records(tmp_path, count=8)
+    whole = train(tmp_path / "unbroken", settings(epochs=3), records)
+    train(tmp_path / "stopped", settings(epochs=1), records)
+    resumed = train(tmp_path / "stopped", settings(epochs=3), records)
+    for mine, theirs in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_one_class_is_refused(tmp_path):
+    records = make_records(tmp_path, count=8)
+    records = datasets.replace(records, class_ids=np.zeros(8, np.int64))
+    assert "one class" in refusal(train, tmp_path, settings(), records)
+
+
+def test_pictures_without_captions_are_left_out(tmp_path):
+    records = make_records(tmp_path, count=8)
+    captions = [() if i % 2 else c for i, c in enumerate(records.captions)]
+    kept = datasets.replace(records, captions=tuple(captions)).captioned()
+    assert kept.names == records.names[::2]
+    np.testing.assert_array_equal(kept.embeddings_of(1), records.embeddings_of(2))
+    nothing = datasets.replace(records, captions=((),) * 8)
+    assert "has a caption" in refusal(nothing.captioned)
+
+
+@pytest.mark.slow
+def test_it_learns_what_drawn_birds_are_called(tmp_path):
+    """Two minutes are enough to find classes never seen several times as often as by chance."""
+    from stackgan_keras import drawn_birds
+
+    drawn_birds.write(tmp_path / "birds", count=600, classes=60, test_classes=10, embedding_dim=4, workers=1)
+    records = [datasets.read(tmp_path / "birds", split, text_dim=None) for split in datasets.SPLITS]
+    chosen = config.make(
+        {
+            "generator": {"text_dim": 64},
+            "text": {"filters": 48, "recurrent_dim": 64, "image_filters": 16, "epochs": 60, "learning_rate": 1e-3},
+            "train": {"sample_every": 60, "save_every": 60},
+        }
+    )
+    path = tmp_path / "text_encoder.weights.h5"
+    joint_embedding.train(*records, chosen, path=path, logs=tmp_path / "logs", results=tmp_path / "results")
+    figures = json.loads((tmp_path / "logs/retrieval.json").read_text())
+    assert figures["recall"] > 2.5 * figures["chance"]
+
+
+def test_keras_networks_read_pictures_too():
+    model = models.picture_encoder(text_dim=8, image_size=64, network="MobileNetV2")  # without a download
+    assert model(np.zeros((1, 64, 64, 3), np.float32)).shape == (1, 8)
+    assert [v.path for v in model.trainable_variables] == ["project/kernel", "project/bias"]
+
+
+def test_a_network_that_cannot_be_had_is_told(monkeypatch):
+    def fail(**_):
+        raise OSError("URL fetch failure")
+
+    monkeypatch.setattr(keras.applications, "MobileNetV2", fail)
+    sentence = refusal(lambda: models.picture_encoder(text_dim=8, network="MobileNetV2", pretrained=True))
+    assert "URL fetch failure" in sentence and "text.image_encoder small" in sentence

@@ -1,0 +1,285 @@
+"""Does the judge find what a caption names, read the colours of a bird, and learn to from a few?"""
+
+import io
+import json
+import sys
+from contextlib import redirect_stdout
+from dataclasses import asdict
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers import refusal
+
+from stackgan_keras import drawn_birds, images, judge, train_judge, weights
+from stackgan_keras.judge import PARTS, agreement, named_parts
+
+TINY = {"image_size": 32, "filters": 2}
+
+
+@pytest.fixture(scope="module")
+def birds():
+    """One individual of each of 200 species."""
+    species = drawn_birds.invent_species(180, 20, np.random.default_rng(3))
+    return [drawn_birds.individual(kind, np.random.default_rng([3, i])) for i, kind in enumerate(species)]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """60 drawn birds of 10 species, one of them for the test; not to be changed."""
+    folder = tmp_path_factory.mktemp("drawn") / "birds"
+    return drawn_birds.write(folder, count=66, classes=11, test_classes=1, embedding_dim=1, workers=1)
+
+
+# Captions
+
+
+class Told(drawn_birds._Words):
+    """The words of a caption, and which colours of which parts they named."""
+
+    def __init__(self, bird, rng):
+        super().__init__(bird, rng)
+        self.named = {}
+
+    def _part(self):
+        self.named[self.unnamed[-1]] = getattr(self.bird, self.unnamed[-1])
+        return super()._part()
+
+    def beak(self):
+        phrase = super().beak()
+        if self.bird.beak in phrase.split():
+            self.named["beak"] = self.bird.beak
+        return phrase
+
+
+@pytest.mark.parametrize("wording", range(len(drawn_birds.WORDINGS)))
+def test_every_wording_is_understood(wording, birds):
+    for i, bird in enumerate(birds):
+        words = Told(bird, np.random.default_rng([wording, i]))
+        sentence = drawn_birds.WORDINGS[wording](words)
+        assert words.named, sentence
+        assert named_parts(sentence) == words.named, sentence
+
+
+def test_drawn_captions_name_only_what_is_true(birds):
+    sentences = 0
+    for i, bird in enumerate(birds):
+        for sentence in drawn_birds.captions(bird, np.random.default_rng(i)):
+            named = named_parts(sentence)
+            assert named.items() <= asdict(bird).items(), sentence
+            sentences += 1
+    assert sentences == 2000
+
+
+@pytest.mark.parametrize(
+    ("sentence", "expected"),
+    [
+        ("A bird with a gray CAP and Yellow wings", {"crown": "grey", "wing": "yellow"}),
+        ("wing feathers that are pink, red tail feathers", {"wing": "pink", "tail": "red"}),
+        ("its bill is orange and its chest is white", {"beak": "orange", "belly": "white"}),
+        ("a short pointed bill", {}),
+        ("this red and blue bird", {}),
+        ("a green beak", {}),  # no drawn beak is, so the judge has no word for it
+        ("a blackback, a tailor and a reddish crown", {}),
+        ("", {}),
+    ],
+)
+def test_words_of_ones_own(sentence, expected):
+    assert named_parts(sentence) == expected
+
+
+# The network
+
+
+def test_one_distribution_a_part():
+    model = judge.judge(**TINY)
+    outputs = model(np.random.default_rng(0).uniform(-1, 1, (3, 32, 32, 3)).astype("float32"))
+    assert list(outputs) == ["crown", "back", "belly", "wing", "tail", "beak"]
+    for part, colours in PARTS.items():
+        assert outputs[part].shape == (3, len(colours))
+        np.testing.assert_allclose(np.sum(outputs[part], axis=1), 1, atol=1e-5)
+    assert len(PARTS["crown"]) == 11
+    assert len(PARTS["beak"]) == 5
+
+
+def test_every_weight_is_used():
+    model = judge.judge(**TINY)
+    with tf.GradientTape() as tape:
+        outputs = model(np.random.default_rng(0).uniform(-1, 1, (4, 32, 32, 3)).astype("float32"), training=True)
+        loss = sum(tf.reduce_sum(tf.math.log(value[:, 0])) for value in outputs.values())
+    gradients = tape.gradient(loss, model.trainable_variables)
+    for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
+        assert np.abs(gradient).max() > 1e-7, variable.path
+
+
+@pytest.mark.parametrize("size", [16, 48, 100])
+def test_a_size_that_cannot_be_halved_is_refused(size):
+    assert "multiple of 32" in refusal(lambda: judge.judge(image_size=size))
+
+
+def test_its_file_is_small_and_gives_it_back(tmp_path):
+    recipe = weights.Recipe("judge", {"image_size": 128})
+    model, path = recipe.build(), tmp_path / "judge.weights.h5"
+    weights.save(model, recipe, path)
+    assert path.stat().st_size < 1.5e6
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    mine, theirs = judge.read(model, pictures), judge.read(weights.load(path), pictures)
+    assert all((mine[part] == theirs[part]).all() for part in PARTS)
+
+
+def test_pictures_of_any_size_are_fitted():
+    large = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    same, half, double = (np.asarray(judge.fitted(large, size)) for size in (64, 32, 128))
+    np.testing.assert_array_equal(images.to_uint8(same), large)
+    assert half.shape == (2, 32, 32, 3)
+    assert double.shape == (2, 128, 128, 3)
+    assert -1 <= half.min() < half.max() <= 1
+    assert half.std() < 0.8 * same.std()  # antialiased: pixels are averaged, not left out
+
+
+def test_reading_does_not_depend_on_the_batch(monkeypatch):
+    model = judge.judge(**TINY)
+    pictures = np.random.default_rng(0).integers(0, 256, (7, 40, 40, 3), np.uint8)
+    whole = judge.read(model, pictures)
+    monkeypatch.setattr(judge, "BATCH", 3)
+    parts = judge.read(model, pictures)
+    for part in PARTS:
+        assert whole[part].shape == (7,)
+        assert set(whole[part]) <= set(PARTS[part])
+        assert (whole[part] == parts[part]).all()
+
+
+# Agreement
+
+
+def test_agreement_is_the_share_of_named_parts():
+    asked = [{"crown": "red", "beak": "black"}, {"crown": "blue"}, {}]
+    seen = {part: np.array(["red", "red", "red"]) for part in PARTS}
+    scores = agreement(asked, seen)
+    assert scores["crown"] == 0.5
+    assert scores["beak"] == 0
+    assert scores["all"] == pytest.approx(1 / 3)
+    assert np.isnan(scores["back"])
+    assert judge.chance(asked) == pytest.approx((1 / 11 + 1 / 11 + 1 / 5) / 3)
+    assert np.isnan(judge.chance([{}]))
+    assert np.isnan(agreement([{}], seen)["all"])
+
+
+def test_scores_gather_groups():
+    model = judge.judge(**TINY)
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
+    seen = judge.read(model, pictures)
+    scores = judge.Scores(model)
+    scores.add([{"crown": str(seen["crown"][i])} for i in (0, 1)], pictures[:2])
+    other = {"crown": "red" if seen["crown"][2] != "red" else "blue"}
+    scores.add([other, {"crown": str(seen["crown"][3])}], pictures[[2, 3]])
+    row = scores.row()
+    assert (row["pixels"], row["crown"], row["all"]) == (32, 0.75, 0.75)
+    expected = [judge.metrics.diversity(pictures[:2]), judge.metrics.diversity(pictures[2:])]
+    assert row["diversity"] == pytest.approx(np.mean(expected))
+
+
+# Truth and training
+
+
+def test_truth_is_that_of_the_pictures_named(root):
+    rows = [json.loads(line) for line in (root / "truth.jsonl").read_text().splitlines()]
+    birds = judge.truth(root, [rows[7]["name"], rows[2]["name"]])
+    assert birds == [{part: rows[i][part] for part in PARTS} for i in (7, 2)]
+    places = judge.labels(birds)
+    assert {part: PARTS[part][places[part][1]] for part in PARTS} == birds[1]
+
+
+def test_without_truth_it_is_no_drawn_set(root, tmp_path):
+    assert "there is no" in refusal(judge.truth, tmp_path, ["a"])
+    assert "lacks pictures" in refusal(judge.truth, root, ["absent/bird"])
+    (tmp_path / "truth.jsonl").write_text('{"name": "a"\n')
+    assert "is damaged" in refusal(judge.truth, tmp_path, ["a"])
+    (tmp_path / "truth.jsonl").write_text('{"name": "a"}\n[]\n')
+    assert "is damaged" in refusal(judge.truth, tmp_path, ["a"])
+
+
+def test_crops_lie_inside_and_at_random():
+    ramp = np.arange(38, dtype=np.uint8)
+    pictures = np.broadcast_to((ramp[:, None] + ramp)[None, :, :, None], (400, 38, 38, 3))
+    crops = judge.crops(pictures, 32, seed=1)
+    assert crops.shape == (400, 32, 32, 3)
+    corners = crops[:, 0, 0, 0]
+    assert (corners.min(), corners.max()) == (0, 12)  # up to 6 down and 6 right
+    np.testing.assert_array_equal(judge.crops(pictures, 32, seed=1), crops)
+    assert (judge.crops(pictures, 32, seed=2) != crops).any()
+
+
+def test_views_keep_their_answers_and_are_seen_anew():
+    pictures = np.zeros((5, 38, 38, 3), np.uint8)  # picture i has its left half at 40 i + 30
+    pictures[:, :, :19] = (40 * np.arange(5) + 30)[:, None, None, None]
+    answers = {part: np.arange(5) for part in PARTS}
+
+    def some(seed):
+        batches = judge.views(pictures, answers, 32, 4, seed).take(10)
+        return [(np.asarray(x), {part: np.asarray(y[part]) for part in PARTS}) for x, y in batches]
+
+    seen, mirrored, blurred, counts = some(0), 0, 0, np.zeros(5, int)
+    for x, y in seen:
+        assert x.shape == (4, 32, 32, 3)
+        assert -1 <= x.min() < x.max() <= 1
+        for view, answer in zip((x + 1) * 127.5, y["tail"], strict=True):
+            left, right = view[:, 2].mean(), view[:, -3].mean()
+            assert abs(max(left, right) - (40 * answer + 30)) <= judge.BRIGHTNESS + 1
+            mirrored += right > left
+            blurred += len(np.unique(view.round(1))) > 2
+            counts[answer] += 1
+    assert counts.tolist() == [8] * 5
+    assert 10 <= mirrored <= 30
+    assert 5 <= blurred <= 22
+    again, other = some(0), some(1)
+    assert all((a[0] == b[0]).all() for a, b in zip(seen, again, strict=True))
+    assert any((a[0] != b[0]).any() for a, b in zip(seen, other, strict=True))
+
+
+# The command
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Runs the command with these arguments and returns what it prints."""
+    policy = keras.config.dtype_policy()
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["train_judge", *map(str, arguments)])
+        with redirect_stdout(io.StringIO()) as output:
+            train_judge.main()
+        return output.getvalue()
+
+    yield run
+    keras.config.set_dtype_policy(policy)
+
+
+@pytest.mark.slow
+def test_a_judge_of_sixty_birds_reads_better_than_chance(trained, root, tmp_path):
+    arguments = ("--data.root", root, "--output_dir", tmp_path, "--run", "mine")
+    printed = trained(*arguments, "--epochs", 40, "--precision", "float32")
+    path = tmp_path / "weights/mine/judge.weights.h5"
+    assert f"weights: {path}" in printed
+    assert "on 6 real drawn birds of 1 species" in printed
+    model = weights.load(path)
+    rows = [json.loads(line) for line in (root / "truth.jsonl").read_text().splitlines()]
+    pictures = [images.read(root / f"CUB_200_2011/images/{row['name']}.jpg", row["box"], 76) for row in rows]
+    truth = judge.truth(root, [row["name"] for row in rows])
+    scores = agreement(truth, judge.read(model, judge.crops(np.stack(pictures), 64, 0)))
+    assert scores["all"] > 3 * judge.chance(truth), scores
+
+
+def test_what_cannot_be_trained_is_refused(trained, root, tmp_path):
+    few = drawn_birds.write(tmp_path / "few", count=20, classes=4, test_classes=1, embedding_dim=1, workers=1)
+    out = ("--output_dir", tmp_path / "out")
+    assert "holds 15 pictures to train on: the judge needs 50" in refusal(trained, "--data.root", few, *out)
+    (few / "truth.jsonl").unlink()
+    assert "truth.jsonl: give a folder of drawn birds" in refusal(trained, "--data.root", few, *out)
+    assert "there is no folder" in refusal(trained, "--data.root", tmp_path / "absent", *out)
+    assert "'0' is no whole number of 1 or more" in refusal(trained, "--epochs", "0", *out)
+    assert "'-1' is no whole number" in refusal(trained, "--seed=-1", *out)
+    assert "run is '../x'" in refusal(trained, "--run", "../x", *out)
+    assert "--help shows how" in refusal(trained, "--data.size", "3", *out)
+    assert not (tmp_path / "out").exists()

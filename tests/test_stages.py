@@ -1,0 +1,157 @@
+"""Does a run use the text encoder it should, and keep what the settings ask it to keep?"""
+
+import numpy as np
+import pytest
+from helpers import refusal
+
+from stackgan_keras import config, datasets, drawn_birds, models, stages, text_encoder, train_text, weights
+from stackgan_keras.config import Folders
+
+SIZES = {"filters": 3, "recurrent_dim": 4, "text_dim": 16}
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """Birds in the published layout with embeddings of 16 numbers; not to be changed."""
+    root = tmp_path_factory.mktemp("drawn") / "birds"
+    return drawn_birds.write(root, count=24, classes=4, test_classes=1, embedding_dim=16, workers=1)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    made = Folders(tmp_path / "out", "tiny")
+    made.weights.mkdir(parents=True)
+    return made
+
+
+def settings(root, **train):
+    return config.make(
+        {
+            "run": "tiny",
+            "data": {"root": str(root), "image_size": 32},
+            "generator": {"text_dim": 16, "filters": 2, "condition_dim": 8, "noise_dim": 8},
+            "discriminator": {"filters": 2},
+            "text": {"filters": 3, "recurrent_dim": 4, "image_filters": 4, "batch_size": 3, "epochs": 1},
+            "train": {"batch_size": 4, "epochs": 1, **train},
+        }
+    )
+
+
+def put_encoder(folder, seed=0, **sizes):
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    recipe = weights.Recipe("text_encoder", {**SIZES, **sizes})
+    model = recipe.build()
+    weights.save(model, recipe, folder / datasets.TEXT_ENCODER)
+    return model
+
+
+def embeddings_of(records):
+    return np.concatenate([records.embeddings_of(i) for i in range(len(records))])
+
+
+def expected(model, records):
+    return text_encoder.embed(model, [caption for captions in records.captions for caption in captions])
+
+
+# -- which encoder ------------------------------------------------------------------------------------------------
+
+
+def test_the_runs_own_encoder_embeds_the_captions(drawn, folders):
+    model = put_encoder(folders.weights)
+    for records in stages.read_records(settings(drawn), folders):
+        np.testing.assert_array_equal(embeddings_of(records), expected(model, records))
+
+
+def test_embeddings_are_kept_until_the_encoder_changes(drawn, folders, monkeypatch):
+    put_encoder(folders.weights)
+    first = [embeddings_of(records) for records in stages.read_records(settings(drawn), folders)]
+    with monkeypatch.context() as patch:
+        patch.setattr(text_encoder, "embed", None)  # not called again
+        again = [embeddings_of(records) for records in stages.read_records(settings(drawn), folders)]
+    for mine, theirs in zip(first, again, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    other = put_encoder(folders.weights, seed=1)
+    for records in stages.read_records(settings(drawn), folders):
+        np.testing.assert_array_equal(embeddings_of(records), expected(other, records))
+
+
+def test_an_encoder_that_lies_with_the_data_comes_along(drawn, folders, tmp_path):
+    """The data's own embeddings are taken as they are: it made them."""
+    import shutil
+
+    root = shutil.copytree(drawn, tmp_path / "birds")
+    put_encoder(root)
+    (root / datasets.PICTURE_ENCODER).write_bytes(b"picture encoder")
+    read = stages.read_records(settings(root), folders)
+    for name in (datasets.TEXT_ENCODER, datasets.PICTURE_ENCODER):
+        assert (folders.weights / name).read_bytes() == (root / name).read_bytes()
+    for records, split in zip(read, datasets.SPLITS, strict=True):
+        np.testing.assert_array_equal(embeddings_of(records), embeddings_of(datasets.read(root, split, text_dim=16)))
+    model = put_encoder(folders.weights, seed=1)  # now the run has one of its own
+    for records in stages.read_records(settings(root), folders):
+        np.testing.assert_array_equal(embeddings_of(records), expected(model, records))
+
+
+def test_without_an_encoder_the_datas_embeddings_serve_and_that_is_told(drawn, folders, capsys):
+    train, _ = stages.read_records(settings(drawn), folders)
+    np.testing.assert_array_equal(embeddings_of(train), embeddings_of(datasets.read(drawn, "train", text_dim=16)))
+    assert "no text encoder" in capsys.readouterr().out
+
+
+def test_an_encoder_of_another_size_is_refused(drawn, folders):
+    put_encoder(folders.weights, text_dim=12)
+    sentence = refusal(stages.read_records, settings(drawn), folders)
+    assert "12 numbers" in sentence and "generator.text_dim is 16" in sentence
+
+
+# -- training the encoder -----------------------------------------------------------------------------------------
+
+
+def test_train_text_leaves_what_the_stages_need(drawn, tmp_path, capsys, monkeypatch):
+    folders, chosen = Folders(tmp_path, "tiny"), settings(drawn)
+    config.write(chosen, tmp_path / "tiny.yaml")
+    arguments = ["command", "--config", str(tmp_path / "tiny.yaml"), "--output_dir", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", arguments)
+    train_text.main()
+    assert "find their class" in capsys.readouterr().out
+    assert weights.load(folders.weights / datasets.TEXT_ENCODER).output_shape == (None, 16)
+    assert (folders.results / "text/epoch_00001.png").is_file()
+
+    (folders.weights / "stage1_gen.weights.h5").write_bytes(b"a stage that reads its embeddings")
+    before = (folders.weights / datasets.TEXT_ENCODER).read_bytes()
+    monkeypatch.setattr("sys.argv", [*arguments, "--text.epochs", "2"])
+    train_text.main()
+    assert "left as it is" in capsys.readouterr().out
+    assert (folders.weights / datasets.TEXT_ENCODER).read_bytes() == before
+
+
+# -- what a stage keeps -------------------------------------------------------------------------------------------
+
+
+def stage1(chosen):
+    recipe = weights.Recipe(
+        "stage1_generator", {**stages.text_keywords(chosen), "noise_dim": chosen.generator.noise_dim}
+    )
+    return stages.Stage("stage1", recipe, heads=("matched",))
+
+
+def test_the_average_is_what_is_saved(drawn, tmp_path):
+    saved = {}
+    for average in (0.0, 0.9):
+        folders, chosen = Folders(tmp_path / str(average), "tiny"), settings(drawn, average=average)
+        stages.train(stage1(chosen), chosen, folders)
+        model = weights.load(folders.weights / "stage1_gen.weights.h5")
+        saved[average] = [variable.numpy() for variable in model.trainable_variables]
+    for last, mean in zip(saved[0.0], saved[0.9], strict=True):
+        assert 0 < np.abs(last - mean).max() < 0.05  # the same training, seen through its average
+
+
+def test_matching_needs_the_picture_encoder(drawn, folders):
+    chosen = settings(drawn, match_weight=1.0)
+    assert "train_text --run tiny" in refusal(stages.train, stage1(chosen), chosen, folders)
+    recipe = weights.Recipe("picture_encoder", {"text_dim": 16, "image_size": 32, "filters": 2})
+    weights.save(models.picture_encoder(**recipe.keywords), recipe, folders.weights / datasets.PICTURE_ENCODER)
+    stages.train(stage1(chosen), chosen, folders)
+    assert '"match"' in (folders.logs / "stage1/metrics.jsonl").read_text()
