@@ -76,3 +76,103 @@ def test_labelled_grid_keeps_the_pictures_and_takes_any_sentence(tmp_path):
     np.testing.assert_array_equal(sheet[-plain.shape[0] :], plain)
     images.write(tmp_path / "new/sheet.png", sheet)
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "new/sheet.png")), sheet)
+
+
+def test_long_captions_are_cut_only_where_asked(tmp_path):
+    rows = [np.full((1, 256, 256, 3), 7, np.uint8)]
+    cut, whole = (images.labelled_grid(rows, ["a bird " * 60], max_lines=lines) for lines in (6, None))
+    assert len(cut) - 260 < 6 * 16 + 20 < len(whole) - 260
+
+
+def test_enlarged_pictures_repeat_their_pixels():
+    pictures = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
+    for size, times in ((1, 1), (4, 1), (5, 2), (8, 2), (16, 4)):
+        large = images.enlarge(pictures, size)
+        assert large.shape == (2, 4 * times, 4 * times, 3)
+        np.testing.assert_array_equal(large[:, ::times, ::times], pictures)
+        np.testing.assert_array_equal(large[:, times - 1 :: times, times - 1 :: times], pictures)
+
+
+def placed(sheet, colour):
+    """The box (top, bottom, left, right) that pixels of one colour fill on a sheet; they fill it wholly."""
+    rows, columns = np.nonzero(
+        (sheet[..., 0] == colour[0]) & (sheet[..., 1] == colour[1]) & (sheet[..., 2] == colour[2])
+    )
+    box = rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
+    assert len(rows) == (box[1] - box[0]) * (box[3] - box[2])
+    return box
+
+
+@pytest.mark.parametrize(("blocks", "columns"), [(1, 1), (3, 1), (5, 2), (4, 4), (12, 2)])
+def test_blocks_stand_below_their_sentences(blocks, columns):
+    colours = np.array([[[b, row, c] for c in range(columns) for row in range(2)] for b in range(blocks)], np.uint8)
+    pictures = colours.reshape(blocks, columns, 2, 1, 1, 3).repeat(32, 3).repeat(32, 4)
+    made = [[pictures[b, :, 0].repeat(4, 1).repeat(4, 2), pictures[b, :, 1]] for b in range(blocks)]
+    captions = [f"{b}. {'a long sentence ' * 12 if b % 2 else ''}" for b in range(blocks)]
+    sheet = images.block_sheet(captions, made, ["above", "below"])
+    assert sheet.shape[0] <= 4 * sheet.shape[1]
+    for b in range(blocks):
+        boxes = [[placed(sheet, colours[b, 2 * c + row]) for c in range(columns)] for row in range(2)]
+        assert {(box[1] - box[0], box[3] - box[2]) for row in boxes for box in row} == {(128, 128)}
+        for above, below in zip(*boxes, strict=True):
+            assert above[2:] == below[2:]
+            assert below[0] == above[1] + images.MARGIN
+        top, left = boxes[0][0][0], boxes[0][0][2]
+        caption = sheet[top - 14 : top - 1, left : left + 120]  # its last line is right above the pictures
+        assert (caption < 128).any()
+        assert (sheet[top - 1, left : boxes[0][-1][3]] == images.PAPER).all()
+    assert (sheet[: sheet.shape[0], images.GAP // 2 : left_most(sheet)] < 128).any()  # the names of the rows
+
+
+def left_most(sheet):
+    """Where the first picture begins: the names of the rows stand left of it."""
+    return placed(sheet, np.array([0, 0, 0]))[2]
+
+
+@pytest.mark.parametrize(
+    "text", ["a bird " * 30, "x" * 300, "鳥" * 100, "🐦" * 50, "ü\u0301\u200d" * 40, "W" * 29 + " i"]
+)
+@pytest.mark.parametrize("width", [20, 128, 256])
+def test_labels_stay_within_their_width(text, width):
+    pixels = images.label(text, width)
+    assert 0 < pixels.shape[1] <= width
+    wide = images.label(text, 10**4)
+    assert pixels.shape[0] > wide.shape[0]  # wrapped, not cut
+    assert (pixels[-16:] < 128).any()  # no empty line at the end
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n", "\0\x07\x1b[31m", "\udcff\ud800", "\u202e\u2028abc", "\U0010ffff"])
+def test_labels_of_anything(text):
+    assert images.label(text, 128, max_lines=1).shape[0] == 16
+
+
+def test_labels_know_other_alphabets():
+    """Not one box for every character, as fonts show what they do not know."""
+    shown = {images.label(character, 50).tobytes() for character in "жщюλωéß"}
+    assert len(shown) == 7
+
+
+def test_cut_labels_end_with_dots():
+    whole, cut = (images.label("a bird " * 30, 100, max_lines=lines) for lines in (None, 3))
+    assert cut.shape[0] == 3 * 16 < whole.shape[0]
+    both = min(cut.shape[1], whole.shape[1])
+    np.testing.assert_array_equal(cut[:32, :both], whole[:32, :both])
+    assert any(same_ink(cut[32:], images.label(f"{'a bird ' * n}{end}…", 100)) for n in (1, 2) for end in ("", "a "))
+
+
+def same_ink(one, other):
+    width = min(one.shape[1], other.shape[1])
+    return np.array_equal(one[:, :width], other[:, :width]) and (one[:, width:] == images.PAPER).all()
+
+
+def test_gif_keeps_frames_and_times(tmp_path):
+    frames = np.zeros((4, 32, 32, 3), np.uint8)
+    for i, frame in enumerate(frames):
+        frame[:, : 8 * (i + 1)] = (200, 60 * i, 0)
+    images.write_gif(tmp_path / "new/walk.gif", frames, [700, 100, 100, 700])
+    with Image.open(tmp_path / "new/walk.gif") as file:
+        assert (file.n_frames, file.info["loop"]) == (4, 0)
+        for i, milliseconds in enumerate([700, 100, 100, 700]):
+            file.seek(i)
+            assert file.info["duration"] == milliseconds
+            np.testing.assert_array_equal(np.asarray(file.convert("RGB")), frames[i])
