@@ -16,10 +16,10 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.10",
-    # the shipped settings stand at the top of the repository and travel inside the package
-    packages=["stackgan_keras", "stackgan_keras.configs"],
-    package_dir={"stackgan_keras.configs": "configs"},
-    package_data={"stackgan_keras.configs": ["*.yaml"]},
+    # the shipped settings and weights stand at the top of the repository and travel inside the package
+    packages=["stackgan_keras", "stackgan_keras.configs", "stackgan_keras.weights.drawn"],
+    package_dir={"stackgan_keras.configs": "configs", "stackgan_keras.weights.drawn": "weights/drawn"},
+    package_data={"stackgan_keras.configs": ["*.yaml"], "stackgan_keras.weights.drawn": ["*.weights.h5"]},
     install_requires=[
         "tensorflow>=2.19",
         "keras>=3.10",
@@ -35,6 +35,7 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require={
+        "hub": ["importlib_resources", "scipy", "opencv-python-headless"],  # what tensorflow-datasets needs to prepare
         "torch": ["torch>=2.6"],  # for `convert`; older releases' safe loading had holes
         "test": ["pytest>=8", "pytest-xdist>=3.5", "ruff>=0.6"],
     },

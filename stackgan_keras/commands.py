@@ -72,8 +72,8 @@ def _disk_sentence(problem: OSError) -> str:
         errno.EEXIST: no_folder,
         errno.ENOTDIR: no_folder,
         errno.ENOSPC: "the disk is full: make room and run the same command again",
-        errno.EACCES: "it may not be written or read: change its permissions or give another --output_dir",
-        errno.EROFS: "it is on a read-only disk: give another --output_dir",
+        errno.EACCES: "it may not be written or read: change its permissions or name another folder",
+        errno.EROFS: "it is on a read-only disk: name another folder",
         errno.EDQUOT: "your quota is used up: make room and run the same command again",
     }
     remedy = remedies.get(problem.errno, "check the path and the disk, then run the same command again")

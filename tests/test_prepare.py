@@ -1,0 +1,393 @@
+"""Does `prepare` make a folder that trains, say what it left out, go on where it was stopped, and spoil nothing?"""
+
+import errno
+import io
+import json
+import pickle
+import sys
+
+import numpy as np
+import pytest
+from helpers import refusal
+from PIL import Image
+
+from stackgan_keras import datasets, drawn_birds, joint_embedding, layout, prepare, text_encoder, weights
+
+DIM = 8
+TINY = {"form": "birds", "filters": 6, "recurrent_dim": 5, "text_dim": DIM}
+TRAINING = (  # of a text encoder, as short as can be
+    "--generator.text_dim", "8", "--text.filters", "6", "--text.recurrent_dim", "5", "--text.image_filters", "2",
+    "--data.image_size", "16", "--text.batch_size", "4", "--train.max_steps", "2",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    """The folder of an encoder that was never trained."""
+    folder = tmp_path_factory.mktemp("encoder")
+    recipe = weights.Recipe("text_encoder", TINY)
+    weights.save(recipe.build(), recipe, folder / prepare.TEXT_ENCODER)
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Pictures of five classes with one to twelve captions each, and what people leave between them."""
+    root = tmp_path / "my pictures"
+    rng = np.random.default_rng(0)
+    for number, kind in enumerate(("wren", "blåmeis", "owl", "jay", "red finch")):
+        (root / kind).mkdir(parents=True)
+        for i in range(4):
+            pixels = rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / kind / f"no {i}.{'JPG' if i else 'webp'}", "JPEG" if i else "WEBP")
+            count = 12 if i == 1 else 1 + number
+            (root / kind / f"no {i}.txt").write_text("".join(f"{kind} {i} wing {j}\n" for j in range(count)), "utf-16")
+    (root / "owl" / "fake.jpg").write_text("no picture")
+    (root / "owl" / "fake.txt").write_text("an owl")
+    (root / "jay" / "silent.png").write_bytes((root / "jay" / "no 1.JPG").read_bytes())
+    return root
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs the command with these arguments and returns what it printed."""
+
+    def command(*arguments):
+        monkeypatch.setattr(sys, "argv", ["prepare", *map(str, arguments)])
+        prepare.main()
+        return capsys.readouterr().out
+
+    return command
+
+
+@pytest.fixture
+def refused(run):
+    return lambda *arguments: refusal(run, *arguments)
+
+
+def contents(root):
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def is_complete(root):
+    """Whether `datasets` takes either split for complete."""
+    complete = []
+    for split in datasets.SPLITS:
+        try:
+            complete.append(len(datasets.read(root, split, text_dim=DIM)) > 0)
+        except prepare.InputError:
+            complete.append(False)
+    return any(complete)
+
+
+# -- what is made
+
+
+def test_a_folder_of_ones_own(run, folder, encoder, tmp_path):
+    out = tmp_path / "out"
+    said = run(folder, "--out", out, "--text_encoder", encoder)
+    model = weights.load(out / prepare.TEXT_ENCODER)
+    splits = {split: datasets.read(out, split, text_dim=DIM) for split in datasets.SPLITS}
+    for records in splits.values():
+        assert records.boxes is None
+        for i, name in enumerate(records.names):
+            kind, _, number = name.partition("/no ")
+            count = 12 if number == "1" else len(records.captions[i])
+            assert records.captions[i] == tuple(f"{kind} {number} wing {j}" for j in range(count))
+            embedded = text_encoder.embed(model, records.captions[i])
+            np.testing.assert_allclose(records.embeddings_of(i), embedded, atol=1e-5)
+            source = folder / kind / f"no {number}.{'webp' if number == '0' else 'JPG'}"
+            with Image.open(records.paths[i]) as mine, Image.open(source) as theirs:
+                np.testing.assert_array_equal(np.asarray(mine), np.asarray(theirs.convert("RGB")))
+            assert number == "0" or records.paths[i].read_bytes() == source.read_bytes()
+    assert sorted(n for r in splits.values() for n in r.names) == sorted(
+        f"{kind}/no {i}" for kind in ("wren", "blåmeis", "owl", "jay", "red finch") for i in range(4)
+    )
+    assert not set(splits["train"].class_ids) & set(splits["test"].class_ids)
+    assert len(set(splits["train"].class_ids)) == 4
+    assert not (out / prepare.UNFINISHED).exists()
+    for split in datasets.SPLITS:
+        for name in ("filenames", "class_info", "char-CNN-RNN-embeddings"):
+            content = (out / split / f"{name}.pickle").read_bytes()
+            assert content[:2] == b"\x80\x02"
+            assert len(pickle.loads(content)) == len(splits[split])
+
+    counts = {split: sum(map(len, records.captions)) for split, records in splits.items()}
+    assert f"{counts['train']:>10,}{counts['test']:>10,}" in said
+    assert "skipped files named like pictures that are none: 1 (owl/fake.jpg)" in said
+    assert "skipped pictures without captions: 1 (jay/silent.png)" in said
+    assert said.rstrip().endswith(
+        f"next: python -m stackgan_keras.train_stage1 --data.root {out} --generator.text_dim {DIM} --run out"
+    )
+    record = json.loads((out / prepare.RECORD).read_text())
+    assert record["splits"]["train"]["captions per picture"][2] == 12
+
+
+def test_an_encoder_is_trained_where_none_is_given(run, folder, tmp_path):
+    said = run(folder, "--out", tmp_path / "out", *TRAINING)
+    records = datasets.read(tmp_path / "out", "train", text_dim=DIM)
+    model = weights.load(tmp_path / "out" / prepare.TEXT_ENCODER)
+    np.testing.assert_allclose(records.embeddings_of(0), text_encoder.embed(model, records.captions[0]), atol=1e-5)
+    assert "find their class" in said
+    assert list((tmp_path / "out" / prepare.RETRIEVAL).glob("*.png"))
+
+
+def test_drawn_birds_keep_boxes_splits_and_truth(run, encoder, tmp_path):
+    out = tmp_path / "out"
+    run("drawn", "--out", out, "--count", 12, "--classes", 10, "--seed", 3, "--text_encoder", encoder)
+    drawn = drawn_birds.write(tmp_path / "d", 12, 10, 2, seed=3, embedding_dim=1)
+    for split in datasets.SPLITS:
+        mine, theirs = datasets.read(out, split, text_dim=DIM), datasets.read(drawn, split, text_dim=1)
+        assert mine.names == theirs.names
+        assert mine.captions == theirs.captions
+        np.testing.assert_array_equal(mine.boxes, theirs.boxes)
+        np.testing.assert_array_equal(mine.class_ids, theirs.class_ids)
+        assert [a.read_bytes() for a in mine.paths] == [b.read_bytes() for b in theirs.paths]
+    assert (out / "truth.jsonl").read_bytes() == (drawn / "truth.jsonl").read_bytes()
+    tables = ("images.txt", "bounding_boxes.txt", "classes.txt", "image_class_labels.txt")
+    for table in tables:
+        assert (out / "CUB_200_2011" / table).read_bytes() == (drawn / "CUB_200_2011" / table).read_bytes()
+    assert not (out / prepare.UNFINISHED).exists()
+    again = tmp_path / "again"
+    run(drawn, "--out", again, "--text_encoder", encoder)  # a folder of drawn birds is one of them
+    assert datasets.read(again, "test", text_dim=DIM).names == datasets.read(out, "test", text_dim=DIM).names
+
+
+def test_the_real_birds(shared, run, encoder, tmp_path):
+    said = run("cub", "--pictures", shared / "birds", "--out", tmp_path / "out", "--text_encoder", encoder)
+    for split in datasets.SPLITS:
+        mine = datasets.read(tmp_path / "out", split, text_dim=DIM)
+        theirs = datasets.read(shared / "birds", split)
+        assert sorted(mine.names) == sorted(theirs.names)
+        order = [theirs.names.index(name) for name in mine.names]
+        np.testing.assert_array_equal(mine.boxes, theirs.boxes[order])
+        np.testing.assert_array_equal(mine.class_ids, theirs.class_ids[order])
+        assert mine.captions == tuple(theirs.captions[i] for i in order)
+    assert "2,150     2,090" in said
+    assert "--config birds_stage1" in said
+
+
+def test_flowers_are_found_under_their_published_names(run, encoder, tmp_path):
+    for number in range(1, 11):
+        path = tmp_path / "flowers" / "jpg" / f"image_{number:05d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (9, 9)).save(path)
+        text = tmp_path / f"flowers/text_c10/class_{number:05d}/image_{number:05d}.txt"
+        text.parent.mkdir(parents=True)
+        text.write_text(f"flower {number}\n")
+    run(tmp_path / "flowers", "--out", tmp_path / "out", "--text_encoder", encoder)
+    records = datasets.read(tmp_path / "out", "test", text_dim=DIM)
+    assert records.names == ("jpg/image_00005", "jpg/image_00010")
+    assert records.captions == (("flower 5",), ("flower 10",))
+    assert records.class_ids.tolist() == [5, 10]
+
+
+# -- going on
+
+
+def test_a_finished_folder_is_left_as_it_is(run, refused, folder, encoder, tmp_path):
+    out = tmp_path / "out"
+    run(folder, "--out", out, "--text_encoder", encoder)
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    said = run(folder, "--out", out, "--text_encoder", encoder / prepare.TEXT_ENCODER)
+    assert "left as it is" in said
+    assert "next: python -m stackgan_keras.train_stage1" in said
+    assert "text.filters" in refused(folder, "--out", out, *TRAINING)
+    (folder / "owl" / "no 1.txt").write_text("another caption")
+    assert "has changed" in refused(folder, "--out", out, "--text_encoder", encoder)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+
+
+def steps(monkeypatch, calls):
+    """Stops the command after so many of its steps that write pictures, embeddings or pickles."""
+    left = [calls]
+
+    def counted(function):
+        def call(*arguments, **keywords):
+            left[0] -= 1
+            if left[0] < 0:
+                raise KeyboardInterrupt
+            return function(*arguments, **keywords)
+
+        return call
+
+    for name in ("write_picture", "write_embeddings", "write_pickle"):
+        monkeypatch.setattr(layout, name, counted(getattr(layout, name)))
+
+
+def test_stopped_anywhere_it_goes_on_to_the_same_end(run, folder, encoder, tmp_path, monkeypatch):
+    whole = tmp_path / "whole"
+    run(folder, "--out", whole, "--text_encoder", encoder)
+    expected = contents(whole)
+    out = tmp_path / "out"
+    arguments = (folder, "--out", out, "--text_encoder", encoder)
+    kept = {}
+    for stop in range(2, 12):  # each time a little later, after what the times before left
+        with monkeypatch.context() as patch:
+            steps(patch, stop)
+            try:
+                run(*arguments)
+                break
+            except KeyboardInterrupt:
+                missing = expected.keys() - contents(out).keys()
+                assert not is_complete(out) or missing <= {prepare.RECORD, "test/filenames.pickle"}
+        assert {path: path.stat().st_mtime_ns for path in kept} == kept  # no picture is written twice
+        kept = {path: path.stat().st_mtime_ns for path in (out / "images").rglob("*.*")}
+    assert 6 <= stop < 11
+    mine = contents(out)
+    assert mine.keys() == expected.keys()
+    assert [name for name in mine if mine[name] != expected[name]] in ([], [prepare.RECORD])  # the run's own name
+
+
+def test_embeddings_that_are_there_are_kept_unless_captions_change(run, folder, encoder, tmp_path, monkeypatch):
+    arguments = (folder, "--out", tmp_path / "out", "--text_encoder", encoder)
+
+    def stop_at_pickles(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(layout, "write_pickle", stop_at_pickles)
+        with pytest.raises(KeyboardInterrupt):
+            run(*arguments)
+        patch.setattr(text_encoder, "embed", stop_at_pickles)  # nor is anything embedded again
+        with pytest.raises(KeyboardInterrupt):
+            run(*arguments)
+    assert not is_complete(tmp_path / "out")
+    (folder / "wren" / "no 2.txt").write_text("something else")
+    said = run(*arguments).rpartition("reading")[2]
+    assert said.count("kept") == 1  # the split of the wren is made anew
+    records = {split: datasets.read(tmp_path / "out", split, text_dim=DIM) for split in datasets.SPLITS}
+    captions = [r.captions[r.names.index("wren/no 2")] for r in records.values() if "wren/no 2" in r.names]
+    assert captions == [("something else",)]
+
+
+def test_an_encoders_training_goes_on(run, folder, tmp_path, monkeypatch):
+    arguments = (folder, "--out", tmp_path / "out", *TRAINING[:-1])
+
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(layout, "write_embeddings", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            run(*arguments, 2)
+    assert weights.read_recipe(tmp_path / "out" / prepare.TEXT_ENCODER).keywords == TINY
+    train, given = joint_embedding.train, []
+    with monkeypatch.context() as patch:
+        patch.setattr(joint_embedding, "train", lambda *a, **k: given.append(k) or train(*a, **k))
+        run(*arguments, 3)  # more steps are no other settings
+    assert given[0]["logs"].is_relative_to(tmp_path / "out")
+
+
+def test_an_unfinished_folder_takes_no_other_settings(run, refused, folder, encoder, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        steps(patch, 3)
+        with pytest.raises(KeyboardInterrupt):
+            run(folder, "--out", tmp_path / "out", "--text_encoder", encoder)
+    assert "is being prepared" in refused(folder, "--out", tmp_path / "out", *TRAINING)
+
+
+def test_a_full_disk_loses_nothing(run, folder, encoder, tmp_path, monkeypatch):
+    out, arguments = tmp_path / "out", (folder, "--out", tmp_path / "out", "--text_encoder", encoder)
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pickle, "Pickler", full)
+        with pytest.raises(OSError, match="char-CNN-RNN-embeddings"):
+            run(*arguments)
+    before = contents(out)
+    assert len(list((out / "images").rglob("*.jpg"))) == 15
+    assert not list(out.rglob(".*.pickle"))
+    run(*arguments)
+    assert {name: before[name] for name in before if "images/" in name}.items() <= contents(out).items()
+
+
+def test_what_a_killed_command_left_goes(run, folder, encoder, tmp_path):
+    leftover = tmp_path / "out" / "images" / "owl" / ".123.no 1.jpg"
+    arguments = (folder, "--out", tmp_path / "out", "--text_encoder", encoder)
+    with pytest.MonkeyPatch.context() as patch:
+        steps(patch, 20)
+        with pytest.raises(KeyboardInterrupt):
+            run(*arguments)
+    leftover.write_bytes(b"half")
+    run(*arguments)
+    assert not leftover.exists()
+
+
+# -- what is refused
+
+
+def test_arguments_that_cannot_be(refused, folder, encoder, tmp_path):
+    out = ("--out", tmp_path / "out")
+    assert "--out" in refused(folder)
+    assert "nowhere" in refused(tmp_path / "nowhere", *out)
+    assert "--count" in refused(folder, *out, "--count", 5)
+    assert "--pictures" in refused("drawn", *out, "--pictures", folder)
+    assert "--captions" in refused("cub", *out, "--captions", tmp_path / "nowhere")
+    assert "--frames" in refused(folder, *out, "--frames", 3)
+    assert "text.filtres" in refused(folder, *out, "--text.filtres", 3)
+    assert "text.epochs" in refused(folder, *out, "--text_encoder", encoder, "--text.epochs", 3)
+    assert prepare.TEXT_ENCODER in refused(folder, *out, "--text_encoder", folder)
+    assert "classes" in refused("drawn", *out, "--classes", 2, "--text_encoder", encoder)
+    assert not (tmp_path / "out" / "images").exists()
+
+
+def test_folders_that_cannot_be_made(refused, folder, encoder, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("mine")
+    given = ("--text_encoder", encoder)
+    assert "is a file" in refused(folder, "--out", tmp_path / "file", *given)
+    assert "already holds mine.txt" in refused(folder, "--out", tmp_path / "full", *given)
+    assert "another folder" in refused(folder, "--out", folder, *given)
+    assert "another folder" in refused(folder, "--out", tmp_path, *given)
+
+
+def test_a_folder_made_inside_the_source_is_no_part_of_it(run, folder, encoder):
+    out = folder / "prepared"
+    run(folder, "--out", out, "--text_encoder", encoder)
+    assert "left as it is" in run(folder, "--out", out, "--text_encoder", encoder)
+
+
+def test_a_weight_file_of_another_network(refused, folder, tmp_path):
+    recipe = weights.Recipe("stage1_generator", {"image_size": 8, "filters": 1, "text_dim": 4, "condition_dim": 2})
+    path = tmp_path / "stage1_gen.weights.h5"
+    weights.save(recipe.build(), recipe, path)
+    assert "stage1_generator" in refused(folder, "--out", tmp_path / "out", "--text_encoder", path)
+    assert not (tmp_path / "out").exists()
+
+
+def test_outside_names_and_links_are_refused_before_anything_is_made(refused, folder, encoder, tmp_path):
+    (tmp_path / "secret.jpg").write_bytes(b"x")
+    (folder / "metadata.jsonl").write_text('{"file_name": "../secret.jpg", "text": "x"}\n')
+    assert "../secret.jpg" in refused(folder, "--out", tmp_path / "out", "--text_encoder", encoder)
+    (folder / "metadata.jsonl").unlink()
+    (folder / "owl" / "link.jpg").symlink_to(tmp_path / "secret.jpg")
+    assert "link.jpg" in refused(folder, "--out", tmp_path / "out", "--text_encoder", encoder)
+    assert not (tmp_path / "out").exists()
+
+
+def test_only_bad_pictures(refused, tmp_path, encoder):
+    for name in "abc":
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / f"{name}.jpg").write_text("no picture")
+        (tmp_path / "in" / f"{name}.txt").write_text("a caption")
+    assert "0 usable pictures" in refused(tmp_path / "in", "--out", tmp_path / "out", "--text_encoder", encoder)
+
+
+def test_a_damaged_record(refused, folder, encoder, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / prepare.RECORD).write_text("[]")
+    assert "damaged" in refused(folder, "--out", tmp_path / "out", "--text_encoder", encoder)
+
+
+def test_names_that_a_terminal_cannot_show(run, encoder, tmp_path, monkeypatch):
+    terminal = io.TextIOWrapper(io.BytesIO(), "utf-8")
+    (tmp_path / "in").mkdir()
+    for name in ("a", "b", "c"):
+        Image.new("RGB", (5, 5)).save(tmp_path / "in" / f"{name}.png")
+        (tmp_path / "in" / f"{name}.txt").write_text("x")
+    (tmp_path / "in" / "odd\udce9.txt").write_text("nobody")
+    terminal.write(run(tmp_path / "in", "--out", tmp_path / "out", "--text_encoder", encoder))
