@@ -131,6 +131,7 @@ class Text(Section):
     )
     image_filters: Count = Field(32, description="width of the small picture encoder")
     batch_size: Annotated[int, Field(ge=2)] = Field(40, description="pictures in a step, of different classes")
+    captions: Count = Field(1, description="captions of each picture in a step: more cost little and teach a lot")
     epochs: Count = Field(300, description="passes over the data")
     learning_rate: Rate = Field(7e-4, description="step size of RMSProp at the start")
     decay: Annotated[float, Field(gt=0, le=1)] = Field(0.98, description="factor on the step size after each epoch")

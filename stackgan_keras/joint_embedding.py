@@ -35,14 +35,16 @@ def make_update(encoders: Encoders, optimizer):
 
     def update(batch):
         with tf.GradientTape() as tape:
-            sentences = encoders.text(batch["characters"], training=True)
             pictures = encoders.picture(batch["image"], training=True)
-            scores = tf.matmul(sentences, pictures, transpose_b=True)  # (B, B), right pairs on the diagonal
+            # one sentence of each picture after the other: (count * B, 201), and their scores (count, B, B)
+            characters = tf.reshape(tf.transpose(batch["characters"], (1, 0, 2)), (-1, text_encoder.LENGTH))
+            scores = tf.matmul(encoders.text(characters, training=True), pictures, transpose_b=True)
+            scores = tf.reshape(scores, (-1, len(pictures), len(pictures)))  # right pairs on the diagonals
             of_two_classes = batch["class_id"][:, None] != batch["class_id"][None, :]
             loss = losses.joint_embedding(scores, of_two_classes)
             scaled = optimizer.scale_loss(loss)
         optimizer.apply(tape.gradient(scaled, variables), variables)
-        right = tf.argmax(scores, axis=1, output_type=tf.int32) == tf.range(tf.shape(scores)[0])
+        right = tf.argmax(scores, axis=2, output_type=tf.int32) == tf.range(len(pictures))
         return {"joint": loss, "right_picture": tf.reduce_mean(tf.cast(right, tf.float32))}
 
     return update
@@ -103,7 +105,8 @@ def train(
     keras.config.set_dtype_policy(settings.train.precision)
     size, batch_size = settings.data.image_size, min(settings.text.batch_size, len(train_records))
     learned = decode(train_records, size, cache=settings.data.cache, folder=logs / "cache")
-    stream = PairStream(train_records, learned, size, batch_size, seed=settings.train.seed)
+    count = settings.text.captions
+    stream = PairStream(train_records, learned, size, batch_size, count=count, seed=settings.train.seed)
     networks = recipes(settings)
     encoders = Encoders(
         networks["text"].build(), models.picture_encoder(**networks["picture"].keywords, pretrained=True)

@@ -27,16 +27,16 @@ def discriminator_loss(real: list, fake: list):
 
 
 def joint_embedding(scores, counted):
-    """What a text and a picture encoder pay for their scores (B, B), row: sentence, column: picture; a scalar.
+    """What a text and a picture encoder pay for scores (..., B, B), row: sentence, column: picture; a scalar.
 
     Each wrong pair should score at least 1 less than the right one of its sentence, and of its picture: the mean
-    shortfall over the pairs `counted` (B, B), both ways round, as right pairs on the diagonal never count. Source:
-    Reed et al., CVPR 2016, equation 5, made symmetric.
+    shortfall over the pairs `counted` (B, B), both ways round; right pairs, on the diagonal, are not to be counted.
+    Source: Reed et al., CVPR 2016, equation 5, made symmetric.
     """
-    right = ops.diagonal(scores)
-    counted = ops.cast(counted, scores.dtype)
-    for_sentences = ops.relu(1 + scores - right[:, None])
-    for_pictures = ops.relu(1 + scores - right[None, :])
+    right = ops.diagonal(scores, axis1=-2, axis2=-1)
+    counted = ops.broadcast_to(ops.cast(counted, scores.dtype), ops.shape(scores))
+    for_sentences = ops.relu(1 + scores - right[..., :, None])
+    for_pictures = ops.relu(1 + scores - right[..., None, :])
     return ops.sum(counted * (for_sentences + for_pictures)) / ops.maximum(ops.sum(counted), 1)
 
 
@@ -45,6 +45,7 @@ def match(scores, own, counted):
 
     `own` (B, N) is 1 at each picture's own sentence; of the others those `counted` (B, N) stand to choice.
     """
+    own = ops.cast(own, scores.dtype)
     rivals = ops.where(ops.logical_or(counted, own > 0), scores, -1e9)
     return ops.logsumexp(rivals, axis=1) - ops.sum(own * scores, axis=1)
 

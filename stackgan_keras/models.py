@@ -13,6 +13,7 @@ from keras import initializers, layers, ops
 from stackgan_keras import images
 from stackgan_keras.errors import InputError
 
+PLACES = 12  # that the small picture encoder looks at
 CORE = 4  # pixels: every network narrows to, or grows from, a 4x4 map
 
 APPLICATIONS = {  # networks of Keras that can read pictures, and the modules that know their pixels
@@ -159,18 +160,45 @@ def picture_encoder(
 ) -> keras.Model:
     """Pictures into the space of the text encoder, where a pair's score is the product of the two.
 
-    In: (B, image_size, image_size, 3) in [-1, 1]. Out: (B, text_dim). `network` is `small`, convolutions of `filters`
-    channels and more, or one of `APPLICATIONS`, frozen and read by one dense layer; `pretrained` fetches its
-    ImageNet weights. Raises `InputError` if they cannot be had.
+    In: (B, image_size, image_size, 3) in [-1, 1]. Out: (B, text_dim). `network` is `small`, which finds `PLACES`
+    places in the whole picture and reads small patches there, with convolutions of `filters` channels and more, or
+    one of `APPLICATIONS`, frozen and read by one dense layer; `pretrained` fetches its ImageNet weights. Raises
+    `InputError` if they cannot be had.
     """
     image = keras.Input((image_size, image_size, 3), name="image")
     if network == "small":
-        x = image_encoder(image_size=image_size, filters=filters)(image)
+        x = _patches_in_places(image, filters)
     else:
         x = _application(network, image_size, pretrained)(images.to_pixels(image))
-    x = layers.GlobalAveragePooling2D(name="pool")(x)
+        x = layers.GlobalAveragePooling2D(name="pool")(x)
     x = layers.Dense(text_dim, dtype=keras.config.floatx(), name="project")(x)
     return keras.Model(image, x, name="picture_encoder")
+
+
+def _patches_in_places(image, filters: int):
+    """What small patches hold, averaged over each of `PLACES` places of the picture: (B, PLACES * 2 filters).
+
+    What a word says of a part is seen in a patch, but which part that is only in the whole picture. Were both read
+    from the whole, the network would rather learn its few classes by heart (measured on drawn birds: the colours of
+    backs and wings of new species were read right two times in three, and hardly better with more training).
+    """
+    x = _convolve(image, filters, 3, "half", strides=2)
+    patches = _convolve(x, filters, 3, "patch")  # (B, s/2, s/2, filters), each sees 7 pixels
+    maps = [patches]
+    while maps[-1].shape[1] > CORE:
+        maps.append(_convolve(maps[-1], 2 * filters, 3, f"down{len(maps)}", strides=2))
+    x = maps.pop()  # (B, 4, 4, 2 filters), sees everything
+    while maps:
+        x = layers.UpSampling2D(name=f"up{len(maps)}_resize")(x)
+        x = layers.Concatenate(name=f"up{len(maps)}_join")([x, maps.pop()])
+        x = _convolve(x, filters, 3 if maps else 1, f"up{len(maps)}")
+    places = layers.Conv2D(PLACES, 1, name="places")(x)
+    places = layers.Reshape((-1, PLACES), dtype=keras.config.floatx(), name="places_flat")(places)
+    places = layers.Softmax(axis=1, dtype=keras.config.floatx(), name="places_softmax")(places)
+    content = _convolve(patches, 2 * filters, 1, "content")
+    content = layers.Reshape((-1, 2 * filters), dtype=keras.config.floatx(), name="content_flat")(content)
+    seen = layers.Dot(axes=1, dtype=keras.config.floatx(), name="seen")([places, content])
+    return layers.Flatten(name="seen_flat")(seen)
 
 
 def _application(network: str, image_size: int, pretrained: bool) -> keras.Model:

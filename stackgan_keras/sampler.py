@@ -57,18 +57,14 @@ class StackGAN:
         found = next((candidate for candidate in (folder, *shipped) if _has_weights(candidate)), None)
         if found is None:
             raise InputError(_no_weights(folder))
-        names = [name for name in GENERATORS if _file(found, name).is_file()]
-        if not names:
-            raise InputError(
-                f"{found} holds no generator: train one with python -m stackgan_keras.train_stage1 --run {found.name}"
-            )
         if not _file(found, "text_encoder").is_file():
             raise InputError(
                 f"{found} holds generators but no text_encoder.weights.h5, so no sentence can be read: copy the "
                 "encoder that made the embeddings of its training data there"
             )
         encoder = _load(_file(found, "text_encoder"), "text_encoder")
-        generator = _load(_file(found, names[0]), GENERATORS[names[0]])
+        best = next(name for name in GENERATORS if _file(found, name).is_file())
+        generator = _load(_file(found, best), GENERATORS[best])
         try:
             return cls(encoder, generator)
         except InputError as problem:
@@ -219,7 +215,7 @@ def _no_weights(folder: Path) -> str:
     }
     there = sorted({name for names in runs.values() for name in names})
     remedy = f"take one of the runs {', '.join(there)}, or train it" if there else "train it"
-    found = "is no folder of a run" if folder.exists() else "is not there"
+    found = "holds no generator" if folder.exists() else "is not there"
     return f"{folder} {found}: {remedy} with python -m stackgan_keras.train_stage1 --run {folder.name}"
 
 

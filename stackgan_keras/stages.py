@@ -136,7 +136,7 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
     if averaged:
         run.after = engine.make_average(kept, players["generator"], settings.train.average)
     config.write(settings, logs / "config.yaml")
-    _announce(stage, settings, stream, players, strategy)
+    _announce(stage, settings, folders, stream, players, strategy)
     run()
     return max(results.glob("epoch_*.png"), default=results)  # other machines than the first draw none
 
@@ -193,10 +193,6 @@ def read_records(settings: Settings, folders: Folders) -> list[Records]:
                 shutil.copyfile(file, unfinished)
                 unfinished.replace(own.with_name(file.name))
     if not own.is_file():
-        print(
-            f"run {settings.run} has no text encoder, so `generate` will not be able to read sentences for it; "
-            "train_text before Stage I makes one"
-        )
         return [datasets.read(root, split, text_dim=text_dim) for split in datasets.SPLITS]
     known = weights.read_recipe(own, "text_encoder").keywords["text_dim"]
     if known != text_dim:
@@ -306,7 +302,12 @@ def _check_same_run(settings: Settings, logs: Path) -> None:
         )
 
 
-def _announce(stage: Stage, settings: Settings, stream: Stream, players: dict, strategy) -> None:
+def _announce(stage: Stage, settings: Settings, folders: Folders, stream: Stream, players: dict, strategy) -> None:
+    if not (folders.weights / TEXT_ENCODER).is_file():
+        print(
+            f"run {settings.run} has no text encoder, so `generate` will not be able to read sentences for it; "
+            "train_text before Stage I makes one"
+        )
     kind = "GPU(s)" if tf.config.list_physical_devices("GPU") else "CPU(s)"
     sizes = {name: sum(v.shape.num_elements() for v in p.trainable_variables) for name, p in players.items()}
     print(

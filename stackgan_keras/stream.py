@@ -222,15 +222,18 @@ class Stream(PictureStream):
 
 @dataclass(frozen=True)
 class PairStream(PictureStream):
-    """What a text encoder learns from: pictures of different classes, each with one sentence, `characters` (B, 201).
+    """What a text encoder learns from: pictures of different classes, and `characters` (B, count, 201) of each.
 
-    A batch holds a class twice only where there are fewer classes than pictures in it, or at the few places where
-    one round through the classes ends and the next begins. Every picture needs a caption.
+    They are `count` different sentences of the picture, some again where it has fewer. A batch holds a class twice
+    only where there are fewer classes than pictures in it, or at the few places where one round through the classes
+    ends and the next begins. Every picture needs a caption.
     """
+
+    count: int = 1
 
     def _complete(self, picture, captions, size: int, draw) -> dict:
         characters = tf.numpy_function(self._characters, [picture, captions], tf.int32, stateful=False)
-        characters.set_shape((size, text_encoder.LENGTH))
+        characters.set_shape((size, self.count, text_encoder.LENGTH))
         return {"characters": characters}
 
     @property
@@ -238,8 +241,11 @@ class PairStream(PictureStream):
         return max(len(captions) for captions in self.records.captions)
 
     def _characters(self, picture, draws) -> np.ndarray:
-        chosen = [self.records.captions[i] for i in picture]
-        return text_encoder.encode([c[np.argmin(draw[: len(c)])] for c, draw in zip(chosen, draws, strict=True)])
+        sentences = []
+        for i, draw in zip(picture, draws, strict=True):
+            captions = self.records.captions[i]
+            sentences += [captions[j] for j in np.resize(np.argsort(draw[: len(captions)]), self.count)]
+        return text_encoder.encode(sentences).reshape(len(picture), self.count, -1)
 
     def _arrange(self, order):
         return tf.numpy_function(self._in_rounds, [order], tf.int32, stateful=False)

@@ -49,6 +49,13 @@ def test_the_loss_by_hand():
     np.testing.assert_allclose(losses.joint_embedding(scores, counted), costs / counted.sum(), rtol=1e-6)
 
 
+def test_several_sentences_of_each_picture_are_averaged():
+    scores = np.random.default_rng(0).normal(size=(3, 4, 4)).astype(np.float32)
+    counted = ~np.eye(4, dtype=bool)
+    one_by_one = [float(losses.joint_embedding(each, counted)) for each in scores]
+    assert float(losses.joint_embedding(scores, counted)) == pytest.approx(np.mean(one_by_one), rel=1e-6)
+
+
 def test_nothing_is_paid_where_nothing_counts():
     scores = np.ones((2, 2), np.float32)
     assert float(losses.joint_embedding(scores, np.zeros((2, 2), bool))) == 0
@@ -57,7 +64,7 @@ def test_nothing_is_paid_where_nothing_counts():
 def test_every_weight_of_both_encoders_learns(tmp_path):
     encoders = tiny()
     records = make_records(tmp_path, count=8)
-    stream = PairStream(records, decode(records, 32), 32, 4)
+    stream = PairStream(records, decode(records, 32), 32, 4, count=2)
     optimizer = engine.make_rmsprop(1e-3, 0.98, 100)
     models_ = (encoders.text, encoders.picture)
     before = [[v.numpy() for v in model.trainable_variables] for model in models_]
@@ -82,7 +89,7 @@ def test_a_batch_holds_different_classes_and_each_picture_its_own_sentence(tmp_p
         assert sorted(batch["class_id"].numpy()) == [0, 1, 2, 3]
         red = batch["image"].numpy()[:, 16, 16, 0]
         pictures = [round(float(value + 1) * 127.5 / 10) for value in red]  # red is 10 i
-        assert pictures == [of_code[tuple(code)] for code in batch["characters"].numpy()]
+        assert pictures == [of_code[tuple(code)] for code in batch["characters"].numpy()[:, 0]]
         seen += pictures
     assert sorted(seen[:12]) == sorted(seen[12:]) == list(range(12))
     assert seen[:12] != seen[12:]
@@ -91,8 +98,20 @@ def test_a_batch_holds_different_classes_and_each_picture_its_own_sentence(tmp_p
 def test_captions_take_turns(tmp_path):
     records = make_records(tmp_path, count=4, captions=(3,))
     stream = PairStream(records, decode(records, 32), 32, 4)
-    seen = {tuple(code) for batch in stream.batches(0, 20) for code in batch["characters"].numpy()}
+    seen = {tuple(code) for batch in stream.batches(0, 20) for code in batch["characters"].numpy()[:, 0]}
     assert len(seen) == 12
+
+
+def test_several_captions_of_a_picture_are_different_ones(tmp_path):
+    records = make_records(tmp_path, count=4, captions=(3, 1))
+    stream = PairStream(records, decode(records, 32), 32, 4, count=2)
+    of_code = {tuple(text_encoder.encode([c])[0]): (i, c) for i, cs in enumerate(records.captions) for c in cs}
+    for batch in stream.batches(0, 5):
+        assert batch["characters"].shape == (4, 2, 201)
+        for first, second in batch["characters"].numpy():
+            (i, one), (j, other) = of_code[tuple(first)], of_code[tuple(second)]
+            assert i == j
+            assert (one != other) == (len(records.captions[i]) > 1)
 
 
 # -- retrieval ----------------------------------------------------------------------------------------------------

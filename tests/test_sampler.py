@@ -222,7 +222,7 @@ def test_no_encoder(copy):
 def test_no_generator(copy):
     for name in ("stage1_gen", "stage2_gen"):
         (copy / f"{name}.weights.h5").unlink()
-    assert f"{copy} holds no generator: train one" in refusal(StackGAN.load, copy)
+    assert f"{copy} holds no generator: " in refusal(StackGAN.load, copy)
 
 
 def test_files_in_each_others_place(copy):

@@ -95,8 +95,10 @@ def test_an_encoder_that_lies_with_the_data_comes_along(drawn, folders, tmp_path
 
 
 def test_without_an_encoder_the_datas_embeddings_serve_and_that_is_told(drawn, folders, capsys):
-    train, _ = stages.read_records(settings(drawn), folders)
+    chosen = settings(drawn)
+    train, _ = stages.read_records(chosen, folders)
     np.testing.assert_array_equal(embeddings_of(train), embeddings_of(datasets.read(drawn, "train", text_dim=16)))
+    stages.train(stage1(chosen), chosen, folders)
     assert "no text encoder" in capsys.readouterr().out
 
 
