@@ -236,9 +236,9 @@ def test_no_folder(copy):
     sentence = refusal(StackGAN.load, copy.parent / "other")
     assert sentence.startswith(f"{copy.parent / 'other'} is not there: take one of the runs ")
     assert "tiny" in sentence
-    assert "is no folder of a run" in refusal(StackGAN.load, copy / "stage2_gen.weights.h5")
+    assert "holds no generator" in refusal(StackGAN.load, copy / "stage2_gen.weights.h5")
     (copy.parent / "empty").mkdir()
-    assert "is no folder of a run" in refusal(StackGAN.load, copy.parent / "empty")
+    assert "holds no generator" in refusal(StackGAN.load, copy.parent / "empty")
 
 
 @pytest.fixture
