@@ -93,6 +93,9 @@ class Train(Section):
     max_steps: Annotated[Count | None, BeforeValidator(_none_as_word)] = Field(
         None, description="steps after which to end, whatever the epochs"
     )
+    start_from: Annotated[str | None, BeforeValidator(_none_as_word)] = Field(
+        None, description="run, of your own or shipped, whose players' weights a new training starts from"
+    )
     generator_learning_rate: Rate = Field(2e-4, description="step size of the generator's Adam at the start")
     discriminator_learning_rate: Rate = Field(2e-4, description="step size of the discriminator's Adam at the start")
     halve_every: Count = Field(100, description="epochs after which both learning rates halve, again and again")

@@ -37,6 +37,7 @@ MAY_CHANGE = {  # settings that a run may change between one command and the nex
     "data.cache",
     "text.epochs",
     "text.spread",
+    "train.start_from",
     "train.epochs",
     "train.max_steps",
     "train.sample_every",
@@ -86,6 +87,7 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
     with strategy.scope():
         players = {"generator": stage.generator.build(), "discriminator": discriminator_recipe.build()}
         stage.prepare(players["generator"])
+        _start(stage, settings, folders, players)
         halve_every = settings.train.halve_every * stream.steps_per_epoch
         optimizers = {
             "generator_optimizer": engine.make_adam(settings.train.generator_learning_rate, halve_every),
@@ -228,6 +230,15 @@ def _embedded(encoder: Path, records: Records, cache: Path) -> Records:
     return replace(
         records, embeddings=embeddings, first_embedding=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     )
+
+
+def _start(stage: Stage, settings: Settings, folders: Folders, players: dict) -> None:
+    """Fills the players with the weights of the run that `train.start_from` names; a checkpoint comes over them."""
+    if settings.train.start_from is None:
+        return
+    home = sampler.find_run(folders.output_dir, settings.train.start_from)
+    for role, player in players.items():
+        weights.fill(player, home / f"{stage.name}_{role[:3]}.weights.h5")
 
 
 def _picture_encoder(settings: Settings, folders: Folders) -> keras.Model | None:

@@ -157,3 +157,29 @@ def test_matching_needs_the_picture_encoder(drawn, folders):
     weights.save(models.picture_encoder(**recipe.keywords), recipe, folders.weights / datasets.PICTURE_ENCODER)
     stages.train(stage1(chosen), chosen, folders)
     assert '"match"' in (folders.logs / "stage1/metrics.jsonl").read_text()
+
+
+def test_a_training_can_start_from_the_weights_of_another(drawn, tmp_path):
+    chosen = settings(drawn)
+    first, second = Folders(tmp_path, "first"), Folders(tmp_path, "tiny")
+    stages.train(stage1(chosen), chosen, first)
+    chosen = settings(drawn, start_from="first", max_steps=1, generator_learning_rate=1e-9)
+    stages.train(stage1(chosen), chosen, second)
+    for name in ("stage1_gen", "stage1_dis"):
+        theirs = weights.load(first.weights / f"{name}.weights.h5").trainable_variables
+        mine = weights.load(second.weights / f"{name}.weights.h5").trainable_variables
+        for one, other in zip(theirs, mine, strict=True):
+            np.testing.assert_allclose(one.numpy(), other.numpy(), atol=1e-7 if name == "stage1_gen" else 1e-3)
+
+    sentence = refusal(stages.train, stage1(chosen), settings(drawn, start_from="none such"), Folders(tmp_path, "x"))
+    assert "none such" in sentence
+
+
+def test_weights_of_another_width_are_no_start(drawn, tmp_path):
+    chosen = settings(drawn)
+    stages.train(stage1(chosen), chosen, Folders(tmp_path, "first"))
+    wider = config.make({**chosen.model_dump(), "generator": {**chosen.generator.model_dump(), "filters": 4}})
+    wider = config.make({**wider.model_dump(), "train": {**wider.train.model_dump(), "start_from": "first"}})
+    assert "give a file of the same network and sizes" in refusal(
+        stages.train, stage1(wider), wider, Folders(tmp_path, "second")
+    )
