@@ -10,7 +10,7 @@ SENTENCES = "this bird is red with black wings" "a small yellow bird with a blac
 
 .PHONY: demo train-drawn test test-all lint format clean
 
-# from nothing to pictures of typed sentences, on birds drawn on the spot, in a quarter of an hour on two cores
+# from nothing to pictures of typed sentences, on birds drawn on the spot
 demo: .venv/installed
 	$(RUN) stackgan_keras.train_text --config demo_text
 	$(RUN) stackgan_keras.train_stage1 --config demo_stage1

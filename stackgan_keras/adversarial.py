@@ -85,7 +85,7 @@ def make_update(
                 wanted["mode"] = share.mean(losses.mode_seeking(made["image"], opposite["image"], batch["noise"]))
             if weights["sketch"]:
                 wanted["sketch"] = share.mean(losses.sketch_distance(made["image"], made["stage1_image"]))
-            extra = sum(weight * wanted[name] for name, weight in weights.items() if name in wanted)
+            extra = sum(weights[name] * loss for name, loss in wanted.items())
             scaled = generator_optimizer.scale_loss(paid + kl_weight * kl + extra)
         _apply(generator_optimizer, generator_tape, scaled, generator.trainable_variables)
 

@@ -26,13 +26,13 @@ import pandas as pd
 
 from stackgan_keras import safe_pickle
 from stackgan_keras.errors import InputError
+from stackgan_keras.layout import SUFFIXES
 
 SPLITS = ("train", "test")
 EMBEDDINGS = "char-CNN-RNN-embeddings.pickle"
 TEXT_ENCODER = "text_encoder.weights.h5"  # beside prepared data what made its embeddings, in a run its own
 PICTURE_ENCODER = "picture_encoder.weights.h5"  # beside it: the one it was trained with
 PICTURE_FOLDERS = ("CUB_200_2011/images", "Oxford102", "images", "")  # below the root, first come first served
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,9 +82,14 @@ class Records:
             class_ids=self.class_ids[indices],
             captions=tuple(self.captions[i] for i in indices),
             embeddings=np.concatenate(rows) if rows else self.embeddings[:0],
-            first_embedding=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            first_embedding=first_rows(counts),
             packed={},
         )
+
+
+def first_rows(counts):
+    """Where each picture's rows begin, and where the last ones end, (N + 1,) int64, given how many each has."""
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
 def read(root, split, text_dim=1024):
@@ -98,7 +103,7 @@ def read(root, split, text_dim=1024):
     names = _read_names(folder / "filenames.pickle")
     class_ids = _read_class_ids(folder / "class_info.pickle", len(names))
     if text_dim is None:
-        embeddings, first_embedding = np.zeros((0, 0), np.float32), np.zeros(len(names) + 1, np.int64)
+        embeddings, first_embedding = np.zeros((0, 0), np.float32), first_rows([0] * len(names))
     else:
         embeddings, first_embedding = _read_embeddings(folder / EMBEDDINGS, names, text_dim)
     files = _Files()
@@ -201,7 +206,7 @@ def _checked_name(path, name):
 def _without_suffix(name):
     """The name without a picture's suffix; other dots belong to it."""
     stem, dot, suffix = name.rpartition(".")
-    return stem if dot + suffix.lower() in PICTURE_SUFFIXES else name
+    return stem if dot + suffix.lower() in SUFFIXES else name
 
 
 def _read_class_ids(path, count):
@@ -230,7 +235,7 @@ def _read_embeddings(path, names, text_dim):
         raise _lengths_differ("embeddings hold", len(rows), len(names))
     arrays = [_embedding_array(path, name, row, text_dim) for name, row in zip(names, rows, strict=True)]
     del rows
-    first = np.concatenate([[0], np.cumsum([len(array) for array in arrays])]).astype(np.int64)
+    first = first_rows([len(array) for array in arrays])
     embeddings = np.empty((first[-1], text_dim), np.float32)
     for index, name in enumerate(names):
         array, arrays[index] = arrays[index], None  # let go as soon as it is copied
@@ -304,7 +309,7 @@ def _find_pictures(root, names, files):
 def _find_picture(bases, name, files):
     inside = PurePosixPath(name)
     for base in bases:
-        path = files.below(base / inside.parent, PICTURE_SUFFIXES).get(inside.name)
+        path = files.below(base / inside.parent, SUFFIXES).get(inside.name)
         if path is not None:
             return path
     return None

@@ -57,7 +57,7 @@ class Run:
     sample_every: int  # epochs
     save_every: int  # epochs
     jit_compile: bool = False
-    after: Callable[[tf.Tensor], None] = lambda steps: None  # called in the graph after each step, with their number
+    after: Callable[[tf.Tensor], None] | None = None  # called in the graph after each step, with their number
 
     def __post_init__(self):
         replicas = self.strategy.num_replicas_in_sync
@@ -176,7 +176,8 @@ class Run:
         def advance(batch):
             scalars = self.strategy.run(update, args=(batch,))
             self.step.assign_add(1)
-            self.after(self.step)
+            if self.after:
+                self.after(self.step)
             return {k: self.strategy.reduce(tf.distribute.ReduceOp.SUM, v, axis=None) for k, v in scalars.items()}
 
         return advance

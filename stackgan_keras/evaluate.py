@@ -12,7 +12,6 @@ scored all the same: by what it draws for these captions.
 import argparse
 import json
 import math
-import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -22,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from stackgan_keras import config, images
+from stackgan_keras import config, images, layout
 from stackgan_keras.commands import quietly, run
 from stackgan_keras.config import Folders
 from stackgan_keras.errors import InputError
@@ -131,13 +130,8 @@ def _write(path: Path, figures: dict) -> None:
         name: {key: None if math.isnan(value) else value for key, value in row.items()}
         for name, row in figures["rows"].items()
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
+    with layout.whole(path) as unfinished:
         unfinished.write_text(json.dumps({**figures, "rows": rows}, indent=1) + "\n", encoding="utf-8")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _arguments(arguments: list[str]) -> argparse.Namespace:

@@ -34,7 +34,7 @@ def to_pixels(values):
 
 def to_uint8(values) -> np.ndarray:
     """A network's [-1, 1] pictures, of any shape, as uint8 pixels, rounded and clipped."""
-    return np.clip(np.rint((np.asarray(values, np.float32) + 1.0) * 127.5), 0, 255).astype(np.uint8)
+    return np.clip(np.rint(to_pixels(np.asarray(values, np.float32))), 0, 255).astype(np.uint8)
 
 
 def load_size(image_size: int) -> int:

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 KEPT = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png"}  # formats whose files are left as they are
-SUFFIXES = (".jpg", ".jpeg", ".png")  # of the pictures that are written
+SUFFIXES = (".jpg", ".jpeg", ".png")  # of pictures in this layout
 JPEG_QUALITY = 95
 ORIENTATION = 0x0112  # the EXIF tag of a photograph taken with a turned camera
 TURNS = {  # its values, and what puts the picture upright

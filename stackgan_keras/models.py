@@ -131,7 +131,7 @@ def discriminator(
     Out: a logit (B,) for each of `heads`. The layers `encode_image`, `matched` and `real` are models too, so that
     one picture's features can be judged with several sentences.
     """
-    encode_image = image_encoder(image_size=image_size, filters=filters)
+    encode_image = _image_encoder(image_size, filters)
     image = keras.Input(encode_image.input_shape[1:], name="image")
     features = encode_image(image)
     compress = {"text_dim": text_dim} if text == "embedding" else {}
@@ -141,18 +141,6 @@ def discriminator(
     if "real" in heads:
         logits["real"] = _real_head(features.shape[1:])(features)
     return keras.Model({"image": image, "text": sentence}, logits, name="discriminator")
-
-
-def image_encoder(*, image_size: int, filters: int) -> keras.Model:
-    """Pictures (B, image_size, image_size, 3) in [-1, 1] to features (B, 4, 4, 8 * `filters`) from 64 pixels on."""
-    image = keras.Input((image_size, image_size, 3), name="image")
-    steps = _doublings(image_size)
-    x = _convolve(image, filters, 4, "down1", strides=2, norm=False)
-    for i in range(2, steps + 1):
-        x = _convolve(x, filters * 2 ** (i - 1), 4, f"down{i}", strides=2)
-    for i, width in enumerate((filters * 2**n for n in range(steps - 2, 2, -1)), start=1):
-        x = _convolve(x, width, 3, f"reduce{i}")  # big pictures end wider than 8 filters
-    return keras.Model(image, x, name="encode_image")
 
 
 def picture_encoder(
@@ -238,6 +226,17 @@ NETWORKS = {
 
 
 # -- the discriminator's parts ------------------------------------------------------------------------------------
+
+
+def _image_encoder(image_size: int, filters: int) -> keras.Model:
+    image = keras.Input((image_size, image_size, 3), name="image")
+    steps = _doublings(image_size)
+    x = _convolve(image, filters, 4, "down1", strides=2, norm=False)
+    for i in range(2, steps + 1):
+        x = _convolve(x, filters * 2 ** (i - 1), 4, f"down{i}", strides=2)
+    for i, width in enumerate((filters * 2**n for n in range(steps - 2, 2, -1)), start=1):
+        x = _convolve(x, width, 3, f"reduce{i}")  # big pictures end wider than 8 filters
+    return keras.Model(image, x, name="encode_image")  # (B, 4, 4, 8 filters) from 64 pixels on
 
 
 def _matched_head(shape: tuple, filters: int, condition_dim: int, text_dim: int | None = None) -> keras.Model:

@@ -368,7 +368,7 @@ def _records(examples: Sequence[Example], home: Path) -> datasets.Records:
         class_ids=np.array([example.class_id for example in examples], np.int64),
         captions=tuple(example.captions for example in examples),
         embeddings=np.zeros((0, 0), np.float32),
-        first_embedding=np.zeros(len(examples) + 1, np.int64),
+        first_embedding=datasets.first_rows([0] * len(examples)),
         packed={},
     )
 
@@ -380,8 +380,6 @@ def _make_text_encoder(given: argparse.Namespace, settings: Settings, records: l
 
     path, logs, results = given.out / TEXT_ENCODER, given.out / UNFINISHED / "text", given.out / RETRIEVAL
     if given.text_encoder is None:
-        for folder in (logs, results):
-            folder.mkdir(parents=True, exist_ok=True)
         joint_embedding.train(*records, settings, path=path, logs=logs, results=results)
     else:
         with layout.whole(path) as unfinished:

@@ -22,6 +22,7 @@ from stackgan_keras import (
     engine,
     images,
     joint_embedding,
+    layout,
     models,
     sampler,
     text_encoder,
@@ -101,6 +102,7 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
             optimizer.build(player.trainable_variables)  # before a checkpoint is restored into it
             if strategy.num_replicas_in_sync > 1:
                 models.synchronize(player)
+        picture_encoder = _picture_encoder(settings, folders)
 
     kept = averaged.get("average", players["generator"])
     preview = sampler.Preview(test_records, settings.data.image_size, seed=settings.train.seed)
@@ -118,7 +120,7 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
             text=settings.discriminator.text,
             kl_weight=settings.train.kl_weight,
             match_weight=settings.train.match_weight,
-            picture_encoder=_picture_encoder(settings, folders),
+            picture_encoder=picture_encoder,
             mode_weight=settings.train.mode_weight,
             sketch_weight=settings.train.sketch_weight,
         ),
@@ -134,9 +136,8 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
         sample_every=settings.train.sample_every,
         save_every=settings.train.save_every,
         jit_compile=settings.train.jit_compile,
+        after=engine.make_average(kept, players["generator"], settings.train.average) if averaged else None,
     )
-    if averaged:
-        run.after = engine.make_average(kept, players["generator"], settings.train.average)
     config.write(settings, logs / "config.yaml")
     _announce(stage, settings, folders, stream, players, strategy)
     run()
@@ -191,9 +192,8 @@ def read_records(settings: Settings, folders: Folders) -> list[Records]:
     if brought.is_file() and not own.is_file():
         for file in (root / PICTURE_ENCODER, brought):
             if file.is_file():
-                unfinished = own.with_name(f".{os.getpid()}.{file.name}")
-                shutil.copyfile(file, unfinished)
-                unfinished.replace(own.with_name(file.name))
+                with layout.whole(own.with_name(file.name)) as unfinished:
+                    shutil.copyfile(file, unfinished)
     if not own.is_file():
         return [datasets.read(root, split, text_dim=text_dim) for split in datasets.SPLITS]
     known = weights.read_recipe(own, "text_encoder").keywords["text_dim"]
@@ -221,15 +221,10 @@ def _embedded(encoder: Path, records: Records, cache: Path) -> Records:
         embeddings = np.load(path)
     else:
         embeddings = text_encoder.embed(weights.load(encoder), captions, progress=True)
-        cache.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(f".{os.getpid()}.partial")
-        with unfinished.open("wb") as file:
+        with layout.whole(path) as unfinished, unfinished.open("wb") as file:
             np.save(file, embeddings)
-        unfinished.replace(path)
-    counts = [len(captions) for captions in records.captions]
-    return replace(
-        records, embeddings=embeddings, first_embedding=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    )
+    first = datasets.first_rows([len(captions) for captions in records.captions])
+    return replace(records, embeddings=embeddings, first_embedding=first)
 
 
 def _start(stage: Stage, settings: Settings, folders: Folders, players: dict) -> None:

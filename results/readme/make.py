@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from stackgan_keras import datasets, images, sampler, weights
+from stackgan_keras import datasets, images, sampler, text_encoder, weights
 from stackgan_keras.datasets import Records
 
 HERE = Path(__file__).parent
@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--photographs", type=Path, help="output folder of the run `photographs`")
     parser.add_argument("--birds", type=Path, help="the published birds, for their sentences' embeddings")
     arguments = parser.parse_args()
-    drawn = datasets.read(HOME / "data/drawn_400_1024", "test")
+    drawn = datasets.read(HOME / "data/drawn_2000_200_256", "test", text_dim=256)
     save("drawn_birds", data_sheet(drawn))
     save("demo", made_sheet(HOME / "weights/demo", drawn, count=6, captions=True))
     if arguments.photographs:
@@ -41,9 +41,13 @@ def data_sheet(records: Records) -> np.ndarray:
 def made_sheet(folder: Path, records: Records, count: int, captions: bool) -> np.ndarray:
     """Sketches and pictures for held-out sentences. The captions of the photographs may not be shown."""
     chosen = np.linspace(0, len(records) - 1, count).astype(int)
-    embeddings = np.stack([records.embeddings_of(i)[0] for i in chosen])
+    encoder = folder / datasets.TEXT_ENCODER
+    if encoder.is_file():
+        embeddings = text_encoder.embed(weights.load(encoder), [records.captions[i][0] for i in chosen])
+    else:
+        embeddings = np.stack([records.embeddings_of(i)[0] for i in chosen])
     made = sampler.draw(weights.load(folder / "stage2_gen.weights.h5"), embeddings, seed=0)
-    rows = [halved(made["stage1_image"].repeat(4, 1).repeat(4, 2)), halved(made["image"])]
+    rows = [halved(images.enlarge(made["stage1_image"], made["image"].shape[1])), halved(made["image"])]
     if captions:
         return images.labelled_grid(rows, [records.captions[i][0] for i in chosen])
     return images.grid(rows)
