@@ -6,7 +6,7 @@ the generator.
 
 import tensorflow as tf
 
-from stackgan_keras import losses
+from stackgan_keras import losses, models
 
 
 def make_update(
@@ -21,6 +21,7 @@ def make_update(
     picture_encoder=None,
     sketch_weight: float = 0.0,
     mode_weight: float = 0.0,
+    finish_weight: float = 0.0,
 ):
     """A function that updates both players once on a batch and returns the scalars to log.
 
@@ -29,14 +30,17 @@ def make_update(
     inside `strategy.run` or on one device. Every scalar it returns is this replica's part of a mean over the global
     batch: sum them over the replicas. Source: the training loop of the PyTorch release.
 
-    A generator may pay for three more things, which the release does not know: with `match_weight` its pictures, read
-    by the frozen `picture_encoder`, are to find their own sentence among the batch's (after Xu et al., AttnGAN, CVPR
-    2018, section 3.2); with `mode_weight` opposite noise is to give different pictures (after Mao et al., Mode Seeking
-    GANs, CVPR 2019); with `sketch_weight` pictures, made as small, are to be like the sketch they come from.
+    A generator may pay for four more things, which the release does not know: with `match_weight` its pictures, read
+    by the frozen `picture_encoder`, are to find their own sentence among the batch's and its rivals (after Xu et al.,
+    AttnGAN, CVPR 2018, section 3.2); with `mode_weight` opposite noise is to give different pictures (after Mao et
+    al., Mode Seeking GANs, CVPR 2019); with `sketch_weight` pictures, made as small, are to be like the sketch they
+    come from; with `finish_weight` a real picture, made as small as a sketch, is to be finished as it was (the
+    per-pixel loss of Isola et al., Image-to-Image Translation with Conditional Adversarial Networks, CVPR 2017).
     """
     encode_image = discriminator.get_layer("encode_image")
     heads = {name: discriminator.get_layer(name) for name in discriminator.output}
-    weights = {"match": match_weight, "mode": mode_weight, "sketch": sketch_weight}
+    weights = {"match": match_weight, "mode": mode_weight, "sketch": sketch_weight, "finish": finish_weight}
+    finisher = models.finisher(generator) if finish_weight else None
 
     def judge(features, sentence):
         """Logits of every head for pictures' features, each picture with its own sentence."""
@@ -85,6 +89,8 @@ def make_update(
                 wanted["mode"] = share.mean(losses.mode_seeking(made["image"], opposite["image"], batch["noise"]))
             if weights["sketch"]:
                 wanted["sketch"] = share.mean(losses.sketch_distance(made["image"], made["stage1_image"]))
+            if weights["finish"]:
+                wanted["finish"] = share.mean(losses.reconstruction(finish(batch), batch["image"]))
             extra = sum(weights[name] * loss for name, loss in wanted.items())
             scaled = generator_optimizer.scale_loss(paid + kl_weight * kl + extra)
         _apply(generator_optimizer, generator_tape, scaled, generator.trainable_variables)
@@ -102,11 +108,20 @@ def make_update(
     def opposed(name, batch):
         return batch[name] if name == "embedding" else -batch[name]
 
+    def finish(batch):
+        sketch = losses.shrink(batch["image"], finisher.input["sketch"].shape[1])
+        return finisher({"sketch": sketch} | {n: batch[n] for n in finisher.input if n != "sketch"}, training=True)
+
     def match(pictures, batch, share):
         seen = picture_encoder(losses.shrink(pictures, picture_encoder.input_shape[1]), training=False)
-        scores = tf.matmul(seen, share.everyone(batch["embedding"]), transpose_b=True)  # (share, global batch)
-        of_two_classes = batch["class_id"][:, None] != share.everyone(batch["class_id"])[None, :]
-        return share.mean(losses.match(scores, share.own, of_two_classes))
+        sentences, class_ids, own = share.everyone(batch["embedding"]), share.everyone(batch["class_id"]), share.own
+        if "rival" in batch:
+            rivals = share.everyone(batch["rival"])
+            sentences = tf.concat([sentences, tf.reshape(rivals, (-1, rivals.shape[-1]))], axis=0)
+            class_ids = tf.concat([class_ids, tf.reshape(share.everyone(batch["rival_class_id"]), (-1,))], axis=0)
+            own = tf.pad(own, [[0, 0], [0, len(class_ids) - share.total]])
+        scores = tf.matmul(seen, sentences, transpose_b=True)  # (share, global batch and rivals)
+        return share.mean(losses.match(scores, own, batch["class_id"][:, None] != class_ids[None, :]))
 
     return update
 

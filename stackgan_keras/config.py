@@ -66,7 +66,7 @@ class Data(Section):
         "auto", description="where decoded pictures are kept; auto: in memory if a quarter of it is enough"
     )
     drawn_count: Annotated[int, Field(ge=50)] = Field(2000, description="pictures to draw if there is no data.root")
-    drawn_classes: Annotated[int, Field(ge=10, le=400)] = Field(
+    drawn_classes: Annotated[int, Field(ge=10, le=2000)] = Field(
         50, description="species to draw if there is no data.root; a fifth of them, at most 40, for the test"
     )
 
@@ -103,11 +103,17 @@ class Train(Section):
     match_weight: Annotated[float, Field(ge=0)] = Field(
         0.0, description="weight, for the generator, of how well the picture encoder finds the sentence in its pictures"
     )
+    match_rivals: Annotated[int, Field(ge=0)] = Field(
+        0, description="other sentences a picture, besides the batch's, among which the picture encoder has to find it"
+    )
     mode_weight: Annotated[float, Field(ge=0)] = Field(
         0.0, description="weight, for the generator, of how little its pictures change with the noise"
     )
     sketch_weight: Annotated[float, Field(ge=0)] = Field(
         0.0, description="weight of how far the picture, made as small, is from the sketch it came from (Stage II)"
+    )
+    finish_weight: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="weight of how far real pictures, made as small as sketches, are finished wrong (Stage II)"
     )
     average: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0, description="decay of the moving average of the generator's weights that is kept instead of them; 0: none"

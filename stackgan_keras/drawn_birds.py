@@ -101,11 +101,16 @@ def _pick(rng: Rng, options: Sequence):
 
 EPITHETS = (
     "Amberley", "Bramble", "Cloud", "Dewdrop", "Ember", "Fern", "Glen", "Harbour", "Ivy", "Juniper", "Lantern",
-    "Meadow", "Nettle", "Orchard", "Pebble", "Quill", "River", "Sorrel", "Thistle", "Willow",
+    "Meadow", "Nettle", "Orchard", "Pebble", "Quill", "River", "Sorrel", "Thistle", "Willow", "Acorn", "Autumn",
+    "Beacon", "Birch", "Bluff", "Canyon", "Cedar", "Clover", "Coral", "Dune", "Dusk", "Elder", "Frost", "Granite",
+    "Hazel", "Heather", "Island", "Lagoon", "Lichen", "Maple", "Marsh", "Mist", "Moss", "Prairie", "Reed", "Ridge",
+    "Summit", "Tundra", "Valley", "Winter",
 )  # fmt: skip
 FAMILIES = (
     "Bunting", "Chat", "Finch", "Flycatcher", "Jay", "Lark", "Oriole", "Pipit", "Robin", "Siskin", "Sparrow",
-    "Starling", "Swallow", "Tanager", "Thrush", "Tit", "Vireo", "Warbler", "Weaver", "Wren",
+    "Starling", "Swallow", "Tanager", "Thrush", "Tit", "Vireo", "Warbler", "Weaver", "Wren", "Babbler", "Bulbul",
+    "Cardinal", "Crossbill", "Dipper", "Grosbeak", "Honeyeater", "Linnet", "Longspur", "Martin", "Mynah", "Nuthatch",
+    "Redstart", "Serin", "Shrike", "Sunbird", "Treecreeper", "Wagtail", "Waxbill", "Wheatear",
 )  # fmt: skip
 HOODED = 0.2  # share of species whose back continues the crown's colour
 MATCHING_TAIL = 0.3  # share of species whose tail continues the wing's colour
@@ -997,7 +1002,7 @@ def _tokens(caption: str) -> Iterator[str]:
 # ---------------------------------------------------------------------------------------------------------------------
 # The published layout
 
-FORMAT = 1  # raise it when the same settings no longer give the same files
+FORMAT = 2  # raise it when the same settings no longer give the same files
 JPEG_QUALITY = 95
 FEW = 64  # so many pictures are drawn sooner than other processes start
 

@@ -62,7 +62,12 @@ def mode_seeking(pictures, others, noise):
 
 def sketch_distance(pictures, sketches):
     """Mean absolute difference (B,) of pictures (B, S, S, 3), made as small, to their sketches (B, s, s, 3)."""
-    return ops.mean(ops.abs(shrink(pictures, sketches.shape[1]) - sketches), axis=(1, 2, 3))
+    return reconstruction(shrink(pictures, sketches.shape[1]), sketches)
+
+
+def reconstruction(pictures, truth):
+    """Mean absolute difference (B,) of pictures (B, s, s, 3) to what they should have been."""
+    return ops.mean(ops.abs(pictures - truth), axis=(1, 2, 3))
 
 
 def shrink(pictures, size: int):

@@ -115,6 +115,19 @@ def stage2_generator(
     return keras.Model(inputs, outputs, name="stage2_generator")
 
 
+def finisher(generator: keras.Model) -> keras.Model:
+    """What a `stage2_generator` does after its sketch: any sketch to a picture, by the same weights.
+
+    In: `sketch` (B, s, s, 3) in [-1, 1], `embedding` and (with `augment_condition`) `epsilon`. Out: the picture
+    (B, image_size, image_size, 3).
+    """
+    inner = generator.get_layer("encode1_conv").input
+    inputs = {name: generator.input[name] for name in ("embedding", "epsilon") if name in generator.input}
+    finish = keras.Model([inner, *inputs.values()], generator.output["image"], name="finish")
+    sketch = keras.Input(inner.shape[1:], name="sketch")
+    return keras.Model({"sketch": sketch, **inputs}, finish([sketch, *inputs.values()]), name="finisher")
+
+
 def discriminator(
     *,
     image_size: int,

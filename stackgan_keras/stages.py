@@ -81,6 +81,7 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
         condition_dim=settings.generator.condition_dim,
         stage1_condition_dim=stage.generator.keywords.get("stage1", {}).get("condition_dim"),
         mean_of_captions=settings.data.mean_of_captions,
+        rivals=settings.train.match_rivals if settings.train.match_weight else 0,
         seed=settings.train.seed,
     )
     strategy = engine.make_strategy()
@@ -123,6 +124,7 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
             picture_encoder=picture_encoder,
             mode_weight=settings.train.mode_weight,
             sketch_weight=settings.train.sketch_weight,
+            finish_weight=settings.train.finish_weight,
         ),
         trained={**players, **optimizers, **averaged},
         batches=stream.batches,

@@ -19,7 +19,7 @@ from stackgan_keras import datasets, images, text_encoder
 from stackgan_keras.datasets import Records
 from stackgan_keras.errors import InputError
 
-ORDER, TOP, LEFT, MIRROR, CAPTION, NOISE, EPSILON, STAGE1_EPSILON = range(8)  # what a draw is for
+ORDER, TOP, LEFT, MIRROR, CAPTION, NOISE, EPSILON, STAGE1_EPSILON, RIVAL, RIVAL_CAPTION = range(10)  # uses of a draw
 PURPOSES = 16  # room to add purposes without changing the draws of the old ones
 
 
@@ -183,13 +183,15 @@ class Stream(PictureStream):
     """What the two players see.
 
     Besides pictures and classes: `embedding` (B, text_dim), and standard normal `noise` (B, noise_dim), `epsilon`
-    (B, condition_dim) and, if a size is given, `stage1_epsilon` (B, stage1_condition_dim).
+    (B, condition_dim) and, if a size is given, `stage1_epsilon` (B, stage1_condition_dim). If `rivals` are asked for,
+    also `rival` (B, rivals, text_dim): sentences of any pictures, whose classes are `rival_class_id` (B, rivals).
     """
 
     noise_dim: int
     condition_dim: int
     stage1_condition_dim: int | None = None
     mean_of_captions: int = 1
+    rivals: int = 0
 
     def _complete(self, picture, captions, size: int, draw) -> dict:
         def normal(purpose, width):
@@ -204,7 +206,20 @@ class Stream(PictureStream):
         }
         if self.stage1_condition_dim is not None:
             batch["stage1_epsilon"] = normal(STAGE1_EPSILON, self.stage1_condition_dim)
-        return batch
+        return batch | self._rivals(size, draw) if self.rivals else batch
+
+    def _rivals(self, size: int, draw) -> dict:
+        shape = (size, self.rivals)
+        picture = draw(
+            tf.random.stateless_uniform, RIVAL, (self.rivals,), minval=0, maxval=len(self.records), dtype=tf.int32
+        )
+        captions = draw(tf.random.stateless_uniform, RIVAL_CAPTION, (self.rivals, self._most_captions))
+        flat = [tf.reshape(picture, (-1,)), tf.reshape(captions, (-1, self._most_captions))]
+        embedding = tf.numpy_function(self._embed, flat, tf.float32, stateful=False)
+        return {
+            "rival": tf.reshape(embedding, (*shape, self.records.embeddings.shape[1])),
+            "rival_class_id": tf.gather(self.records.class_ids, picture),
+        }
 
     @property
     def _most_captions(self) -> int:

@@ -163,6 +163,38 @@ def test_pictures_are_to_find_their_own_sentence():
     assert np.mean(lost[-5:]) < 0.85 * np.mean(lost[:5])
 
 
+def test_rivals_are_other_sentences_that_pictures_could_be_found_by():
+    keras.utils.set_random_seed(9)
+    encoder = models.picture_encoder(text_dim=6, image_size=16, filters=2)
+    project = encoder.get_layer("project")
+    project.set_weights([20 * weight for weight in project.get_weights()])
+    players = Players(match_weight=1e-9, picture_encoder=encoder)
+    batch = players.batch() | {
+        "rival": tf.constant(np.random.default_rng(1).normal(size=(6, 2, 6)), tf.float32),
+        "rival_class_id": tf.constant([[7, 8], [0, 9], [7, 7], [8, 8], [9, 9], [0, 9]], tf.int64),
+    }
+    made = players.generator({n: batch[n] for n in players.generator.input}, training=True)["image"]
+    sentences = np.concatenate([batch["embedding"], np.reshape(batch["rival"], (12, 6))])
+    scores = encoder(made, training=False).numpy() @ sentences.T
+    scores[0, [6 + 2, 6 + 10]] = -np.inf  # of the first picture's own class
+    by_hand = np.mean(np.log(np.exp(scores).sum(axis=1)) - np.diag(scores))
+    assert float(players.update(batch)["match"]) == pytest.approx(by_hand, rel=1e-4)
+
+
+def test_real_pictures_made_small_are_to_be_finished_as_they_were():
+    players = Players(stage=2, finish_weight=1e3, learning_rate=5e-3)
+    blocks = np.random.default_rng(1).uniform(-1, 1, (6, 4, 4, 3))
+    batch = players.batch() | {"image": tf.constant(blocks.repeat(8, axis=1).repeat(8, axis=2), tf.float32)}
+    small = batch["image"].numpy().reshape(6, 16, 2, 16, 2, 3).mean(axis=(2, 4))
+    finisher = models.finisher(players.generator)
+    made = finisher(
+        {"sketch": tf.constant(small), "embedding": batch["embedding"], "epsilon": batch["epsilon"]}, training=True
+    )
+    lost = [float(players.update(batch)["finish"]) for _ in range(40)]
+    assert lost[0] == pytest.approx(np.abs(made - batch["image"]).mean(), rel=1e-4)
+    assert lost[-1] < 0.8 * lost[0]
+
+
 def test_pictures_are_to_be_like_their_sketches():
     players = Players(stage=2, sketch_weight=1e3, learning_rate=5e-3)
     batch = players.batch()
@@ -189,7 +221,7 @@ def test_opposite_noise_is_to_give_different_pictures(stage):
 
 
 def test_what_is_not_asked_for_is_not_in_the_scalars():
-    assert not {"match", "mode", "sketch"} & set(Players(stage=2).update(Players(stage=2).batch()))
+    assert not {"match", "mode", "sketch", "finish"} & set(Players(stage=2).update(Players(stage=2).batch()))
 
 
 TWO_REPLICAS = """
@@ -212,7 +244,8 @@ def train(strategy, stage):
         keras.utils.set_random_seed(9)
         encoder = models.picture_encoder(text_dim=6, image_size=16, filters=2)
         players = Players(
-            stage, match_weight=3.0, picture_encoder=encoder, mode_weight=0.1, sketch_weight=stage - 1.0
+            stage, match_weight=3.0, picture_encoder=encoder, mode_weight=0.1,
+            sketch_weight=stage - 1.0, finish_weight=stage - 1.0,
         )
         if replicas > 1:
             models.synchronize(players.generator)
@@ -220,6 +253,8 @@ def train(strategy, stage):
     step = tf.function(lambda data: strategy.run(players.plain_update, args=(data,)))
     for seed in range(3):
         batch = players.batch(classes=[1, 1, 2, 3, 3, 4], seed=seed)
+        batch["rival"] = tf.constant(np.random.default_rng(seed).normal(size=(6, 2, 6)), tf.float32)
+        batch["rival_class_id"] = tf.reshape(tf.range(12), (6, 2))
         batch = {{k: tf.cast(v, tf.float64) if v.dtype == tf.float32 else v for k, v in batch.items()}}
         share = len(batch["image"]) // replicas
 

@@ -51,7 +51,9 @@ def test_published_recipes():
         for stage in ("stage1", "stage2"):
             differing = release.changed(config.make(config.read(f"{name}_{stage}")))
             assert set(differing) <= {"run", "data.image_size", "train.halve_every"}
-    assert (release.train.match_weight, release.train.sketch_weight, release.train.average) == (0, 0, 0)
+    train = release.train
+    assert (train.match_weight, train.mode_weight, train.sketch_weight, train.finish_weight) == (0, 0, 0, 0)
+    assert train.average == 0
     assert config.read("birds_stage1")["train"]["halve_every"] == 50
     coco = config.make(config.read("coco_stage2"))
     assert (coco.generator.filters, coco.discriminator.filters, coco.generator.residual_blocks) == (192, 96, 2)

@@ -141,7 +141,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch):
     [
         ({"count": 3}, "fewer pictures"),
         ({"count": 0}, "count"),
-        ({"classes": 500, "count": 500}, "names"),
+        ({"classes": 2001, "count": 2001}, "names"),
         ({"test_classes": 3}, "training"),
         ({"test_classes": 0}, "test_classes"),
         ({"seed": -1}, "seed"),

@@ -126,6 +126,17 @@ def test_the_sentence_changes_the_discriminators_answer(text):
     assert np.abs(other - network(x)["matched"]).min() > 1e-6 or np.abs(other - network(x)["matched"]).max() > 1e-4
 
 
+def test_the_finisher_is_stage2_without_its_sketcher():
+    generator = models.stage2_generator(stage1={**SMALL, "noise_dim": 5}, image_size=128, residual_blocks=1, **SMALL)
+    finisher = models.finisher(generator)
+    x = inputs_of(generator)
+    made = generator(x)
+    given = {"sketch": made["stage1_image"], "embedding": x["embedding"], "epsilon": x["epsilon"]}
+    assert set(finisher.input) == set(given)
+    np.testing.assert_allclose(finisher(given), made["image"], atol=1e-6)
+    assert {id(v) for v in finisher.trainable_variables} == {id(v) for v in generator.trainable_variables}
+
+
 def test_frozen_stage1_stays_as_it_is():
     generator = models.stage2_generator(stage1={**SMALL, "noise_dim": 5}, image_size=128, residual_blocks=1, **SMALL)
     sketcher = generator.get_layer("stage1_generator")

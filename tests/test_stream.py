@@ -79,7 +79,7 @@ def test_seeds_differ_and_steps_differ(records):
 
 @pytest.mark.parametrize("replicas", [2, 4])
 def test_replicas_see_exactly_the_global_batch(records, replicas):
-    made = make(records, stage1_condition_dim=2)
+    made = make(records, stage1_condition_dim=2, rivals=2)
     whole = collect(made.batches(2, 5))
     for mine in (range(replicas), range(1, replicas)):  # all of them here, or only some, as on one of two machines
         shares = collect(made.batches(2, 5, replicas=replicas, mine=mine))
@@ -101,6 +101,20 @@ def test_captions_are_drawn_anew_and_averaged_without_repeats(records):
     for batch in collect(make(records, mean_of_captions=2).batches(0, 40)):
         for i, value in zip(numbers(batch), batch["embedding"][:, 0], strict=True):
             assert value - 100 * i in {1: {0.0}, 3: {0.5, 1.0, 1.5}, 2: {0.5}}[(1, 3, 2)[i % 3]]
+
+
+def test_rivals_are_sentences_of_any_pictures_with_their_classes(records):
+    batches = collect(make(records, rivals=3).batches(0, 60))
+    assert {(b["rival"].shape, b["rival_class_id"].shape) for b in batches} == {((4, 3, 6), (4, 3))}
+    sentences, classes = (np.stack([b[n] for b in batches]) for n in ("rival", "rival_class_id"))
+    picture = sentences[..., 0] // 100
+    np.testing.assert_array_equal(picture % 4, classes)
+    assert set(sentences[..., 0].ravel()) == set(records.embeddings[:, 0])  # every caption of every picture
+    assert len({tuple(row) for step in picture for row in step}) > 100  # each picture of a batch has its own
+    plain = collect(make(records).batches(0, 1))[0]  # and nothing else is drawn otherwise for their sake
+    assert "rival" not in plain
+    for name, value in plain.items():
+        np.testing.assert_array_equal(value, batches[0][name])
 
 
 def test_crops_and_mirrors_vary(records):
