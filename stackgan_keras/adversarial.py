@@ -48,7 +48,7 @@ def make_update(
         return {name: head(inputs[name], training=True) for name, head in heads.items()}
 
     def update(batch):
-        share = _Share(tf.distribute.get_replica_context(), tf.shape(batch["image"])[0])
+        share = Share(tf.distribute.get_replica_context(), tf.shape(batch["image"])[0])
 
         with tf.GradientTape() as generator_tape:
             made = generator({name: batch[name] for name in generator.input}, training=True)
@@ -114,16 +114,24 @@ def make_update(
 
     def match(pictures, batch, share):
         seen = picture_encoder(losses.shrink(pictures, picture_encoder.input_shape[1]), training=False)
-        sentences, class_ids, own = share.everyone(batch["embedding"]), share.everyone(batch["class_id"]), share.own
-        if "rival" in batch:
-            rivals = share.everyone(batch["rival"])
-            sentences = tf.concat([sentences, tf.reshape(rivals, (-1, rivals.shape[-1]))], axis=0)
-            class_ids = tf.concat([class_ids, tf.reshape(share.everyone(batch["rival_class_id"]), (-1,))], axis=0)
-            own = tf.pad(own, [[0, 0], [0, len(class_ids) - share.total]])
-        scores = tf.matmul(seen, sentences, transpose_b=True)  # (share, global batch and rivals)
-        return share.mean(losses.match(scores, own, batch["class_id"][:, None] != class_ids[None, :]))
+        return share.mean(losses.match(*find(seen, batch, share)))
 
     return update
+
+
+def find(seen, batch, share):
+    """What `losses.match` takes of pictures as they are `seen` (share, text_dim): scores, own and counted.
+
+    Each may be taken for any sentence of the global batch or, where the batch has them, of its rivals.
+    """
+    sentences, class_ids, own = share.everyone(batch["embedding"]), share.everyone(batch["class_id"]), share.own
+    if "rival" in batch:
+        rivals = share.everyone(batch["rival"])
+        sentences = tf.concat([sentences, tf.reshape(rivals, (-1, rivals.shape[-1]))], axis=0)
+        class_ids = tf.concat([class_ids, tf.reshape(share.everyone(batch["rival_class_id"]), (-1,))], axis=0)
+        own = tf.pad(own, [[0, 0], [0, len(class_ids) - share.total]])
+    scores = tf.matmul(seen, sentences, transpose_b=True)  # (share, global batch and rivals)
+    return scores, own, batch["class_id"][:, None] != class_ids[None, :]
 
 
 def _metric(pictures: str, head: str) -> str:
@@ -134,7 +142,7 @@ def _apply(optimizer, tape, loss, variables):
     optimizer.apply(tape.gradient(loss, variables), variables)
 
 
-class _Share:
+class Share:
     """This replica's part of the global batch, and means over the whole of it."""
 
     def __init__(self, context, size):

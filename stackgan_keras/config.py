@@ -104,7 +104,7 @@ class Train(Section):
         0.0, description="weight, for the generator, of how well the picture encoder finds the sentence in its pictures"
     )
     match_rivals: Annotated[int, Field(ge=0)] = Field(
-        0, description="other sentences a picture, besides the batch's, among which the picture encoder has to find it"
+        0, description="sentences of others for each picture, besides the batch's, among which its own is to be found"
     )
     mode_weight: Annotated[float, Field(ge=0)] = Field(
         0.0, description="weight, for the generator, of how little its pictures change with the noise"
@@ -130,6 +130,9 @@ class Train(Section):
 
 
 class Text(Section):
+    learns: Literal["both", "pictures"] = Field(
+        "both", description="which encoders are trained: both, or the pictures' alone, for a text encoder that is there"
+    )
     form: Literal["birds", "flowers"] = Field(
         "birds", description="of the release's two text encoders: gated recurrence (birds) or plain (flowers)"
     )

@@ -19,9 +19,15 @@ LOOK_EVERY = 10  # steps between looks at the losses: each look waits for the de
 
 
 def make_strategy() -> tf.distribute.Strategy:
-    """Several machines if `TF_CONFIG` names them, else all GPUs of this one, else its CPU."""
+    """Several machines if `TF_CONFIG` names them, else all GPUs of this one, else its CPU.
+
+    A CPU alone has nothing to mirror: the default strategy computes the same there in two thirds of the time
+    (measured, Stage I, two cores: 400 ms a step where MirroredStrategy takes 620).
+    """
     if "TF_CONFIG" in os.environ:
         return tf.distribute.MultiWorkerMirroredStrategy()
+    if len(tf.config.list_logical_devices("CPU")) == 1 and not tf.config.list_physical_devices("GPU"):
+        return tf.distribute.get_strategy()
     return tf.distribute.MirroredStrategy()
 
 
@@ -251,6 +257,11 @@ def make_rmsprop(learning_rate: float, decay: float, decay_every: int) -> keras.
     """The text encoder's RMSProp, whose rate is multiplied by `decay` every `decay_every` steps."""
     schedule = keras.optimizers.schedules.ExponentialDecay(learning_rate, decay_every, decay, staircase=True)
     return _scaled(keras.optimizers.RMSprop(schedule, rho=0.99, epsilon=1e-8))
+
+
+def make_cosine_adam(learning_rate: float, steps: int) -> keras.optimizers.Optimizer:
+    """Adam whose rate falls to nothing over so many steps, along a cosine."""
+    return _scaled(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, steps)))
 
 
 def make_adam(learning_rate: float, halve_every: int) -> keras.optimizers.Optimizer:

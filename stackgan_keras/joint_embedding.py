@@ -12,11 +12,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from stackgan_keras import config, engine, images, losses, models, text_encoder, weights
+from stackgan_keras import adversarial, config, engine, images, losses, models, text_encoder, weights
 from stackgan_keras.config import Settings
 from stackgan_keras.datasets import PICTURE_ENCODER, Records
 from stackgan_keras.errors import InputError
-from stackgan_keras.stream import PairStream, decode
+from stackgan_keras.stream import PairStream, Stream, decode
 
 SHEET_SENTENCES, SHEET_PICTURES = 8, 4  # on the sheet that shows what sentences find
 
@@ -46,6 +46,29 @@ def make_update(encoders: Encoders, optimizer):
         optimizer.apply(tape.gradient(scaled, variables), variables)
         right = tf.argmax(scores, axis=2, output_type=tf.int32) == tf.range(len(pictures))
         return {"joint": loss, "right_picture": tf.reduce_mean(tf.cast(right, tf.float32))}
+
+    return update
+
+
+def make_picture_update(encoder: keras.Model, optimizer):
+    """A function that updates a picture encoder once on a batch of a `Stream` and returns the scalars to log.
+
+    Each picture is to find its sentence among the batch's and their rivals, each sentence its picture in the batch.
+    """
+    variables = encoder.trainable_variables
+
+    def update(batch):
+        count = len(batch["image"])
+        share = adversarial.Share(tf.distribute.get_replica_context(), count)
+        with tf.GradientTape() as tape:
+            seen = encoder(batch["image"], training=True)
+            scores, own, of_two_classes = adversarial.find(seen, batch, share)
+            loss = share.mean(losses.match(scores, own, of_two_classes))
+            back = (tf.transpose(each[:, :count]) for each in (scores, own, of_two_classes))
+            scaled = optimizer.scale_loss(loss + share.mean(losses.match(*back)))
+        optimizer.apply(tape.gradient(scaled, variables), variables)
+        right = tf.argmax(scores, axis=1) == tf.argmax(own, axis=1)
+        return {"match": loss, "right_sentence": tf.reduce_mean(tf.cast(right, tf.float32))}
 
     return update
 
@@ -144,6 +167,60 @@ def train(
     run()
     spread(encoders, train_records, settings.text.spread)
     save()
+    _report(encoders, test_records, unseen, logs)
+    return encoders.text
+
+
+def train_picture_encoder(
+    train_records: Records, test_records: Records, settings: Settings, *, text: Path, logs: Path, results: Path
+) -> None:
+    """Trains the picture encoder that lies beside the text encoder `text`, which stays as it is, to find its sentences.
+
+    The records hold that encoder's embeddings. A picture encoder that is there is where it starts from. Leaves in
+    `logs` and `results` what `train` does, and goes on from the newest checkpoint.
+    """
+    logs.mkdir(parents=True, exist_ok=True)
+    keras.utils.set_random_seed(settings.train.seed)
+    keras.config.set_dtype_policy(settings.train.precision)
+    size, batch_size = settings.data.image_size, min(settings.text.batch_size, len(train_records))
+    learned = decode(train_records, size, cache=settings.data.cache, folder=logs / "cache")
+    unseen = _middle(decode(test_records, size, cache=settings.data.cache, folder=logs / "cache"), size)
+    rivals, seed = settings.train.match_rivals, settings.train.seed
+    stream = Stream(train_records, learned, size, batch_size, noise_dim=1, condition_dim=1, rivals=rivals, seed=seed)
+    recipe, path = recipes(settings)["picture"], text.with_name(PICTURE_ENCODER)
+    encoders = Encoders(weights.load(text), models.picture_encoder(**recipe.keywords, pretrained=True))
+    if path.is_file():
+        weights.fill(encoders.picture, path)
+    steps = min(settings.text.epochs * stream.steps_per_epoch, settings.train.max_steps or float("inf"))
+    optimizer = engine.make_cosine_adam(settings.text.learning_rate, steps)
+    optimizer.build(encoders.picture.trainable_variables)
+    run = engine.Run(
+        strategy=tf.distribute.get_strategy(),
+        update=make_picture_update(encoders.picture, optimizer),
+        trained={"picture": encoders.picture, "optimizer": optimizer},
+        batches=stream.batches,
+        steps=steps,
+        steps_per_epoch=stream.steps_per_epoch,
+        batch_size=batch_size,
+        folder=logs,
+        sample=lambda: Retrieval.of(encoders, test_records, unseen).sheet(unseen),
+        on_sample=lambda epoch, sheet: images.write(results / f"epoch_{epoch:05d}.png", sheet),
+        save=lambda: weights.save(encoders.picture, recipe, path),
+        sample_every=settings.train.sample_every,
+        save_every=settings.train.save_every,
+        jit_compile=settings.train.jit_compile,
+    )
+    config.write(settings, logs / "config.yaml")
+    print(
+        f"picture encoder of run {settings.run}: {len(train_records)} pictures, {stream.steps_per_epoch} steps of "
+        f"{batch_size} an epoch, each picture among {batch_size * (1 + rivals)} sentences"
+    )
+    run()
+    _report(encoders, test_records, unseen, logs)
+
+
+def _report(encoders: Encoders, test_records: Records, unseen: np.ndarray, logs: Path) -> None:
+    """How often a sentence finds its class among classes never trained on: printed, and kept in `retrieval.json`."""
     found = Retrieval.of(encoders, test_records, unseen)
     figures = {"recall": found.recall(), "chance": found.chance(), "sentences": len(found.scores)}
     (logs / "retrieval.json").write_text(json.dumps(figures) + "\n")
@@ -151,7 +228,6 @@ def train(
         f"of {figures['sentences']} sentences of classes never trained on, {figures['recall']:.1%} find their class "
         f"(chance {figures['chance']:.1%})"
     )
-    return encoders.text
 
 
 def spread(encoders: Encoders, records: Records, deviation: float) -> None:

@@ -68,6 +68,7 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
     for folder in (logs, results, folders.weights):
         _make_writable(folder)
     _check_same_run(settings, logs)
+    _check_fits(stage, settings)
     train_records, test_records = read_records(settings, folders)
 
     keras.utils.set_random_seed(settings.train.seed)
@@ -111,7 +112,8 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
     def save():
         weights.save(kept, stage.generator, folders.weights / f"{stage.name}_gen.weights.h5")
         weights.save(players["discriminator"], discriminator_recipe, folders.weights / f"{stage.name}_dis.weights.h5")
-        curves.plot(logs / "metrics.jsonl", results / "curves.png")
+        if (logs / "metrics.jsonl").is_file():  # not yet within the first epoch
+            curves.plot(logs / "metrics.jsonl", results / "curves.png")
 
     run = engine.Run(
         strategy=strategy,
@@ -151,7 +153,10 @@ def train_text(settings: Settings, folders: Folders) -> Path:
 
     Leaves sheets of what sentences find in `results/<run>/text/`, checkpoints, metrics and settings in
     `logs/<run>/text/`, and goes on from there. An encoder with which a stage was already trained is left as it is.
+    With `text.learns` pictures it is the picture encoder alone that is trained, with `pictures/` for `text/`.
     """
+    if settings.text.learns == "pictures":
+        return _train_picture_encoder(settings, folders)
     path, logs, results = folders.weights / TEXT_ENCODER, folders.logs / "text", folders.results / "text"
     if path.is_file() and any(folders.weights.glob("stage*_gen.weights.h5")):
         print(f"{path} is left as it is: a stage of this run was trained with it; for another one give another --run")
@@ -163,6 +168,22 @@ def train_text(settings: Settings, folders: Folders) -> Path:
     records = [datasets.read(root, split, text_dim=None) for split in datasets.SPLITS]
     joint_embedding.train(*records, settings, path=path, logs=logs, results=results)
     return path
+
+
+def _train_picture_encoder(settings: Settings, folders: Folders) -> Path:
+    logs, results = folders.logs / "pictures", folders.results / "pictures"
+    for folder in (logs, results, folders.weights):
+        _make_writable(folder)
+    _check_same_run(settings, logs)
+    records = read_records(settings, folders)
+    text = folders.weights / TEXT_ENCODER
+    if not text.is_file():
+        raise InputError(
+            f"text.learns is pictures but there is no text encoder {text}: put it there, or run "
+            f"python -m stackgan_keras.train_text --run {settings.run} first"
+        )
+    joint_embedding.train_picture_encoder(*records, settings, text=text, logs=logs, results=results)
+    return text.with_name(PICTURE_ENCODER)
 
 
 def data_root(settings: Settings, folders: Folders) -> Path:
@@ -293,6 +314,13 @@ def _make_writable(folder: Path) -> None:
         raise InputError(f"{folder} cannot be made ({problem.strerror}): give another --output_dir") from None
     if not os.access(folder, os.W_OK):
         raise InputError(f"{folder} cannot be written to: give another --output_dir or change its permissions")
+
+
+def _check_fits(stage: Stage, settings: Settings) -> None:
+    """What has a weight must be there to be paid for."""
+    for name in ("sketch_weight", "finish_weight"):
+        if getattr(settings.train, name) and "stage1" not in stage.generator.keywords:
+            raise InputError(f"train.{name} is about what Stage II makes of sketches: leave it at 0 for {stage.name}")
 
 
 def _check_same_run(settings: Settings, logs: Path) -> None:

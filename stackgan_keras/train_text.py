@@ -2,6 +2,7 @@
 
 python -m stackgan_keras.train_text                                 on birds drawn on the spot
 python -m stackgan_keras.train_text --data.root DIR --run NAME      on your own data (see `prepare`)
+python -m stackgan_keras.train_text --text.learns pictures           the picture encoder alone, for an encoder there is
 """
 
 import sys
@@ -24,7 +25,8 @@ def main() -> None:
         from stackgan_keras import stages
 
     path = stages.train_text(settings, folders)
-    print(f"weights: {path}\nwhat sentences find: {folders.results / 'text'}")
+    shown = folders.results / ("text" if settings.text.learns == "both" else "pictures")
+    print(f"weights: {path}\nwhat sentences find: {shown}")
 
 
 if __name__ == "__main__":

@@ -186,6 +186,30 @@ def test_a_stopped_training_ends_like_an_unbroken_one(tmp_path):
         np.testing.assert_array_equal(mine, theirs)
 
 
+# -- the picture encoder alone ------------------------------------------------------------------------------------
+
+
+def test_a_picture_is_to_find_its_sentence_among_rivals_and_be_found(tmp_path):
+    """The loss by hand; every weight of the picture encoder learns."""
+    encoder, random = tiny().picture, np.random.default_rng(0)
+    batch = {
+        "image": random.uniform(-1, 1, (3, 32, 32, 3)).astype(np.float32),
+        "embedding": random.normal(size=(3, 8)).astype(np.float32),
+        "class_id": np.array([1, 1, 2]),
+        "rival": random.normal(size=(3, 2, 8)).astype(np.float32),
+        "rival_class_id": np.array([[3, 3], [2, 4], [4, 4]]),
+    }
+    scores = encoder(batch["image"], training=True).numpy()
+    scores = scores @ np.concatenate([batch["embedding"], batch["rival"].reshape(6, 8)]).T
+    scores[0, 1] = scores[1, 0] = scores[2, 3 + 2] = -np.inf  # of one class: neither right nor wrong
+    by_hand = np.mean(np.log(np.exp(scores).sum(axis=1)) - np.diag(scores))
+    before = [variable.numpy() for variable in encoder.trainable_variables]
+    update = joint_embedding.make_picture_update(encoder, engine.make_cosine_adam(1e-3, 10))
+    assert float(update({k: tf.constant(v) for k, v in batch.items()})["match"]) == pytest.approx(by_hand, rel=1e-4)
+    for variable, value in zip(encoder.trainable_variables, before, strict=True):
+        assert np.any(variable.numpy() != value), variable.path
+
+
 def test_one_class_is_refused(tmp_path):
     records = make_records(tmp_path, count=8)
     records = datasets.replace(records, class_ids=np.zeros(8, np.int64))

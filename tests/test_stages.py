@@ -159,6 +159,30 @@ def test_matching_needs_the_picture_encoder(drawn, folders):
     assert '"match"' in (folders.logs / "stage1/metrics.jsonl").read_text()
 
 
+def test_the_picture_encoder_alone_is_trained_for_a_text_encoder_there_is(drawn, folders, capsys):
+    values = settings(drawn, match_rivals=2).model_dump()
+    alone = config.make({**values, "text": {**values["text"], "learns": "pictures", "epochs": 2}})
+    assert "there is no text encoder" in refusal(stages.train_text, alone, folders)
+    put_encoder(folders.weights)
+    text = (folders.weights / datasets.TEXT_ENCODER).read_bytes()
+    made = stages.train_text(alone, folders)
+    assert made == folders.weights / datasets.PICTURE_ENCODER and "find their class" in capsys.readouterr().out
+    assert (folders.weights / datasets.TEXT_ENCODER).read_bytes() == text
+    first = weights.load(made).get_weights()
+    assert weights.load(made).output_shape == (None, 16)
+    longer = config.make({**alone.model_dump(), "run": "tiny", "train": {**values["train"], "seed": 1}})
+    assert "made with train.seed 0" in refusal(stages.train_text, longer, folders)
+    stages.train_text(alone, folders)  # already trained: nothing changes
+    for mine, theirs in zip(first, weights.load(made).get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_what_is_about_sketches_is_refused_where_there_are_none(drawn, folders):
+    for name in ("sketch_weight", "finish_weight"):
+        chosen = settings(drawn, **{name: 1.0})
+        assert f"train.{name} is about what Stage II makes" in refusal(stages.train, stage1(chosen), chosen, folders)
+
+
 def test_a_training_can_start_from_the_weights_of_another(drawn, tmp_path):
     chosen = settings(drawn)
     first, second = Folders(tmp_path, "first"), Folders(tmp_path, "tiny")
