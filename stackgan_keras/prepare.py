@@ -1,7 +1,7 @@
 """Prepare a training folder: captioned pictures of any source, in the published layout, with their embeddings.
 
 python -m stackgan_keras.prepare PICTURES --out DIR                            a folder of your own
-python -m stackgan_keras.prepare drawn --out DIR --count 10000 --classes 400   birds drawn on the spot
+python -m stackgan_keras.prepare drawn --out DIR --count 10000 --classes 2000  birds drawn on the spot
 python -m stackgan_keras.prepare cub --out DIR --pictures DIR --captions DIR   CUB-200-2011, unpacked
 
 A text encoder is trained on the captions (settings as for train_text), or a given one is used. Stop it whenever you
@@ -152,6 +152,11 @@ def _arguments(arguments: list[str]) -> tuple[argparse.Namespace, Settings]:
     settings, _ = config.from_command_line(
         ["--run", name, *data, *for_encoder], prog=parser.prog, description="", preset="drawn_text", defaults={}
     )
+    if settings.text.learns != "both":
+        raise InputError(
+            f"text.learns is {settings.text.learns} but prepare trains both encoders: leave it at both, or give "
+            "--text_encoder and train the other with train_text afterwards"
+        )
     return given, settings
 
 

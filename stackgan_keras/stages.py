@@ -89,8 +89,8 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
     discriminator_recipe = _discriminator_recipe(stage, settings)
     with strategy.scope():
         players = {"generator": stage.generator.build(), "discriminator": discriminator_recipe.build()}
-        stage.prepare(players["generator"])
         _start(stage, settings, folders, players)
+        stage.prepare(players["generator"])  # a Stage I of the run's own, whichever one `start_from` had
         halve_every = settings.train.halve_every * stream.steps_per_epoch
         optimizers = {
             "generator_optimizer": engine.make_adam(settings.train.generator_learning_rate, halve_every),

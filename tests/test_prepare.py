@@ -334,6 +334,10 @@ def test_arguments_that_cannot_be(refused, folder, encoder, tmp_path):
     assert not (tmp_path / "out" / "images").exists()
 
 
+def test_the_picture_encoder_alone_is_not_what_prepare_trains(refused, folder, tmp_path):
+    assert "prepare trains both encoders" in refused(folder, "--out", tmp_path / "out", "--text.learns", "pictures")
+
+
 def test_folders_that_cannot_be_made(refused, folder, encoder, tmp_path):
     (tmp_path / "file").write_text("mine")
     (tmp_path / "full").mkdir()
