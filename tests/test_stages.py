@@ -207,3 +207,29 @@ def test_weights_of_another_width_are_no_start(drawn, tmp_path):
     assert "give a file of the same network and sizes" in refusal(
         stages.train, stage1(wider), wider, Folders(tmp_path, "second")
     )
+
+
+def test_stage2_keeps_the_runs_own_stage1_whatever_it_starts_from(drawn, tmp_path):
+    for run, seed in (("first", 0), ("tiny", 1)):
+        chosen = settings(drawn, seed=seed, max_steps=1)
+        stages.train(stage1(chosen), chosen, Folders(tmp_path, run))
+    sketchers = {run: Folders(tmp_path, run).weights / "stage1_gen.weights.h5" for run in ("first", "tiny")}
+    for run, start in (("first", None), ("tiny", "first")):
+        values = settings(drawn, max_steps=1, start_from=start, finish_weight=1.0).model_dump()
+        values["data"]["image_size"], values["generator"]["filters"] = 64, 8
+        chosen = config.make(values)
+        sketch = weights.read_recipe(sketchers[run], "stage1_generator").keywords
+        recipe = weights.Recipe(
+            "stage2_generator", {**stages.text_keywords(chosen), "stage1": sketch, "residual_blocks": 1}
+        )
+        stage = stages.Stage(
+            "stage2",
+            recipe,
+            heads=("matched", "real"),
+            prepare=lambda model, own=sketchers[run]: weights.fill(model.get_layer("stage1_generator"), own),
+        )
+        stages.train(stage, chosen, Folders(tmp_path, run))
+    made = weights.load(Folders(tmp_path, "tiny").weights / "stage2_gen.weights.h5")
+    inner, own = made.get_layer("stage1_generator").get_weights(), weights.load(sketchers["tiny"]).get_weights()
+    for mine, theirs in zip(inner, own, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
