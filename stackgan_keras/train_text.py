@@ -2,7 +2,7 @@
 
 python -m stackgan_keras.train_text                                 on birds drawn on the spot
 python -m stackgan_keras.train_text --data.root DIR --run NAME      on your own data (see `prepare`)
-python -m stackgan_keras.train_text --text.learns pictures           the picture encoder alone, for an encoder there is
+python -m stackgan_keras.train_text --text.learns pictures          the picture encoder alone, for an encoder there is
 """
 
 import sys
