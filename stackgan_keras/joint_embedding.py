@@ -151,12 +151,8 @@ def train(
         steps_per_epoch=stream.steps_per_epoch,
         batch_size=batch_size,
         folder=logs,
-        sample=lambda: Retrieval.of(encoders, test_records, unseen).sheet(unseen),
-        on_sample=lambda epoch, sheet: images.write(results / f"epoch_{epoch:05d}.png", sheet),
         save=save,
-        sample_every=settings.train.sample_every,
-        save_every=settings.train.save_every,
-        jit_compile=settings.train.jit_compile,
+        **_on_the_way(encoders, test_records, unseen, settings, results),
     )
     config.write(settings, logs / "config.yaml")
     print(
@@ -203,12 +199,8 @@ def train_picture_encoder(
         steps_per_epoch=stream.steps_per_epoch,
         batch_size=batch_size,
         folder=logs,
-        sample=lambda: Retrieval.of(encoders, test_records, unseen).sheet(unseen),
-        on_sample=lambda epoch, sheet: images.write(results / f"epoch_{epoch:05d}.png", sheet),
         save=lambda: weights.save(encoders.picture, recipe, path),
-        sample_every=settings.train.sample_every,
-        save_every=settings.train.save_every,
-        jit_compile=settings.train.jit_compile,
+        **_on_the_way(encoders, test_records, unseen, settings, results),
     )
     config.write(settings, logs / "config.yaml")
     print(
@@ -217,6 +209,19 @@ def train_picture_encoder(
     )
     run()
     _report(encoders, test_records, unseen, logs)
+
+
+def _on_the_way(
+    encoders: Encoders, test_records: Records, unseen: np.ndarray, settings: Settings, results: Path
+) -> dict:
+    """What an `engine.Run` of either training shows and how often it does what."""
+    return {
+        "sample": lambda: Retrieval.of(encoders, test_records, unseen).sheet(unseen),
+        "on_sample": lambda epoch, sheet: images.write(results / f"epoch_{epoch:05d}.png", sheet),
+        "sample_every": settings.train.sample_every,
+        "save_every": settings.train.save_every,
+        "jit_compile": settings.train.jit_compile,
+    }
 
 
 def _report(encoders: Encoders, test_records: Records, unseen: np.ndarray, logs: Path) -> None:
