@@ -16,8 +16,10 @@ def make_update(
     discriminator_optimizer,
     *,
     text: str = "mean",
+    penalty_weight: float = 0.0,
     kl_weight: float = 2.0,
     match_weight: float = 0.0,
+    likeness_weight: float = 0.0,
     picture_encoder=None,
     sketch_weight: float = 0.0,
     mode_weight: float = 0.0,
@@ -30,22 +32,45 @@ def make_update(
     inside `strategy.run` or on one device. Every scalar it returns is this replica's part of a mean over the global
     batch: sum them over the replicas. Source: the training loop of the PyTorch release.
 
-    A generator may pay for four more things, which the release does not know: with `match_weight` its pictures, read
+    With `penalty_weight` the discriminator pays for how steeply its matched logit of real pictures with their own
+    sentences changes with either (Tao et al., DF-GAN, CVPR 2022, section 3.3, with the square of Mescheder et al.).
+
+    A generator may pay for five more things, which the release does not know: with `match_weight` its pictures, read
     by the frozen `picture_encoder`, are to find their own sentence among the batch's and its rivals (after Xu et al.,
-    AttnGAN, CVPR 2018, section 3.2); with `mode_weight` opposite noise is to give different pictures (after Mao et
-    al., Mode Seeking GANs, CVPR 2019); with `sketch_weight` pictures, made as small, are to be like the sketch they
-    come from; with `finish_weight` a real picture, made as small as a sketch, is to be finished as it was (the
-    per-pixel loss of Isola et al., Image-to-Image Translation with Conditional Adversarial Networks, CVPR 2017).
+    AttnGAN, CVPR 2018, section 3.2); with `likeness_weight` they are to be read like the real pictures of the same
+    sentences (after Dosovitskiy and Brox, NIPS 2016, equation 2), in parts of how far real ones are read apart from
+    their mean, so that whoever ignores the sentence pays 1 at least; with `mode_weight` opposite noise is to give
+    different pictures (after Mao et al., Mode Seeking GANs, CVPR 2019); with `sketch_weight` pictures, made as small,
+    are to be like the sketch they come from; with `finish_weight` a real picture, made as small as a sketch, is to be
+    finished as it was (the per-pixel loss of Isola et al., Image-to-Image Translation with Conditional Adversarial
+    Networks, CVPR 2017).
     """
     encode_image = discriminator.get_layer("encode_image")
     heads = {name: discriminator.get_layer(name) for name in discriminator.output}
-    weights = {"match": match_weight, "mode": mode_weight, "sketch": sketch_weight, "finish": finish_weight}
+    weights = {
+        "match": match_weight,
+        "likeness": likeness_weight,
+        "mode": mode_weight,
+        "sketch": sketch_weight,
+        "finish": finish_weight,
+    }
     finisher = models.finisher(generator) if finish_weight else None
 
     def judge(features, sentence):
         """Logits of every head for pictures' features, each picture with its own sentence."""
         inputs = {"matched": {"features": features, "text": sentence}, "real": features}
         return {name: head(inputs[name], training=True) for name, head in heads.items()}
+
+    def slopes(image, sentence):
+        """How the matched logit of each picture changes with the picture and with its sentence.
+
+        Batch norms use their moving statistics, so that no logit depends on other pictures, here or on other replicas.
+        """
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([image, sentence])
+            features = encode_image(image, training=False)
+            logits = heads["matched"]({"features": features, "text": sentence}, training=False)
+        return tape.gradient(logits, [image, sentence])
 
     def update(batch):
         share = Share(tf.distribute.get_replica_context(), tf.shape(batch["image"])[0])
@@ -56,6 +81,9 @@ def make_update(
         fake = tf.stop_gradient(made["image"])
 
         with tf.GradientTape() as discriminator_tape:
+            steepness = {}
+            if penalty_weight:
+                steepness["penalty"] = share.mean(losses.gradient_penalty(slopes(batch["image"], sentence)))
             features_of_real = encode_image(batch["image"], training=True)
             features_of_fake = encode_image(fake, training=True)
             on_real = judge(features_of_real, sentence)
@@ -72,7 +100,8 @@ def make_update(
             of_two_classes = batch["class_id"][:pairs] != share.following(batch["class_id"])
             mismatched = share.mean_where(of_two_classes, losses.binary_cross_entropy(on_mismatched, 0.0))
             paid_by_discriminator = losses.discriminator_loss([*real.values()], [mismatched, *fooled.values()])
-            scaled = discriminator_optimizer.scale_loss(paid_by_discriminator)
+            extra = sum(penalty_weight * loss for loss in steepness.values())
+            scaled = discriminator_optimizer.scale_loss(paid_by_discriminator + extra)
         _apply(discriminator_optimizer, discriminator_tape, scaled, discriminator.trainable_variables)
 
         with generator_tape:
@@ -82,8 +111,12 @@ def make_update(
             if "log_variance" in made:
                 kl = share.mean(losses.kl_divergence(made["mean"], made["log_variance"]))
             wanted = {}
+            if weights["match"] or weights["likeness"]:
+                seen = read(made["image"])
             if weights["match"]:
-                wanted["match"] = match(made["image"], batch, share)
+                wanted["match"] = share.mean(losses.match(*find(seen, batch, share)))
+            if weights["likeness"]:
+                wanted["likeness"] = likeness(seen, read(batch["image"]), share)
             if weights["mode"]:
                 opposite = generator({name: opposed(name, batch) for name in generator.input}, training=True)
                 wanted["mode"] = share.mean(losses.mode_seeking(made["image"], opposite["image"], batch["noise"]))
@@ -102,6 +135,7 @@ def make_update(
             **{_metric("fake", head): loss for head, loss in fooled.items()},
             "generator": paid,
             "kl": kl,
+            **steepness,
             **wanted,
         }
 
@@ -112,9 +146,13 @@ def make_update(
         sketch = losses.shrink(batch["image"], finisher.input["sketch"].shape[1])
         return finisher({"sketch": sketch} | {n: batch[n] for n in finisher.input if n != "sketch"}, training=True)
 
-    def match(pictures, batch, share):
-        seen = picture_encoder(losses.shrink(pictures, picture_encoder.input_shape[1]), training=False)
-        return share.mean(losses.match(*find(seen, batch, share)))
+    def read(pictures):
+        return picture_encoder(losses.shrink(pictures, picture_encoder.input_shape[1]), training=False)
+
+    def likeness(seen, of_real, share):
+        everyones = share.everyone(of_real)
+        apart = tf.reduce_mean(losses.likeness(everyones, tf.reduce_mean(everyones, axis=0)))
+        return share.mean(losses.likeness(seen, of_real)) / apart
 
     return update
 

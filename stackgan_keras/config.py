@@ -99,12 +99,18 @@ class Train(Section):
     generator_learning_rate: Rate = Field(2e-4, description="step size of the generator's Adam at the start")
     discriminator_learning_rate: Rate = Field(2e-4, description="step size of the discriminator's Adam at the start")
     halve_every: Count = Field(100, description="epochs after which both learning rates halve, again and again")
+    penalty_weight: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="weight, for the discriminator, of how steep its logits are at real pictures and their sentences"
+    )
     kl_weight: Annotated[float, Field(ge=0)] = Field(2.0, description="weight of the condition's KL divergence")
     match_weight: Annotated[float, Field(ge=0)] = Field(
         0.0, description="weight, for the generator, of how well the picture encoder finds the sentence in its pictures"
     )
     match_rivals: Annotated[int, Field(ge=0)] = Field(
         0, description="sentences of others for each picture, besides the batch's, among which its own is to be found"
+    )
+    likeness_weight: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="weight, for the generator, of how far the picture encoder reads its pictures from real ones"
     )
     mode_weight: Annotated[float, Field(ge=0)] = Field(
         0.0, description="weight, for the generator, of how little its pictures change with the noise"

@@ -26,6 +26,14 @@ def discriminator_loss(real: list, fake: list):
     return sum(real) / len(real) + sum(fake) / len(fake)
 
 
+def gradient_penalty(gradients: list):
+    """Half the squared length (B,) of what the `gradients` (B, ...) of an example are together.
+
+    Source: Mescheder et al., "Which Training Methods for GANs do actually Converge?", ICML 2018, equation 9.
+    """
+    return 0.5 * sum(ops.sum(ops.square(each), axis=tuple(range(1, len(each.shape)))) for each in gradients)
+
+
 def joint_embedding(scores, counted):
     """What a text and a picture encoder pay for scores (..., B, B), row: sentence, column: picture; a scalar.
 
@@ -48,6 +56,11 @@ def match(scores, own, counted):
     own = ops.cast(own, scores.dtype)
     rivals = ops.where(ops.logical_or(counted, own > 0), scores, -1e9)
     return ops.logsumexp(rivals, axis=1) - ops.sum(own * scores, axis=1)
+
+
+def likeness(features, of_real):
+    """How far features (B, D) of pictures are from those of real pictures (B, D): squared Euclidean distance (B,)."""
+    return ops.sum(ops.square(features - of_real), axis=-1)
 
 
 def mode_seeking(pictures, others, noise):

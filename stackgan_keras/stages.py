@@ -121,8 +121,10 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
             **players,
             **optimizers,
             text=settings.discriminator.text,
+            penalty_weight=settings.train.penalty_weight,
             kl_weight=settings.train.kl_weight,
             match_weight=settings.train.match_weight,
+            likeness_weight=settings.train.likeness_weight,
             picture_encoder=picture_encoder,
             mode_weight=settings.train.mode_weight,
             sketch_weight=settings.train.sketch_weight,
@@ -260,14 +262,15 @@ def _start(stage: Stage, settings: Settings, folders: Folders, players: dict) ->
 
 
 def _picture_encoder(settings: Settings, folders: Folders) -> keras.Model | None:
-    """What finds the sentences of the generator's pictures, frozen; None where that has no weight."""
-    if not settings.train.match_weight:
+    """What reads the generator's pictures, frozen; None where that has no weight."""
+    weighted = [name for name in ("match_weight", "likeness_weight") if getattr(settings.train, name)]
+    if not weighted:
         return None
     path = folders.weights / PICTURE_ENCODER
     if not path.is_file():
         raise InputError(
-            f"train.match_weight is {settings.train.match_weight} but there is no picture encoder {path}: run "
-            f"python -m stackgan_keras.train_text --run {settings.run} first, or set train.match_weight to 0"
+            f"train.{weighted[0]} is {getattr(settings.train, weighted[0])} but there is no picture encoder {path}: "
+            f"run python -m stackgan_keras.train_text --run {settings.run} first, or set train.{weighted[0]} to 0"
         )
     encoder = weights.load(path)
     encoder.trainable = False

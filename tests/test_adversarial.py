@@ -163,6 +163,45 @@ def test_pictures_are_to_find_their_own_sentence():
     assert np.mean(lost[-5:]) < 0.85 * np.mean(lost[:5])
 
 
+def test_pictures_are_to_be_read_like_the_real_ones_of_their_sentences():
+    """The loss by hand, 1 for pictures that are all read as the mean of real ones, and its gradient lowers it."""
+    keras.utils.set_random_seed(9)
+    encoder = models.picture_encoder(text_dim=6, image_size=16, filters=2)
+    for seed in range(30):  # as awake as a trained one
+        encoder(Players().batch(seed=seed)["image"], training=True)
+    players = Players(likeness_weight=1e3, picture_encoder=encoder, learning_rate=5e-3)
+    batch = players.batch()
+    made = players.generator({n: batch[n] for n in players.generator.input}, training=True)["image"]
+    of_made, of_real = (encoder(pictures, training=False).numpy() for pictures in (made, batch["image"]))
+    apart = np.square(of_real - of_real.mean(axis=0)).sum(axis=1).mean()
+    by_hand = np.square(of_made - of_real).sum(axis=1).mean() / apart
+    before = [variable.numpy() for variable in encoder.variables]
+    lost = [float(players.update(batch)["likeness"]) for _ in range(40)]
+    assert lost[0] == pytest.approx(by_hand, rel=1e-4)
+    assert lost[-1] < 0.85 * lost[0]
+    for variable, value in zip(encoder.variables, before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_a_penalty_makes_the_discriminator_less_steep_at_real_pictures(stage):
+    """The penalty by hand, for image and sentence alike, and it is less when it is paid for."""
+    players = Players(stage, text="embedding", penalty_weight=1e-9)
+    batch = players.batch()
+    encode, head = (players.discriminator.get_layer(name) for name in ("encode_image", "matched"))
+    with tf.GradientTape() as tape:
+        tape.watch([batch["image"], batch["embedding"]])
+        logits = head({"features": encode(batch["image"], training=False), "text": batch["embedding"]}, training=False)
+    slopes = [slope.numpy().reshape(6, -1) for slope in tape.gradient(logits, [batch["image"], batch["embedding"]])]
+    by_hand = np.mean(0.5 * np.square(np.concatenate(slopes, axis=1)).sum(axis=1))
+    assert float(players.update(batch)["penalty"]) == pytest.approx(by_hand, rel=1e-4)
+
+    paying, free = (Players(stage, penalty_weight=weight, learning_rate=2e-3) for weight in (10.0, 1e-9))
+    for seed in range(30):
+        ends = [float(players.update(players.batch(seed=seed))["penalty"]) for players in (paying, free)]
+    assert ends[0] < 0.5 * ends[1]
+
+
 def test_rivals_are_other_sentences_that_pictures_could_be_found_by():
     keras.utils.set_random_seed(9)
     encoder = models.picture_encoder(text_dim=6, image_size=16, filters=2)
@@ -221,7 +260,7 @@ def test_opposite_noise_is_to_give_different_pictures(stage):
 
 
 def test_what_is_not_asked_for_is_not_in_the_scalars():
-    assert not {"match", "mode", "sketch", "finish"} & set(Players(stage=2).update(Players(stage=2).batch()))
+    assert not {"match", "likeness", "penalty", "mode", "sketch", "finish"} & set(Players(stage=2).update(Players(stage=2).batch()))
 
 
 TWO_REPLICAS = """
@@ -244,7 +283,7 @@ def train(strategy, stage):
         keras.utils.set_random_seed(9)
         encoder = models.picture_encoder(text_dim=6, image_size=16, filters=2)
         players = Players(
-            stage, match_weight=3.0, picture_encoder=encoder, mode_weight=0.1,
+            stage, match_weight=3.0, likeness_weight=2.0, picture_encoder=encoder, mode_weight=0.1, penalty_weight=0.5,
             sketch_weight=stage - 1.0, finish_weight=stage - 1.0,
         )
         if replicas > 1:

@@ -52,7 +52,8 @@ def test_published_recipes():
             differing = release.changed(config.make(config.read(f"{name}_{stage}")))
             assert set(differing) <= {"run", "data.image_size", "train.halve_every"}
     train = release.train
-    assert (train.match_weight, train.mode_weight, train.sketch_weight, train.finish_weight) == (0, 0, 0, 0)
+    weights = ("penalty", "match", "likeness", "mode", "sketch", "finish")
+    assert [getattr(train, f"{name}_weight") for name in weights] == [0] * len(weights)
     assert train.average == 0
     assert config.read("birds_stage1")["train"]["halve_every"] == 50
     coco = config.make(config.read("coco_stage2"))
