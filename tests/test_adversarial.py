@@ -260,7 +260,8 @@ def test_opposite_noise_is_to_give_different_pictures(stage):
 
 
 def test_what_is_not_asked_for_is_not_in_the_scalars():
-    assert not {"match", "likeness", "penalty", "mode", "sketch", "finish"} & set(Players(stage=2).update(Players(stage=2).batch()))
+    scalars = Players(stage=2).update(Players(stage=2).batch())
+    assert not {"match", "likeness", "penalty", "mode", "sketch", "finish"} & set(scalars)
 
 
 TWO_REPLICAS = """
