@@ -100,7 +100,7 @@ class Train(Section):
     discriminator_learning_rate: Rate = Field(2e-4, description="step size of the discriminator's Adam at the start")
     halve_every: Count = Field(100, description="epochs after which both learning rates halve, again and again")
     penalty_weight: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="weight, for the discriminator, of how steep its logits are at real pictures and sentences"
+        0.0, description="weight, for the discriminator, of how steep its logits are at real pictures"
     )
     kl_weight: Annotated[float, Field(ge=0)] = Field(2.0, description="weight of the condition's KL divergence")
     match_weight: Annotated[float, Field(ge=0)] = Field(

@@ -83,6 +83,7 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
         stage1_condition_dim=stage.generator.keywords.get("stage1", {}).get("condition_dim"),
         mean_of_captions=settings.data.mean_of_captions,
         rivals=settings.train.match_rivals if settings.train.match_weight else 0,
+        directions=settings.train.penalty_weight > 0,
         seed=settings.train.seed,
     )
     strategy = engine.make_strategy()

@@ -19,8 +19,8 @@ from stackgan_keras import datasets, images, text_encoder
 from stackgan_keras.datasets import Records
 from stackgan_keras.errors import InputError
 
-ORDER, TOP, LEFT, MIRROR, CAPTION, NOISE, EPSILON, STAGE1_EPSILON, RIVAL, RIVAL_CAPTION = range(10)  # uses of a draw
-PURPOSES = 16  # room to add purposes without changing the draws of the old ones
+ORDER, TOP, LEFT, MIRROR, CAPTION, NOISE, EPSILON, STAGE1_EPSILON, RIVAL, RIVAL_CAPTION, DIRECTION = range(11)
+PURPOSES = 16  # those are uses of a draw; room to add some without changing the draws of the old ones
 
 
 # -- pictures, decoded once ---------------------------------------------------------------------------------------
@@ -184,7 +184,8 @@ class Stream(PictureStream):
 
     Besides pictures and classes: `embedding` (B, text_dim), and standard normal `noise` (B, noise_dim), `epsilon`
     (B, condition_dim) and, if a size is given, `stage1_epsilon` (B, stage1_condition_dim). If `rivals` are asked for,
-    also `rival` (B, rivals, text_dim): sentences of any pictures, whose classes are `rival_class_id` (B, rivals).
+    also `rival` (B, rivals, text_dim): sentences of any pictures, whose classes are `rival_class_id` (B, rivals); if
+    `directions` are, standard normal `direction` of the pictures' shape.
     """
 
     noise_dim: int
@@ -192,10 +193,11 @@ class Stream(PictureStream):
     stage1_condition_dim: int | None = None
     mean_of_captions: int = 1
     rivals: int = 0
+    directions: bool = False
 
     def _complete(self, picture, captions, size: int, draw) -> dict:
-        def normal(purpose, width):
-            return draw(tf.random.stateless_normal, purpose, (width,))
+        def normal(purpose, *shape):
+            return draw(tf.random.stateless_normal, purpose, shape)
 
         embedding = tf.numpy_function(self._embed, [picture, captions], tf.float32, stateful=False)
         embedding.set_shape((size, self.records.embeddings.shape[1]))
@@ -206,6 +208,8 @@ class Stream(PictureStream):
         }
         if self.stage1_condition_dim is not None:
             batch["stage1_epsilon"] = normal(STAGE1_EPSILON, self.stage1_condition_dim)
+        if self.directions:
+            batch["direction"] = normal(DIRECTION, self.image_size, self.image_size, 3)
         return batch | self._rivals(size, draw) if self.rivals else batch
 
     def _rivals(self, size: int, draw) -> dict:
