@@ -46,6 +46,13 @@ def test_distance_to_the_sketch_looks_at_means_of_blocks():
     np.testing.assert_array_equal(losses.shrink(pictures, 4), pictures)
 
 
+def test_likeness_and_penalty_by_hand():
+    features, of_real = np.array([[1.0, 2.0], [0.0, 0.0]]), np.array([[0.0, 4.0], [0.0, 3.0]])
+    np.testing.assert_allclose(losses.likeness(features, of_real), [5, 9])
+    nudged = losses.gradient_penalty(np.array([1.0, -2.0]), np.array([1.2, -2.1]), 0.1)
+    np.testing.assert_allclose(nudged, [0.5 * 2**2, 0.5 * 1**2], rtol=1e-5)
+
+
 def test_mode_seeking_by_hand():
     pictures = np.zeros((2, 2, 2, 3), np.float32)
     others = pictures + np.array([0.5, 0.25], np.float32)[:, None, None, None]

@@ -79,7 +79,7 @@ def test_seeds_differ_and_steps_differ(records):
 
 @pytest.mark.parametrize("replicas", [2, 4])
 def test_replicas_see_exactly_the_global_batch(records, replicas):
-    made = make(records, stage1_condition_dim=2, rivals=2)
+    made = make(records, stage1_condition_dim=2, rivals=2, directions=True)
     whole = collect(made.batches(2, 5))
     for mine in (range(replicas), range(1, replicas)):  # all of them here, or only some, as on one of two machines
         shares = collect(made.batches(2, 5, replicas=replicas, mine=mine))
@@ -101,6 +101,19 @@ def test_captions_are_drawn_anew_and_averaged_without_repeats(records):
     for batch in collect(make(records, mean_of_captions=2).batches(0, 40)):
         for i, value in zip(numbers(batch), batch["embedding"][:, 0], strict=True):
             assert value - 100 * i in {1: {0.0}, 3: {0.5, 1.0, 1.5}, 2: {0.5}}[(1, 3, 2)[i % 3]]
+
+
+def test_directions_are_standard_normal_and_change_nothing_else(records):
+    batches, plain = (collect(make(records, directions=asked).batches(0, 20)) for asked in (True, False))
+    directions = np.stack([batch.pop("direction") for batch in batches])
+    assert directions.shape[1:] == batches[0]["image"].shape
+    assert directions.mean() == pytest.approx(0, abs=0.03)
+    assert directions.std() == pytest.approx(1, abs=0.03)
+    assert len(np.unique(directions[:, :, 0, 0, 0])) == 20 * 4  # each picture of each step has its own
+    for asked, free in zip(batches, plain, strict=True):
+        assert asked.keys() == free.keys()
+        for name, value in free.items():
+            np.testing.assert_array_equal(asked[name], value)
 
 
 def test_rivals_are_sentences_of_any_pictures_with_their_classes(records):
