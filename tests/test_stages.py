@@ -150,13 +150,15 @@ def test_the_average_is_what_is_saved(drawn, tmp_path):
         assert 0 < np.abs(last - mean).max() < 0.05  # the same training, seen through its average
 
 
-def test_matching_needs_the_picture_encoder(drawn, folders):
-    chosen = settings(drawn, match_weight=1.0)
-    assert "train_text --run tiny" in refusal(stages.train, stage1(chosen), chosen, folders)
+@pytest.mark.parametrize("name", ["match", "likeness"])
+def test_reading_pictures_needs_the_picture_encoder(drawn, folders, name):
+    chosen = settings(drawn, **{f"{name}_weight": 1.0, "penalty_weight": 0.1})
+    assert f"set train.{name}_weight to 0" in refusal(stages.train, stage1(chosen), chosen, folders)
     recipe = weights.Recipe("picture_encoder", {"text_dim": 16, "image_size": 32, "filters": 2})
     weights.save(models.picture_encoder(**recipe.keywords), recipe, folders.weights / datasets.PICTURE_ENCODER)
     stages.train(stage1(chosen), chosen, folders)
-    assert '"match"' in (folders.logs / "stage1/metrics.jsonl").read_text()
+    logged = (folders.logs / "stage1/metrics.jsonl").read_text()
+    assert f'"{name}"' in logged and '"penalty"' in logged
 
 
 def test_the_picture_encoder_alone_is_trained_for_a_text_encoder_there_is(drawn, folders, capsys):
