@@ -31,6 +31,7 @@ WAYS = {  # row: module and the function in it that builds the networks and thei
 }
 REFERENCE = "PyTorch"
 CHANNELS_LAST = {"PyTorch, channels last": ("torch_networks", "make_channels_last")}
+WITHOUT_ONEDNN = {"stackgan_keras without oneDNN": ("keras_steps_without_onednn", "make_package")}
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # the workers inherit both
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as active ones, PyTorch's threads spin against other jobs
     print(f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}, Python {platform.python_version()}")
-    ways = WAYS | CHANNELS_LAST if arguments.channels_last else WAYS
+    ways = WAYS | (CHANNELS_LAST if arguments.channels_last else {})
+    ways |= WITHOUT_ONEDNN if arguments.without_onednn else {}
     for stage in (1, 2) if arguments.stage == "both" else (int(arguments.stage),):
         given = {name: getattr(arguments, name) for name in Sizes.__dataclass_fields__ if name in arguments}
         sizes = replace(STAGES[stage], **{name: value for name, value in given.items() if value is not None})
@@ -80,6 +82,7 @@ def parse() -> argparse.Namespace:
         "--precision", choices=("float32", "mixed_bfloat16", "mixed_float16"), default="float32", help="default float32"
     )
     parser.add_argument("--channels-last", action="store_true", help="a fourth row: PyTorch with channels last")
+    parser.add_argument("--without-onednn", action="store_true", help="a row: this package without oneDNN, on a CPU")
     parser.add_argument("--jit", action="store_true", help="compile the steps: XLA, and torch.compile for PyTorch")
     widths = parser.add_argument_group("sizes", "default: the release's, for each stage its own")
     widths.add_argument("--batch-size", type=int, metavar="N", help="64 and 8")
