@@ -59,7 +59,8 @@ class Worker:
 
 def main() -> None:
     arguments = parse()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # the workers inherit both
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # the workers inherit all three
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the package does, for plain Keras too
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as active ones, PyTorch's threads spin against other jobs
     print(f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}, Python {platform.python_version()}")
     ways = WAYS | (CHANNELS_LAST if arguments.channels_last else {})
