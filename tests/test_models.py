@@ -119,6 +119,7 @@ def test_every_input_of_stage2_changes_its_picture(changed):
 
 @pytest.mark.parametrize("text", ["mean", "embedding"])
 def test_the_sentence_changes_the_discriminators_answer(text):
+    keras.utils.set_random_seed(1)
     network = models.discriminator(image_size=16, text=text, **SMALL)
     assert network.input["text"].shape[1] == {"mean": 4, "embedding": 6}[text]
     x = inputs_of(network)
