@@ -89,13 +89,13 @@ def make_update(
             of_two_classes = batch["class_id"][:pairs] != share.following(batch["class_id"])
             mismatched = share.mean_where(of_two_classes, losses.binary_cross_entropy(on_mismatched, 0.0))
             paid_by_discriminator = losses.discriminator_loss([*real.values()], [mismatched, *fooled.values()])
-            steepness = {}
+            charged, steepness = paid_by_discriminator, {}
             if penalty_weight:
                 on_nudged = judge(encode_image(batch["image"] + NUDGE * batch["direction"], training=True), sentence)
                 slopes = [losses.gradient_penalty(on_real[name], on_nudged[name], NUDGE) for name in heads]
                 steepness["penalty"] = sum(share.mean(slope) for slope in slopes) / len(slopes)
-            extra = sum(penalty_weight * loss for loss in steepness.values())
-            scaled = discriminator_optimizer.scale_loss(paid_by_discriminator + extra)
+                charged += penalty_weight * steepness["penalty"]
+            scaled = discriminator_optimizer.scale_loss(charged)
         _apply(discriminator_optimizer, discriminator_tape, scaled, discriminator.trainable_variables)
 
         with generator_tape:

@@ -153,7 +153,8 @@ def test_the_average_is_what_is_saved(drawn, tmp_path):
 @pytest.mark.parametrize("name", ["match", "likeness"])
 def test_reading_pictures_needs_the_picture_encoder(drawn, folders, name):
     chosen = settings(drawn, **{f"{name}_weight": 1.0, "penalty_weight": 0.1})
-    assert f"set train.{name}_weight to 0" in refusal(stages.train, stage1(chosen), chosen, folders)
+    message = refusal(stages.train, stage1(chosen), chosen, folders)
+    assert "train_text --run tiny" in message and f"set train.{name}_weight to 0" in message
     recipe = weights.Recipe("picture_encoder", {"text_dim": 16, "image_size": 32, "filters": 2})
     weights.save(models.picture_encoder(**recipe.keywords), recipe, folders.weights / datasets.PICTURE_ENCODER)
     stages.train(stage1(chosen), chosen, folders)
