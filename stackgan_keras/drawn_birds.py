@@ -77,6 +77,12 @@ class Bird:
     tilt: float = 0.0  # degrees, positive stands more upright
     head_turn: float = 0.0  # degrees, positive looks up
 
+    @property
+    def main(self) -> str | None:
+        """The colour of the bird as a whole: that of three at least of crown, back, belly and wing."""
+        colour, parts = Counter([self.crown, self.back, self.belly, self.wing]).most_common(1)[0]
+        return colour if parts >= 3 else None
+
 
 def individual(species: dict[str, str], rng: Rng) -> Bird:
     """A bird of the species (its colours and beak) with a size, pose and place of its own."""
@@ -112,8 +118,9 @@ FAMILIES = (
     "Cardinal", "Crossbill", "Dipper", "Grosbeak", "Honeyeater", "Linnet", "Longspur", "Martin", "Mynah", "Nuthatch",
     "Redstart", "Serin", "Shrike", "Sunbird", "Treecreeper", "Wagtail", "Waxbill", "Wheatear",
 )  # fmt: skip
-HOODED = 0.2  # share of species whose back continues the crown's colour
-MATCHING_TAIL = 0.3  # share of species whose tail continues the wing's colour
+PLAIN = 0.3  # share of species of one colour but for one part, or one and the tail
+HOODED = 0.2  # share of the others whose back continues the crown's colour
+MATCHING_TAIL = 0.3  # share of the others whose tail continues the wing's colour
 TRIES = 2000  # draws of a plumage before giving up on a new one
 
 
@@ -144,8 +151,13 @@ def _new_species(count: int, palettes: dict, known: list[dict], rng: Rng) -> lis
 def _new_plumage(palettes: dict, used: dict, taken: set, rng: Rng) -> dict[str, str]:
     """Colours for each part that no earlier species combines; the least used ones where that is possible."""
     unused = {part: Counter() for part in PLUMAGE}
+    plain = rng.random() < PLAIN
     for attempt in range(TRIES):
-        plumage = _random_plumage(palettes, unused if attempt else used, rng, strict=attempt < TRIES // 2)
+        counts, strict = unused if attempt else used, attempt < TRIES // 2
+        if plain and strict:
+            plumage = _plain_plumage(palettes, counts, rng)
+        else:
+            plumage = _random_plumage(palettes, counts, rng, strict)
         if plumage and tuple(plumage.values()) not in taken:
             return plumage
     raise InputError(
@@ -170,6 +182,19 @@ def _random_plumage(palettes: dict, used: dict, rng: Rng, strict: bool) -> dict[
     tail = wing if matching else choose("tail", (wing, back))
     plumage = dict(zip(PLUMAGE, (crown, back, belly, wing, tail), strict=True))
     return None if None in plumage.values() else plumage
+
+
+def _plain_plumage(palettes: dict, used: dict, rng: Rng) -> dict[str, str] | None:
+    """One colour that all parts may have; one part, or one and the tail, in others."""
+    common = [colour for colour in COLOURS if all(colour in palettes[part] for part in PLUMAGE)]
+    if not common:
+        return None
+    main = _least_used(common, sum((used[part] for part in PLUMAGE), Counter()), rng)
+    odd = {_pick(rng, PLUMAGE)} | ({"tail"} if rng.random() < 0.5 else set())
+    others = {part: [colour for colour in palettes[part] if colour != main] for part in sorted(odd)}
+    if not all(others.values()):
+        return None
+    return {part: _least_used(others[part], used[part], rng) if part in odd else main for part in PLUMAGE}
 
 
 def _least_used(options: Sequence[str], used: Counter, rng: Rng) -> str:
@@ -877,9 +902,18 @@ PLACES = {
 
 
 def captions(bird: Bird, rng: Rng) -> list[str]:
-    """Ten captions in different words, lower case, each true and each naming only some of the parts."""
-    wordings = [WORDINGS[place] for place in rng.permutation(len(WORDINGS))[:10]]
-    return [wording(_Words(bird, rng)) + _pick(rng, ("", ".")) for wording in wordings]
+    """Ten captions in different words, lower case, each true and each naming only some of the parts.
+
+    Of a bird that has a main colour, some tell that of the whole bird.
+    """
+    whole = PLAIN_CAPTIONS if bird.main else 0
+    wordings = [*_some(WORDINGS, CAPTIONS - whole, rng), *_some(PLAIN_WORDINGS, whole, rng)]
+    return [wording(_Words(bird, rng)) + _pick(rng, ("", ".")) for wording in _some(wordings, CAPTIONS, rng)]
+
+
+def _some(options: Sequence, count: int, rng: Rng) -> list:
+    """So many of the options, in random order."""
+    return [options[place] for place in rng.permutation(len(options))[:count]]
 
 
 class _Words:
@@ -892,6 +926,11 @@ class _Words:
     def _part(self) -> tuple[str, str]:
         part = self.unnamed.pop()
         return getattr(self.bird, part), _pick(self.rng, NOUNS[part])
+
+    def odd(self) -> str:
+        """As `part`, of a part that has not the main colour, while there is one."""
+        self.unnamed.sort(key=lambda part: getattr(self.bird, part) != self.bird.main)
+        return self.part()
 
     def part(self) -> str:
         """Such as `a black crown` or `yellow wings`."""
@@ -916,10 +955,14 @@ class _Words:
         kept = [word for place, word in enumerate(words) if place != dropped]
         return _with_article(" ".join([*kept, _pick(rng, NOUNS["beak"])]))
 
-    def bird_of_size(self) -> str:
-        """Such as `a small bird`."""
+    def bird_of_size(self, colour: str = "") -> str:
+        """Such as `a small bird`, or `a small red bird`."""
         sizes = {"small": ("small", "little"), "medium": ("medium sized",), "large": ("large", "big")}
-        return f"a {_pick(self.rng, sizes[self.bird.size])} bird"
+        return " ".join(["a", _pick(self.rng, sizes[self.bird.size]), *([colour] if colour else []), "bird"])
+
+    def main(self) -> str:
+        """The bird's main colour."""
+        return self.bird.main
 
     def colours(self) -> str:
         """Two of the bird's colours, such as `black and yellow`; one word where the two are the same."""
@@ -947,6 +990,18 @@ WORDINGS: tuple[Callable[[_Words], str], ...] = (
     lambda w: f"{w.bird_of_size()} whose {w.clause()} and whose {w.clause()}",
     lambda w: f"the {w.clause()} on this bird, which also has {w.part()} and {w.beak()}",
 )
+
+PLAIN_WORDINGS: tuple[Callable[[_Words], str], ...] = (  # for birds that have a main colour
+    lambda w: f"this bird is {w.main()} with {w.odd()}",
+    lambda w: f"{w.bird_of_size(w.main())} with {w.odd()}",
+    lambda w: f"{_with_article(w.main())} bird with {w.odd()} and {w.beak()}",
+    lambda w: f"{_with_article(w.main())} bird {w.place()}, with {w.odd()}",
+    lambda w: f"this {w.main()} bird has {w.odd()} and {w.part()}",
+    lambda w: f"the bird is {w.main()} and has {w.beak()}, {w.place()}",
+    lambda w: f"this is {w.bird_of_size(w.main())}",
+)
+CAPTIONS = 10  # of each picture, as published
+PLAIN_CAPTIONS = 4  # of them, of a bird that has a main colour, in these wordings
 
 
 def _plural(noun: str) -> bool:
@@ -1002,7 +1057,7 @@ def _tokens(caption: str) -> Iterator[str]:
 # ---------------------------------------------------------------------------------------------------------------------
 # The published layout
 
-FORMAT = 2  # raise it when the same settings no longer give the same files
+FORMAT = 3  # raise it when the same settings no longer give the same files
 JPEG_QUALITY = 95
 FEW = 64  # so many pictures are drawn sooner than other processes start
 

@@ -62,6 +62,17 @@ def test_every_wording_is_understood(wording, birds):
         assert named_parts(sentence) == words.named, sentence
 
 
+@pytest.mark.parametrize("wording", range(len(drawn_birds.PLAIN_WORDINGS)))
+def test_the_colour_of_the_whole_bird_is_taken_for_no_part(wording, birds):
+    plain = [bird for bird in birds if bird.main]
+    assert len(plain) > 20
+    for i, bird in enumerate(plain):
+        words = Told(bird, np.random.default_rng([wording, i]))
+        sentence = drawn_birds.PLAIN_WORDINGS[wording](words)
+        assert bird.main in sentence.split(), sentence
+        assert named_parts(sentence) == words.named, sentence
+
+
 def test_drawn_captions_name_only_what_is_true(birds):
     sentences = 0
     for i, bird in enumerate(birds):
