@@ -78,6 +78,7 @@ class Generator(Section):
     noise_dim: Count = Field(100, description="numbers in the noise (Stage I)")
     residual_blocks: Annotated[int, Field(ge=0)] = Field(4, description="residual blocks (Stage II)")
     augment_condition: bool = Field(True, description="draw the condition around its mean; no: use the mean")
+    conditional_norm: bool = Field(False, description="scale and shift the channels of every up-block by the condition")
 
 
 class Discriminator(Section):
@@ -121,6 +122,13 @@ class Train(Section):
     finish_weight: Annotated[float, Field(ge=0)] = Field(
         0.0, description="weight of how far real pictures, made as small as sketches, are finished wrong (Stage II)"
     )
+    finish_epochs: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="epochs at the start in which the generator learns that alone, without a discriminator (Stage II)",
+    )
+    recolour: bool = Field(
+        False, description="recolour patches of what is to be finished, so that the sentence must tell the colours"
+    )
     average: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0, description="decay of the moving average of the generator's weights that is kept instead of them; 0: none"
     )
@@ -138,6 +146,9 @@ class Train(Section):
 class Text(Section):
     learns: Literal["both", "pictures"] = Field(
         "both", description="which encoders are trained: both, or the pictures' alone, for a text encoder that is there"
+    )
+    loss: Literal["hinge", "cross_entropy"] = Field(
+        "hinge", description="what a wrong pair costs: what it lacks to a distance of 1 (release), or cross-entropy"
     )
     form: Literal["birds", "flowers"] = Field(
         "birds", description="of the release's two text encoders: gated recurrence (birds) or plain (flowers)"

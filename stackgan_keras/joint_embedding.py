@@ -29,8 +29,15 @@ class Encoders:
     picture: keras.Model
 
 
-def make_update(encoders: Encoders, optimizer):
-    """A function that updates both encoders once on a batch of a `PairStream` and returns the scalars to log."""
+LOSSES = {"hinge": losses.joint_embedding, "cross_entropy": losses.contrastive}
+
+
+def make_update(encoders: Encoders, optimizer, loss: str = "hinge"):
+    """A function that updates both encoders once on a batch of a `PairStream` and returns the scalars to log.
+
+    What they pay is one of `LOSSES`.
+    """
+    paid_for = LOSSES[loss]
     variables = [*encoders.text.trainable_variables, *encoders.picture.trainable_variables]
 
     def update(batch):
@@ -41,11 +48,11 @@ def make_update(encoders: Encoders, optimizer):
             scores = tf.matmul(encoders.text(characters, training=True), pictures, transpose_b=True)
             scores = tf.reshape(scores, (-1, len(pictures), len(pictures)))  # right pairs on the diagonals
             of_two_classes = batch["class_id"][:, None] != batch["class_id"][None, :]
-            loss = losses.joint_embedding(scores, of_two_classes)
-            scaled = optimizer.scale_loss(loss)
+            paid = paid_for(scores, of_two_classes)
+            scaled = optimizer.scale_loss(paid)
         optimizer.apply(tape.gradient(scaled, variables), variables)
         right = tf.argmax(scores, axis=2, output_type=tf.int32) == tf.range(len(pictures))
-        return {"joint": loss, "right_picture": tf.reduce_mean(tf.cast(right, tf.float32))}
+        return {"joint": paid, "right_picture": tf.reduce_mean(tf.cast(right, tf.float32))}
 
     return update
 
@@ -144,7 +151,7 @@ def train(
 
     run = engine.Run(
         strategy=tf.distribute.get_strategy(),  # one device: the networks are small, and all pairs of a batch count
-        update=make_update(encoders, optimizer),
+        update=make_update(encoders, optimizer, settings.text.loss),
         trained={"text": encoders.text, "picture": encoders.picture, "optimizer": optimizer},
         batches=stream.batches,
         steps=min(settings.text.epochs * stream.steps_per_epoch, settings.train.max_steps or float("inf")),

@@ -49,14 +49,24 @@ def joint_embedding(scores, counted):
     return ops.sum(counted * (for_sentences + for_pictures)) / ops.maximum(ops.sum(counted), 1)
 
 
+def contrastive(scores, counted):
+    """As `joint_embedding`, but what is paid is the cross-entropy of finding the right one among all: a scalar.
+
+    Source: Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021.
+    """
+    own = ops.eye(scores.shape[-1])
+    for_sentences, for_pictures = match(scores, own, counted), match(ops.swapaxes(scores, -1, -2), own, counted)
+    return ops.mean(for_sentences) + ops.mean(for_pictures)
+
+
 def match(scores, own, counted):
-    """Cross-entropy (B,) of finding each picture's own sentence among N by their scores (B, N).
+    """Cross-entropy (..., B) of finding each picture's own sentence among N by their scores (..., B, N).
 
     `own` (B, N) is 1 at each picture's own sentence; of the others those `counted` (B, N) stand to choice.
     """
     own = ops.cast(own, scores.dtype)
     rivals = ops.where(ops.logical_or(counted, own > 0), scores, -1e9)
-    return ops.logsumexp(rivals, axis=1) - ops.sum(own * scores, axis=1)
+    return ops.logsumexp(rivals, axis=-1) - ops.sum(own * scores, axis=-1)
 
 
 def likeness(features, of_real):

@@ -61,16 +61,21 @@ def test_nothing_is_paid_where_nothing_counts():
     assert float(losses.joint_embedding(scores, np.zeros((2, 2), bool))) == 0
 
 
-def test_every_weight_of_both_encoders_learns(tmp_path):
+@pytest.mark.parametrize(("loss", "paid"), [("hinge", losses.joint_embedding), ("cross_entropy", losses.contrastive)])
+def test_every_weight_of_both_encoders_learns(loss, paid, tmp_path):
     encoders = tiny()
     records = make_records(tmp_path, count=8)
     stream = PairStream(records, decode(records, 32), 32, 4, count=2)
     optimizer = engine.make_rmsprop(1e-3, 0.98, 100)
     models_ = (encoders.text, encoders.picture)
     before = [[v.numpy() for v in model.trainable_variables] for model in models_]
-    update = tf.function(joint_embedding.make_update(encoders, optimizer))
+    update = tf.function(joint_embedding.make_update(encoders, optimizer, loss))
     for batch in stream.batches(0, 4):
+        seen = encoders.picture(batch["image"], training=True)
+        scores = [encoders.text(batch["characters"][:, i], training=True) @ tf.transpose(seen) for i in range(2)]
         scalars = update(batch)
+        of_two_classes = batch["class_id"][:, None] != batch["class_id"][None, :]
+        assert float(scalars["joint"]) == pytest.approx(float(paid(tf.stack(scores), of_two_classes)), rel=1e-4)
     assert all(np.isfinite(float(v)) for v in scalars.values())
     for model, old in zip(models_, before, strict=True):
         for variable, value in zip(model.trainable_variables, old, strict=True):

@@ -36,6 +36,19 @@ def test_finding_ones_own_sentence():
     np.testing.assert_allclose(losses.match(scores, own, counted), by_hand, rtol=1e-5)
 
 
+def test_contrastive_loss_by_hand():
+    scores = np.array([[2.0, 1.0, 5.0], [0.0, 3.0, 1.0], [1.0, 2.0, 0.5]], np.float32)
+    counted = np.array([[False, True, False], [True, False, True], [False, True, False]])  # 0 and 2 are of one class
+    total = 0.0
+    for table in (scores, scores.T):
+        for i, row in enumerate(table):
+            rivals = [np.exp(score) for j, score in enumerate(row) if counted[i, j] or i == j]
+            total += (np.log(sum(rivals)) - row[i]) / 3
+    np.testing.assert_allclose(losses.contrastive(scores, counted), total, rtol=1e-5)
+    several = np.stack([scores, scores + 1, scores])  # a constant changes nothing
+    np.testing.assert_allclose(losses.contrastive(several, counted), total, rtol=1e-5)
+
+
 def test_distance_to_the_sketch_looks_at_means_of_blocks():
     pictures = np.zeros((1, 4, 4, 3), np.float32)
     pictures[0, :2, :2] = np.array([[1, -1], [1, -1]], np.float32)[..., None]  # a mean of 0
