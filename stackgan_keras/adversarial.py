@@ -44,9 +44,9 @@ def make_update(
     sentences (after Dosovitskiy and Brox, NIPS 2016, equation 2), in parts of how far real ones are read apart from
     their mean, so that whoever ignores the sentence pays 1 at least; with `mode_weight` opposite noise is to give
     different pictures (after Mao et al., Mode Seeking GANs, CVPR 2019); with `sketch_weight` pictures, made as small,
-    are to be like the sketch they come from; with `finish_weight` a real picture, made as small as a sketch, is to be
-    finished as it was (the per-pixel loss of Isola et al., Image-to-Image Translation with Conditional Adversarial
-    Networks, CVPR 2017).
+    are to be like the sketch they come from; with `finish_weight` a real picture is to be made anew out of the
+    `sketch` of it in the batch (the per-pixel loss of Isola et al., Image-to-Image Translation with Conditional
+    Adversarial Networks, CVPR 2017).
     """
     encode_image = discriminator.get_layer("encode_image")
     heads = {name: discriminator.get_layer(name) for name in discriminator.output}
@@ -101,9 +101,7 @@ def make_update(
         with generator_tape:
             on_fake_now = judge(encode_image(made["image"], training=True), sentence)
             paid = sum(share.mean(losses.binary_cross_entropy(x, 1.0)) for x in on_fake_now.values())
-            kl = tf.zeros_like(paid)
-            if "log_variance" in made:
-                kl = share.mean(losses.kl_divergence(made["mean"], made["log_variance"]))
+            kl = kl_of(made, share)
             wanted = {}
             if weights["match"] or weights["likeness"]:
                 seen = read(made["image"])
@@ -117,7 +115,8 @@ def make_update(
             if weights["sketch"]:
                 wanted["sketch"] = share.mean(losses.sketch_distance(made["image"], made["stage1_image"]))
             if weights["finish"]:
-                wanted["finish"] = share.mean(losses.reconstruction(finish(batch), batch["image"]))
+                finished = finisher({name: batch[name] for name in finisher.input}, training=True)
+                wanted["finish"] = share.mean(losses.reconstruction(finished["image"], batch["image"]))
             extra = sum(weights[name] * loss for name, loss in wanted.items())
             scaled = generator_optimizer.scale_loss(paid + kl_weight * kl + extra)
         _apply(generator_optimizer, generator_tape, scaled, generator.trainable_variables)
@@ -136,10 +135,6 @@ def make_update(
     def opposed(name, batch):
         return batch[name] if name == "embedding" else -batch[name]
 
-    def finish(batch):
-        sketch = losses.shrink(batch["image"], finisher.input["sketch"].shape[1])
-        return finisher({"sketch": sketch} | {n: batch[n] for n in finisher.input if n != "sketch"}, training=True)
-
     def read(pictures):
         return picture_encoder(losses.shrink(pictures, picture_encoder.input_shape[1]), training=False)
 
@@ -149,6 +144,34 @@ def make_update(
         return share.mean(losses.likeness(seen, of_real)) / apart
 
     return update
+
+
+def make_finishing_update(generator, optimizer, *, kl_weight: float = 2.0):
+    """As `make_update`, but the generator of Stage II learns alone, to make real pictures anew out of their `sketch`.
+
+    A start with a per-pixel loss alone is from Ledig et al., "Photo-Realistic Single Image Super-Resolution Using a
+    Generative Adversarial Network", CVPR 2017.
+    """
+    finisher = models.finisher(generator)
+
+    def update(batch):
+        share = Share(tf.distribute.get_replica_context(), tf.shape(batch["image"])[0])
+        with tf.GradientTape() as tape:
+            finished = finisher({name: batch[name] for name in finisher.input}, training=True)
+            paid = share.mean(losses.reconstruction(finished["image"], batch["image"]))
+            kl = kl_of(finished, share)
+            scaled = optimizer.scale_loss(paid + kl_weight * kl)
+        _apply(optimizer, tape, scaled, finisher.trainable_variables)
+        return {"finish": paid, "kl": kl}
+
+    return update
+
+
+def kl_of(made, share):
+    """This replica's part of the mean KL divergence of the conditions, 0 where they are not drawn."""
+    if "log_variance" not in made:
+        return tf.constant(0.0)
+    return share.mean(losses.kl_divergence(made["mean"], made["log_variance"]))
 
 
 def find(seen, batch, share):

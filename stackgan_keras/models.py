@@ -55,6 +55,7 @@ def stage1_generator(
     condition_dim: int = 128,
     noise_dim: int = 100,
     augment_condition: bool = True,
+    conditional_norm: bool = False,
 ) -> keras.Model:
     """A sentence and noise to a sketch.
 
@@ -67,12 +68,13 @@ def stage1_generator(
     text = conditioning_augmentation(text_dim=text_dim, condition_dim=condition_dim, augment=augment_condition)(inputs)
     inputs = {**inputs, "noise": keras.Input((noise_dim,), name="noise")}
     width = 8 * filters
-    x = layers.Concatenate(name="join")([inputs["noise"], text.pop("condition")])
+    condition = text.pop("condition")
+    x = layers.Concatenate(name="join")([inputs["noise"], condition])
     x = layers.Dense(CORE * CORE * width, use_bias=False, **_kernel(), name="project_dense")(x)
     x = _normalize(x, "project_norm")
     x = layers.ReLU(name="project_relu")(x)
     x = layers.Reshape((CORE, CORE, width), name="project")(x)  # (B, 4, 4, 8 filters)
-    x = _grow(x, image_size)
+    x = _grow(x, image_size, condition if conditional_norm else None)
     return keras.Model(inputs, {"image": _to_image(x), **text}, name="stage1_generator")
 
 
@@ -85,6 +87,7 @@ def stage2_generator(
     condition_dim: int = 128,
     residual_blocks: int = 4,
     augment_condition: bool = True,
+    conditional_norm: bool = False,
 ) -> keras.Model:
     """A sentence, read again, turns the sketch of a frozen Stage I into a picture.
 
@@ -105,11 +108,12 @@ def stage2_generator(
     x = _convolve(sketch, filters, 3, "encode1", norm=False, slope=0.0)  # (B, s, s, filters), s: the sketch's size
     x = _convolve(x, 2 * filters, 4, "encode2", strides=2, slope=0.0)  # (B, s/2, s/2, 2 filters)
     x = _convolve(x, 4 * filters, 4, "encode3", strides=2, slope=0.0)  # (B, s/4, s/4, 4 filters)
-    x = layers.Concatenate(name="join")([x, _tile(text.pop("condition"), x.shape[1], "tile")])
+    condition = text.pop("condition")
+    x = layers.Concatenate(name="join")([x, _tile(condition, x.shape[1], "tile")])
     x = _convolve(x, 4 * filters, 3, "join", slope=0.0)
     for i in range(1, residual_blocks + 1):
         x = _residual_block(x, f"residual{i}")
-    x = _grow(x, image_size)
+    x = _grow(x, image_size, condition if conditional_norm else None)
     sketch = layers.Identity(dtype=keras.config.floatx(), name="stage1_image")(sketch)
     outputs = {"image": _to_image(x), "stage1_image": sketch, **text}
     return keras.Model(inputs, outputs, name="stage2_generator")
@@ -118,12 +122,13 @@ def stage2_generator(
 def finisher(generator: keras.Model) -> keras.Model:
     """What a `stage2_generator` does after its sketch: any sketch to a picture, by the same weights.
 
-    In: `sketch` (B, s, s, 3) in [-1, 1], `embedding` and (with `augment_condition`) `epsilon`. Out: the picture
-    (B, image_size, image_size, 3).
+    In: `sketch` (B, s, s, 3) in [-1, 1], `embedding` and (with `augment_condition`) `epsilon`. Out: what the generator
+    gives but for the sketch: `image` (B, image_size, image_size, 3), `mean` and `log_variance`.
     """
     inner = generator.get_layer("encode1_conv").input
     inputs = {name: generator.input[name] for name in ("embedding", "epsilon") if name in generator.input}
-    finish = keras.Model([inner, *inputs.values()], generator.output["image"], name="finish")
+    outputs = {name: output for name, output in generator.output.items() if name != "stage1_image"}
+    finish = keras.Model([inner, *inputs.values()], outputs, name="finish")
     sketch = keras.Input(inner.shape[1:], name="sketch")
     return keras.Model({"sketch": sketch, **inputs}, finish([sketch, *inputs.values()]), name="finisher")
 
@@ -340,14 +345,24 @@ class UpsampleConv2D(layers.Layer):
         return {**super().get_config(), "filters": self.filters}
 
 
-def _upsample_block(x, filters: int, name: str):
-    """Doubles height and width: repeat pixels, 3x3 convolution, batch norm, ReLU."""
+def _upsample_block(x, filters: int, name: str, condition=None):
+    """Doubles height and width: repeat pixels, 3x3 convolution, batch norm (given a condition, of its scale), ReLU."""
     x = UpsampleConv2D(filters, name=f"{name}_conv")(x)
     x = _normalize(x, f"{name}_norm")
+    if condition is not None:
+        x = _modulate(x, condition, name)
     return layers.ReLU(name=f"{name}_relu")(x)  # (B, 2h, 2w, filters)
 
 
-def _grow(x, image_size: int):
+def _modulate(x, condition, name: str):
+    """Scales and shifts every channel by amounts that depend on the condition; not at all with first weights."""
+    channels = x.shape[-1]
+    moments = layers.Dense(2 * channels, kernel_initializer="zeros", name=f"{name}_modulate_dense")(condition)
+    moments = layers.Reshape((1, 1, 2 * channels), name=f"{name}_modulate_reshape")(moments)
+    return x * (1 + moments[..., :channels]) + moments[..., channels:]
+
+
+def _grow(x, image_size: int, condition=None):
     """Up-blocks until the map is `image_size` wide, each with half the channels of the one before."""
     steps = _doublings(image_size, start=x.shape[1])
     if x.shape[-1] < 2**steps:
@@ -356,7 +371,7 @@ def _grow(x, image_size: int):
             f"on the way to {image_size} pixels, ask for {-(-(2**steps) // x.shape[-1])} times as many or more"
         )
     for i in range(1, steps + 1):
-        x = _upsample_block(x, x.shape[-1] // 2, f"up{i}")
+        x = _upsample_block(x, x.shape[-1] // 2, f"up{i}", condition)
     return x
 
 

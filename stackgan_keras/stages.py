@@ -84,14 +84,23 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
         mean_of_captions=settings.data.mean_of_captions,
         rivals=settings.train.match_rivals if settings.train.match_weight else 0,
         directions=settings.train.penalty_weight > 0,
+        sketch_size=_sketch_size(stage, settings),
+        recoloured=settings.train.recolour,
         seed=settings.train.seed,
     )
     strategy = engine.make_strategy()
     discriminator_recipe = _discriminator_recipe(stage, settings)
+    preview = sampler.Preview(test_records, settings.data.image_size, seed=settings.train.seed)
     with strategy.scope():
         players = {"generator": stage.generator.build(), "discriminator": discriminator_recipe.build()}
         _start(stage, settings, folders, players)
         stage.prepare(players["generator"])  # a Stage I of the run's own, whichever one `start_from` had
+        if strategy.num_replicas_in_sync > 1:
+            for player in players.values():
+                models.synchronize(player)
+    if settings.train.finish_epochs:
+        _finish_alone(stage, settings, folders, players["generator"], stream, strategy, preview)
+    with strategy.scope():
         halve_every = settings.train.halve_every * stream.steps_per_epoch
         optimizers = {
             "generator_optimizer": engine.make_adam(settings.train.generator_learning_rate, halve_every),
@@ -103,12 +112,9 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
             averaged["average"].set_weights(players["generator"].get_weights())
         for player, optimizer in zip(players.values(), optimizers.values(), strict=True):
             optimizer.build(player.trainable_variables)  # before a checkpoint is restored into it
-            if strategy.num_replicas_in_sync > 1:
-                models.synchronize(player)
         picture_encoder = _picture_encoder(settings, folders)
 
     kept = averaged.get("average", players["generator"])
-    preview = sampler.Preview(test_records, settings.data.image_size, seed=settings.train.seed)
 
     def save():
         weights.save(kept, stage.generator, folders.weights / f"{stage.name}_gen.weights.h5")
@@ -149,6 +155,47 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
     _announce(stage, settings, folders, stream, players, strategy)
     run()
     return max(results.glob("epoch_*.png"), default=results)  # other machines than the first draw none
+
+
+def _finish_alone(
+    stage: Stage,
+    settings: Settings,
+    folders: Folders,
+    generator: keras.Model,
+    stream: Stream,
+    strategy: tf.distribute.Strategy,
+    preview: sampler.Preview,
+) -> None:
+    """Begins Stage II: its generator alone learns to make real pictures anew, unless the players have begun to play.
+
+    Leaves its weights, grids `alone_…` among those of the stage, and the rest in `logs/<run>/<stage>/alone/`.
+    """
+    logs, results = folders.logs / stage.name, folders.results / stage.name
+    if tf.train.latest_checkpoint(str(logs / "checkpoints")):
+        return
+    steps = min(settings.train.finish_epochs * stream.steps_per_epoch, settings.train.max_steps or float("inf"))
+    with strategy.scope():
+        optimizer = engine.make_cosine_adam(settings.train.generator_learning_rate, steps)
+        optimizer.build(generator.trainable_variables)
+    run = engine.Run(
+        strategy=strategy,
+        update=adversarial.make_finishing_update(generator, optimizer, kl_weight=settings.train.kl_weight),
+        trained={"generator": generator, "optimizer": optimizer},
+        batches=stream.batches,
+        steps=steps,
+        steps_per_epoch=stream.steps_per_epoch,
+        batch_size=settings.train.batch_size,
+        folder=logs / "alone",
+        sample=partial(preview.sheet, generator),
+        on_sample=lambda epoch, sheet: images.write(results / f"alone_{epoch:05d}.png", sheet),
+        save=lambda: weights.save(generator, stage.generator, folders.weights / f"{stage.name}_gen.weights.h5"),
+        sample_every=settings.train.sample_every,
+        save_every=settings.train.save_every,
+        jit_compile=settings.train.jit_compile,
+    )
+    config.write(settings, logs / "config.yaml")
+    print(f"{stage.name} of run {settings.run}: {steps} steps in which the generator alone learns to finish pictures")
+    run()
 
 
 def train_text(settings: Settings, folders: Folders) -> Path:
@@ -286,6 +333,7 @@ def text_keywords(settings: Settings) -> dict:
         "text_dim": settings.generator.text_dim,
         "condition_dim": settings.generator.condition_dim,
         "augment_condition": settings.generator.augment_condition,
+        "conditional_norm": settings.generator.conditional_norm,
     }
 
 
@@ -307,6 +355,12 @@ def _stage1_keywords(stage: Stage) -> dict:
     return stage.generator.keywords.get("stage1", stage.generator.keywords)
 
 
+def _sketch_size(stage: Stage, settings: Settings) -> int | None:
+    """How large real pictures are as sketches, where Stage II finishes them."""
+    finishes = settings.train.finish_weight or settings.train.finish_epochs
+    return _stage1_keywords(stage)["image_size"] if finishes else None
+
+
 def _steps(settings: Settings, steps_per_epoch: int) -> int:
     return min(settings.train.epochs * steps_per_epoch, settings.train.max_steps or float("inf"))
 
@@ -322,15 +376,20 @@ def _make_writable(folder: Path) -> None:
 
 def _check_fits(stage: Stage, settings: Settings) -> None:
     """What has a weight must be there to be paid for."""
-    for name in ("sketch_weight", "finish_weight"):
+    for name in ("sketch_weight", "finish_weight", "finish_epochs"):
         if getattr(settings.train, name) and "stage1" not in stage.generator.keywords:
             raise InputError(f"train.{name} is about what Stage II makes of sketches: leave it at 0 for {stage.name}")
+    if settings.train.recolour and not (settings.train.finish_weight or settings.train.finish_epochs):
+        raise InputError(
+            "train.recolour is about real pictures that Stage II finishes: "
+            "give train.finish_weight or train.finish_epochs, or leave it off"
+        )
 
 
 def _check_same_run(settings: Settings, logs: Path) -> None:
     """A checkpoint is only ever continued with the settings it was made with."""
     earlier_file = logs / "config.yaml"
-    if not earlier_file.is_file() or not (logs / "checkpoints").is_dir():
+    if not earlier_file.is_file() or not any((place / "checkpoints").is_dir() for place in (logs, logs / "alone")):
         return
     earlier = config.make(config.read(earlier_file))
     differing = {k: v for k, v in earlier.changed(settings).items() if k not in MAY_CHANGE}

@@ -15,11 +15,12 @@ import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
-from stackgan_keras import datasets, images, text_encoder
+from stackgan_keras import datasets, images, losses, text_encoder
 from stackgan_keras.datasets import Records
 from stackgan_keras.errors import InputError
 
 ORDER, TOP, LEFT, MIRROR, CAPTION, NOISE, EPSILON, STAGE1_EPSILON, RIVAL, RIVAL_CAPTION, DIRECTION = range(11)
+RECOLOURING = 11
 PURPOSES = 16  # those are uses of a draw; room to add some without changing the draws of the old ones
 
 
@@ -147,10 +148,10 @@ class PictureStream:
         }
         batch["image"].set_shape((size, self.image_size, self.image_size, 3))
         captions = draw(tf.random.stateless_uniform, CAPTION, (self._most_captions,))
-        return batch | self._complete(picture, captions, size, draw)
+        return self._complete(batch, picture, captions, size, draw)
 
-    def _complete(self, picture, captions, size: int, draw) -> dict:
-        """What a batch holds besides pictures: `captions` (size, most) uniform draws decide which are taken."""
+    def _complete(self, batch: dict, picture, captions, size: int, draw) -> dict:
+        """The batch and what it holds besides pictures: `captions` (size, most) uniform draws say which are taken."""
         raise NotImplementedError
 
     def _order(self, step, first, size: int):
@@ -185,7 +186,9 @@ class Stream(PictureStream):
     Besides pictures and classes: `embedding` (B, text_dim), and standard normal `noise` (B, noise_dim), `epsilon`
     (B, condition_dim) and, if a size is given, `stage1_epsilon` (B, stage1_condition_dim). If `rivals` are asked for,
     also `rival` (B, rivals, text_dim): sentences of any pictures, whose classes are `rival_class_id` (B, rivals); if
-    `directions` are, standard normal `direction` of the pictures' shape.
+    `directions` are, standard normal `direction` of the pictures' shape. With a `sketch_size` there is
+    `sketch` (B, sketch_size, sketch_size, 3): the pictures made as small, and with `recoloured` in other colours here
+    and there.
     """
 
     noise_dim: int
@@ -194,14 +197,17 @@ class Stream(PictureStream):
     mean_of_captions: int = 1
     rivals: int = 0
     directions: bool = False
+    sketch_size: int | None = None
+    recoloured: bool = False
 
-    def _complete(self, picture, captions, size: int, draw) -> dict:
+    def _complete(self, batch: dict, picture, captions, size: int, draw) -> dict:
         def normal(purpose, *shape):
             return draw(tf.random.stateless_normal, purpose, shape)
 
         embedding = tf.numpy_function(self._embed, [picture, captions], tf.float32, stateful=False)
         embedding.set_shape((size, self.records.embeddings.shape[1]))
         batch = {
+            **batch,
             "embedding": embedding,
             "noise": normal(NOISE, self.noise_dim),
             "epsilon": normal(EPSILON, self.condition_dim),
@@ -210,6 +216,11 @@ class Stream(PictureStream):
             batch["stage1_epsilon"] = normal(STAGE1_EPSILON, self.stage1_condition_dim)
         if self.directions:
             batch["direction"] = normal(DIRECTION, self.image_size, self.image_size, 3)
+        if self.sketch_size:
+            batch["sketch"] = losses.shrink(batch["image"], self.sketch_size)
+            if self.recoloured:
+                chances = draw(tf.random.stateless_uniform, RECOLOURING, (len(RECOLOURED) + PATCHES**2,))
+                batch["sketch"] = recolour(batch["sketch"], chances)
         return batch | self._rivals(size, draw) if self.rivals else batch
 
     def _rivals(self, size: int, draw) -> dict:
@@ -250,10 +261,10 @@ class PairStream(PictureStream):
 
     count: int = 1
 
-    def _complete(self, picture, captions, size: int, draw) -> dict:
+    def _complete(self, batch: dict, picture, captions, size: int, draw) -> dict:
         characters = tf.numpy_function(self._characters, [picture, captions], tf.int32, stateful=False)
         characters.set_shape((size, self.count, text_encoder.LENGTH))
-        return {"characters": characters}
+        return {**batch, "characters": characters}
 
     @property
     def _most_captions(self) -> int:
@@ -273,3 +284,27 @@ class PairStream(PictureStream):
         """First one picture of every class, then a second one of every class that has two, and so on."""
         rounds = pd.Series(self.records.class_ids[order]).groupby(self.records.class_ids[order]).cumcount()
         return order[np.argsort(rounds.to_numpy(), kind="stable")]
+
+
+# -- sketches in other colours ------------------------------------------------------------------------------------
+
+RECOLOURED = ("hue", "saturation", "brightness", "cover")
+PATCHES = 4  # along each side: what is recoloured is about as large as a part of a bird
+EDGE = 20.0  # how sharp patches end; a step at infinity
+
+
+def recolour(pictures, chances):
+    """Pictures (B, s, s, 3) in [-1, 1] with other colours in patches that cover any share of them.
+
+    There hues are turned by any angle, saturation is scaled by 0 to 1.5 and brightness by -1 to 1, so that light may
+    become dark. `chances` (B, 4 + PATCHES^2), uniform in [0, 1), decide which.
+    """
+    hue, saturation, brightness, cover = (chances[:, i, None, None] for i in range(len(RECOLOURED)))
+    grey = tf.ones((3, 3)) / 3
+    quarter_turn = tf.constant([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / 3**0.5  # about the grey axis
+    turn = tf.cos(2 * np.pi * hue) * (tf.eye(3) - grey) + tf.sin(2 * np.pi * hue) * quarter_turn
+    mixing = (2 * brightness - 1) * grey + 1.5 * saturation * turn  # (B, 3, 3)
+    other = tf.clip_by_value(tf.einsum("bhwc,bdc->bhwd", pictures, mixing), -1, 1)
+    heights = tf.reshape(chances[:, len(RECOLOURED) :], (-1, PATCHES, PATCHES, 1))
+    heights = tf.image.resize(heights, pictures.shape[1:3])
+    return pictures + tf.sigmoid(EDGE * (heights - cover[..., None])) * (other - pictures)

@@ -16,16 +16,20 @@ SIZES = {"text_dim": 6, "condition_dim": 4}
 class Players:
     """Tiny networks of one stage, their optimizers and an update."""
 
-    def __init__(self, stage=1, text="mean", augment=True, learning_rate=2e-4, seed=0, sizes=SIZES, **extra):
+    def __init__(
+        self, stage=1, text="mean", augment=True, modulate=False, learning_rate=2e-4, seed=0, sizes=SIZES, **extra
+    ):
         keras.utils.set_random_seed(seed)
-        stage1 = {**sizes, "image_size": 16, "filters": 2, "noise_dim": 5, "augment_condition": augment}
+        sizes = {**sizes, "augment_condition": augment, "conditional_norm": modulate}
+        stage1 = {**sizes, "image_size": 16, "filters": 2, "noise_dim": 5}
         if stage == 1:
             self.generator, heads, size = models.stage1_generator(**stage1), ("matched",), 16
         else:
             self.generator = models.stage2_generator(
-                stage1=stage1, image_size=32, filters=8, residual_blocks=1, augment_condition=augment, **sizes
+                stage1=stage1, image_size=32, filters=8, residual_blocks=1, **sizes
             )
             heads, size = ("matched", "real"), 32
+        sizes = {name: sizes[name] for name in ("text_dim", "condition_dim")}
         self.discriminator = models.discriminator(image_size=size, filters=2, heads=heads, text=text, **sizes)
         self.optimizers = [engine.make_adam(learning_rate, 1000) for _ in range(2)]
         for optimizer, player in zip(self.optimizers, (self.generator, self.discriminator), strict=True):
@@ -40,6 +44,7 @@ class Players:
         random = np.random.default_rng(seed)
         batch = {name: random.normal(size=(count, *x.shape[1:])) for name, x in self.generator.input.items()}
         batch["image"] = random.uniform(-1, 1, (count, self.size, self.size, 3))
+        batch["sketch"] = random.uniform(-1, 1, (count, 16, 16, 3))
         batch = {name: tf.constant(value, tf.float32) for name, value in batch.items()}
         return {**batch, "class_id": tf.constant(classes if classes is not None else np.arange(count))}
 
@@ -54,11 +59,13 @@ class Players:
         return {name: variable.numpy() for name, variable in named.items()}
 
 
-@pytest.mark.parametrize("text", ["mean", "embedding"])
-@pytest.mark.parametrize("augment", [True, False])
+@pytest.mark.parametrize(
+    ("text", "augment", "modulate"),
+    [("mean", True, False), ("mean", False, False), ("embedding", True, True), ("embedding", False, True)],
+)
 @pytest.mark.parametrize("stage", [1, 2])
-def test_every_trainable_weight_moves_and_nothing_else(stage, text, augment):
-    players = Players(stage, text, augment)
+def test_every_trainable_weight_moves_and_nothing_else(stage, text, augment, modulate):
+    players = Players(stage, text, augment, modulate)
     frozen = {f"stage1_generator/{n}" for n in _names_of_stage1(players)}
     before = players.variables()
     for seed in range(2):
@@ -231,18 +238,39 @@ def test_rivals_are_other_sentences_that_pictures_could_be_found_by():
     assert float(players.update(batch)["match"]) == pytest.approx(by_hand, rel=1e-4)
 
 
-def test_real_pictures_made_small_are_to_be_finished_as_they_were():
-    players = Players(stage=2, finish_weight=1e3, learning_rate=5e-3)
+def finishing(players):
+    """A batch of coarse pictures with their sketches, and how far they are finished from what they were."""
     blocks = np.random.default_rng(1).uniform(-1, 1, (6, 4, 4, 3))
-    batch = players.batch() | {"image": tf.constant(blocks.repeat(8, axis=1).repeat(8, axis=2), tf.float32)}
-    small = batch["image"].numpy().reshape(6, 16, 2, 16, 2, 3).mean(axis=(2, 4))
+    images, sketches = (blocks.repeat(n, axis=1).repeat(n, axis=2) for n in (8, 4))
+    batch = players.batch() | {"image": tf.constant(images, tf.float32), "sketch": tf.constant(sketches, tf.float32)}
     finisher = models.finisher(players.generator)
-    made = finisher(
-        {"sketch": tf.constant(small), "embedding": batch["embedding"], "epsilon": batch["epsilon"]}, training=True
-    )
+    made = finisher({name: batch[name] for name in finisher.input}, training=True)
+    return batch, np.abs(made["image"] - images).mean()
+
+
+def test_real_pictures_are_to_be_finished_as_they_were():
+    players = Players(stage=2, finish_weight=1e3, learning_rate=5e-3)
+    batch, by_hand = finishing(players)
     lost = [float(players.update(batch)["finish"]) for _ in range(40)]
-    assert lost[0] == pytest.approx(np.abs(made - batch["image"]).mean(), rel=1e-4)
+    assert lost[0] == pytest.approx(by_hand, rel=1e-4)
     assert lost[-1] < 0.8 * lost[0]
+
+
+@pytest.mark.parametrize("augment", [True, False])
+def test_a_generator_alone_learns_to_finish_and_its_sketcher_stays(augment):
+    players = Players(stage=2, learning_rate=5e-3, augment=augment, modulate=True)
+    batch, by_hand = finishing(players)
+    before = players.variables()
+    update = tf.function(adversarial.make_finishing_update(players.generator, players.optimizers[0]))
+    scalars = [{name: float(value) for name, value in update(batch).items()} for _ in range(40)]
+    assert scalars[0]["finish"] == pytest.approx(by_hand, rel=1e-4)
+    assert scalars[-1]["finish"] < 0.8 * scalars[0]["finish"]
+    assert (scalars[0]["kl"] > 0) == augment
+    trained = {name for name, value in players.variables().items() if (value != before[name]).any()}
+    assert not [name for name in trained if "discriminator" in name or "stage1_generator" in name]
+    assert {
+        name for name in before if "modulate" in name and name.endswith("kernel") and "stage1" not in name
+    } <= trained
 
 
 def test_pictures_are_to_be_like_their_sketches():

@@ -1,5 +1,7 @@
 """Are the networks built as the paper and the settings say?"""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -117,6 +119,40 @@ def test_every_input_of_stage2_changes_its_picture(changed):
     assert np.abs(other - generator(x)["image"]).max() > 1e-3
 
 
+@pytest.mark.parametrize("stage", [1, 2])
+def test_conditional_norms_start_as_plain_ones_and_then_hear_the_condition(stage):
+    stage1 = {**SMALL, "noise_dim": 5}
+
+    def build(conditional_norm):
+        keras.utils.set_random_seed(3)
+        if stage == 1:
+            return models.stage1_generator(image_size=16, conditional_norm=conditional_norm, **stage1)
+        return models.stage2_generator(
+            stage1=stage1, image_size=128, residual_blocks=1, conditional_norm=conditional_norm, **SMALL
+        )
+
+    plain, modulated = build(False), build(True)
+    assert not [layer for layer in plain.layers if "modulate" in layer.name]
+    denses = [layer for layer in modulated.layers if layer.name.endswith("modulate_dense")]
+    norms = [layer for layer in modulated.layers if re.fullmatch(r"up\d_norm", layer.name)]
+    assert [dense.units for dense in denses] == [2 * norm.gamma.shape[0] for norm in norms] != []
+    theirs = weights.named_variables(modulated)
+    for path, variable in weights.named_variables(plain).items():
+        variable.assign(theirs[path])
+    x = inputs_of(plain)
+    np.testing.assert_allclose(modulated(x)["image"], plain(x)["image"], atol=1e-7)
+    last = denses[-1]
+    scale, shift = np.split(np.random.default_rng(0).normal(size=last.kernel.shape), 2, axis=1)
+    last.kernel.assign(np.concatenate([scale, shift], axis=1))
+    condition = modulated.get_layer("conditioning_augmentation")({name: x[name] for name in ("embedding", "epsilon")})[
+        "condition"
+    ]
+    inner = keras.Model(modulated.input, [norms[-1].output, modulated.get_layer(norms[-1].name[:3] + "_relu").output])
+    before, after = (np.asarray(value) for value in inner(x))
+    by_hand = before * (1 + condition @ scale)[:, None, None] + (condition @ shift)[:, None, None]
+    np.testing.assert_allclose(after, np.maximum(by_hand, 0), atol=1e-5)
+
+
 @pytest.mark.parametrize("text", ["mean", "embedding"])
 def test_the_sentence_changes_the_discriminators_answer(text):
     keras.utils.set_random_seed(1)
@@ -134,7 +170,10 @@ def test_the_finisher_is_stage2_without_its_sketcher():
     made = generator(x)
     given = {"sketch": made["stage1_image"], "embedding": x["embedding"], "epsilon": x["epsilon"]}
     assert set(finisher.input) == set(given)
-    np.testing.assert_allclose(finisher(given), made["image"], atol=1e-6)
+    finished = finisher(given)
+    assert set(finished) == {"image", "mean", "log_variance"}
+    for name, value in finished.items():
+        np.testing.assert_allclose(value, made[name], atol=1e-6, err_msg=name)
     assert {id(v) for v in finisher.trainable_variables} == {id(v) for v in generator.trainable_variables}
 
 

@@ -1,10 +1,13 @@
 """Does a run use the text encoder it should, and keep what the settings ask it to keep?"""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 from helpers import refusal
 
-from stackgan_keras import config, datasets, drawn_birds, models, stages, text_encoder, train_text, weights
+from stackgan_keras import config, datasets, drawn_birds, engine, models, stages, text_encoder, train_text, weights
 from stackgan_keras.config import Folders
 
 SIZES = {"filters": 3, "recurrent_dim": 4, "text_dim": 16}
@@ -212,27 +215,101 @@ def test_weights_of_another_width_are_no_start(drawn, tmp_path):
     )
 
 
+def stage2_of(chosen, folders):
+    """Settings for a Stage II after a run's Stage I, and the stage."""
+    sketcher = folders.weights / "stage1_gen.weights.h5"
+    sketch = weights.read_recipe(sketcher, "stage1_generator").keywords
+    keywords = {**stages.text_keywords(chosen), "stage1": sketch, "residual_blocks": 1}
+    return stages.Stage(
+        "stage2",
+        weights.Recipe("stage2_generator", keywords),
+        heads=("matched", "real"),
+        prepare=lambda model: weights.fill(model.get_layer("stage1_generator"), sketcher),
+    )
+
+
+def stage2_settings(root, **train):
+    values = settings(root, **train).model_dump()
+    values["data"]["image_size"], values["generator"]["filters"] = 64, 8
+    return config.make(values)
+
+
 def test_stage2_keeps_the_runs_own_stage1_whatever_it_starts_from(drawn, tmp_path):
     for run, seed in (("first", 0), ("tiny", 1)):
         chosen = settings(drawn, seed=seed, max_steps=1)
         stages.train(stage1(chosen), chosen, Folders(tmp_path, run))
     sketchers = {run: Folders(tmp_path, run).weights / "stage1_gen.weights.h5" for run in ("first", "tiny")}
     for run, start in (("first", None), ("tiny", "first")):
-        values = settings(drawn, max_steps=1, start_from=start, finish_weight=1.0).model_dump()
-        values["data"]["image_size"], values["generator"]["filters"] = 64, 8
-        chosen = config.make(values)
-        sketch = weights.read_recipe(sketchers[run], "stage1_generator").keywords
-        recipe = weights.Recipe(
-            "stage2_generator", {**stages.text_keywords(chosen), "stage1": sketch, "residual_blocks": 1}
-        )
-        stage = stages.Stage(
-            "stage2",
-            recipe,
-            heads=("matched", "real"),
-            prepare=lambda model, own=sketchers[run]: weights.fill(model.get_layer("stage1_generator"), own),
-        )
-        stages.train(stage, chosen, Folders(tmp_path, run))
+        chosen = stage2_settings(drawn, max_steps=1, start_from=start, finish_weight=1.0)
+        stages.train(stage2_of(chosen, Folders(tmp_path, run)), chosen, Folders(tmp_path, run))
     made = weights.load(Folders(tmp_path, "tiny").weights / "stage2_gen.weights.h5")
     inner, own = made.get_layer("stage1_generator").get_weights(), weights.load(sketchers["tiny"]).get_weights()
     for mine, theirs in zip(inner, own, strict=True):
         np.testing.assert_array_equal(mine, theirs)
+
+
+def test_stage2_begins_with_its_generator_alone(drawn, folders, monkeypatch):
+    chosen = settings(drawn, max_steps=1)
+    stages.train(stage1(chosen), chosen, folders)
+    seen = []  # the folder of each training, and its generator's weights before and after
+
+    def watched(run, train=engine.Run.__call__):
+        before = run.trained["generator"].get_weights()
+        train(run)
+        seen.append((run.folder, before, run.trained["generator"].get_weights()))
+
+    monkeypatch.setattr(engine.Run, "__call__", watched)
+    chosen = stage2_settings(drawn, max_steps=3, finish_epochs=1, recolour=True)
+    stages.train(stage2_of(chosen, folders), chosen, folders)
+    (alone, first, learned), (together, start, _) = seen
+    assert (alone, together) == (folders.logs / "stage2" / "alone", folders.logs / "stage2")
+    assert any((a != b).any() for a, b in zip(first, learned, strict=True))
+    for a, b in zip(learned, start, strict=True):
+        np.testing.assert_array_equal(a, b)
+    (figures,) = [json.loads(line) for line in (alone / "metrics.jsonl").read_text().splitlines()]
+    assert {"finish", "kl"} < set(figures) and "discriminator" not in figures
+    assert (folders.results / "stage2" / "alone_00001.png").is_file()
+
+    seen.clear()
+    stages.train(stage2_of(chosen, folders), chosen, folders)  # the players have begun: it does not begin again
+    assert [folder for folder, *_ in seen] == [together]
+    other = stage2_settings(drawn, max_steps=3, finish_epochs=1)
+    assert "train.recolour True (now False)" in refusal(stages.train, stage2_of(other, folders), other, folders)
+
+
+def test_a_stop_while_the_generator_is_alone_goes_on_there(drawn, folders, monkeypatch):
+    chosen = settings(drawn, max_steps=1)
+    stages.train(stage1(chosen), chosen, folders)
+    chosen = stage2_settings(drawn, epochs=1, finish_epochs=2, save_every=1)
+    whole, stopped = (Folders(folders.output_dir, run) for run in ("whole", "stopped"))
+    for run in (whole, stopped):
+        run.weights.mkdir(parents=True)
+        shutil.copy(folders.weights / "stage1_gen.weights.h5", run.weights)
+    stages.train(stage2_of(chosen, whole), chosen, whole)
+
+    epoch = engine.Run._epoch
+    with monkeypatch.context() as patch:
+
+        def stop(run, number, *rest):
+            if number == 1:
+                raise KeyboardInterrupt
+            epoch(run, number, *rest)
+
+        patch.setattr(engine.Run, "_epoch", stop)
+        with pytest.raises(KeyboardInterrupt):
+            stages.train(stage2_of(chosen, stopped), chosen, stopped)
+    other = stage2_settings(drawn, epochs=1, finish_epochs=3, save_every=1)
+    assert "train.finish_epochs 2 (now 3)" in refusal(stages.train, stage2_of(other, stopped), other, stopped)
+    stages.train(stage2_of(chosen, stopped), chosen, stopped)
+    made = [weights.load(run.weights / "stage2_gen.weights.h5").get_weights() for run in (whole, stopped)]
+    for one, other in zip(*made, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_recolouring_needs_something_to_finish(drawn, folders):
+    chosen = settings(drawn, max_steps=1)
+    stages.train(stage1(chosen), chosen, folders)
+    chosen = stage2_settings(drawn, recolour=True)
+    assert "give train.finish_weight or train.finish_epochs" in refusal(
+        stages.train, stage2_of(chosen, folders), chosen, folders
+    )

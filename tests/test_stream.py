@@ -79,7 +79,7 @@ def test_seeds_differ_and_steps_differ(records):
 
 @pytest.mark.parametrize("replicas", [2, 4])
 def test_replicas_see_exactly_the_global_batch(records, replicas):
-    made = make(records, stage1_condition_dim=2, rivals=2, directions=True)
+    made = make(records, stage1_condition_dim=2, rivals=2, directions=True, sketch_size=4, recoloured=True)
     whole = collect(made.batches(2, 5))
     for mine in (range(replicas), range(1, replicas)):  # all of them here, or only some, as on one of two machines
         shares = collect(made.batches(2, 5, replicas=replicas, mine=mine))
@@ -114,6 +114,43 @@ def test_directions_are_standard_normal_and_change_nothing_else(records):
         assert asked.keys() == free.keys()
         for name, value in free.items():
             np.testing.assert_array_equal(asked[name], value)
+
+
+def test_sketches_are_the_pictures_made_small_in_other_colours_where_asked_for(records):
+    plain, sketched, recoloured = (
+        collect(make(records, **asked).batches(0, 20))
+        for asked in ({}, {"sketch_size": 4}, {"sketch_size": 4, "recoloured": True})
+    )
+    for free, asked, other in zip(plain, sketched, recoloured, strict=True):
+        small = free["image"].reshape(4, 4, SIZE // 4, 4, SIZE // 4, 3).mean(axis=(2, 4))
+        np.testing.assert_allclose(asked["sketch"], small, atol=1e-6)
+        assert other["sketch"].shape == small.shape
+        for name, value in free.items():
+            np.testing.assert_array_equal(asked[name], value)
+            np.testing.assert_array_equal(other[name], value)
+    away = np.stack([np.abs(a["sketch"] - b["sketch"]) for a, b in zip(sketched, recoloured, strict=True)])
+    assert len(np.unique(away.mean(axis=(2, 3, 4)).round(6))) > 70  # each of 80 pictures in its own way
+
+
+def test_recolouring_by_hand():
+    chances = np.full((4, 4 + 16), 0.99999, np.float32)
+    chances[:, 0] = 1 / 3, 0, 0.2, 0.2  # hue
+    chances[:, 1] = 2 / 3, 2 / 3, 0, 2 / 3  # saturation 1, 1, 0, 1
+    chances[:, 2] = 1, 0, 0.75, 0  # brightness 1, -1, 0.5, -1
+    chances[:, 3] = 0, 0, 0, 1  # cover: all, all, all, nothing worth mentioning
+    chances[3, 4:] = 0
+    pictures = np.tile(np.float32([0.5, -0.25, -0.1]), (4, 8, 8, 1))
+    grey, colour = 0.05, pictures[0, 0, 0] - 0.05
+    expected = [np.float32([-0.1, 0.5, -0.25]), colour - grey, [grey / 2] * 3, pictures[0, 0, 0]]
+    for made, wanted in zip(stream.recolour(pictures, chances).numpy(), expected, strict=True):
+        np.testing.assert_allclose(made, np.tile(np.float32(wanted), (8, 8, 1)), atol=2e-3)
+
+    chances = np.random.default_rng(0).uniform(size=(500, 20)).astype(np.float32)
+    pictures = np.random.default_rng(1).uniform(-1, 1, (500, 16, 16, 3)).astype(np.float32)
+    made = stream.recolour(pictures, chances).numpy()
+    assert np.abs(made).max() <= 1
+    changed = (np.abs(made - pictures).max(axis=-1) > 0.1).mean(axis=(1, 2))
+    assert (changed < 0.1).mean() > 0.1 and (changed > 0.6).mean() > 0.1  # from hardly anywhere to nearly everywhere
 
 
 def test_rivals_are_sentences_of_any_pictures_with_their_classes(records):
