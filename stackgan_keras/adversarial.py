@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from stackgan_keras import losses, models
 
+NOISE_KL_WEIGHT = 0.02  # beside the pixels: noise that told all would not be the noise of later
 NUDGE = 0.03  # how far along a direction a slope is measured, in pictures of [-1, 1]; bfloat16 would not see much less
 
 
@@ -146,23 +147,30 @@ def make_update(
     return update
 
 
-def make_finishing_update(generator, optimizer, *, kl_weight: float = 2.0):
-    """As `make_update`, but the generator of Stage II learns alone, to make real pictures anew out of their `sketch`.
+def make_alone_update(generator, optimizer, *, noise_encoder=None, kl_weight: float = 2.0):
+    """As `make_update`, but the generator learns alone, to make real pictures anew out of what is left of them.
 
-    A start with a per-pixel loss alone is from Ledig et al., "Photo-Realistic Single Image Super-Resolution Using a
-    Generative Adversarial Network", CVPR 2017.
+    That is the `sketch` in the batch. A Stage II makes the picture from that itself (the start with a per-pixel loss
+    alone is from Ledig et al., "Photo-Realistic Single Image Super-Resolution Using a GAN", CVPR 2017), a Stage I from
+    the noise that the `noise_encoder` reads in it, which learns along (Zhu et al., "Toward Multimodal Image-to-Image
+    Translation", NeurIPS 2017). What a sketch does not show, such as its colours, only the sentence can tell.
     """
-    finisher = models.finisher(generator)
+    maker = generator if noise_encoder else models.finisher(generator)
+    learning = maker.trainable_variables + (noise_encoder.trainable_variables if noise_encoder else [])
 
     def update(batch):
         share = Share(tf.distribute.get_replica_context(), tf.shape(batch["image"])[0])
         with tf.GradientTape() as tape:
-            finished = finisher({name: batch[name] for name in finisher.input}, training=True)
-            paid = share.mean(losses.reconstruction(finished["image"], batch["image"]))
-            kl = kl_of(finished, share)
-            scaled = optimizer.scale_loss(paid + kl_weight * kl)
-        _apply(optimizer, tape, scaled, finisher.trainable_variables)
-        return {"finish": paid, "kl": kl}
+            given, told = batch, {}
+            if noise_encoder:
+                read = noise_encoder(batch["sketch"], training=True)
+                given = {**batch, "noise": read["mean"] + tf.exp(read["log_variance"] / 2) * batch["noise"]}
+                told["noise_kl"] = kl_of(read, share)
+            made = maker({name: given[name] for name in maker.input}, training=True)
+            paid, kl = share.mean(losses.reconstruction(made["image"], batch["image"])), kl_of(made, share)
+            scaled = optimizer.scale_loss(paid + kl_weight * kl + NOISE_KL_WEIGHT * sum(told.values()))
+        _apply(optimizer, tape, scaled, learning)
+        return {"anew": paid, "kl": kl, **told}
 
     return update
 

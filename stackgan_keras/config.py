@@ -78,6 +78,9 @@ class Generator(Section):
     noise_dim: Count = Field(100, description="numbers in the noise (Stage I)")
     residual_blocks: Annotated[int, Field(ge=0)] = Field(4, description="residual blocks (Stage II)")
     augment_condition: bool = Field(True, description="draw the condition around its mean; no: use the mean")
+    condition_spread: Annotated[float, Field(gt=0)] = Field(
+        1.0, description="factor on how far the condition is drawn around its mean; released deviations are 1 or more"
+    )
     conditional_norm: bool = Field(False, description="scale and shift the channels of every up-block by the condition")
 
 
@@ -95,7 +98,7 @@ class Train(Section):
         None, description="steps after which to end, whatever the epochs"
     )
     start_from: Annotated[str | None, BeforeValidator(_none_as_word)] = Field(
-        None, description="run, of your own or shipped, whose players' weights a new training starts from"
+        None, description="run, of your own or shipped, whose weights (players or encoders) a new training starts from"
     )
     generator_learning_rate: Rate = Field(2e-4, description="step size of the generator's Adam at the start")
     discriminator_learning_rate: Rate = Field(2e-4, description="step size of the discriminator's Adam at the start")
@@ -122,12 +125,11 @@ class Train(Section):
     finish_weight: Annotated[float, Field(ge=0)] = Field(
         0.0, description="weight of how far real pictures, made as small as sketches, are finished wrong (Stage II)"
     )
-    finish_epochs: Annotated[int, Field(ge=0)] = Field(
-        0,
-        description="epochs at the start in which the generator learns that alone, without a discriminator (Stage II)",
+    alone_epochs: Annotated[int, Field(ge=0)] = Field(
+        0, description="epochs at the start in which the generator alone learns to make real pictures anew"
     )
     recolour: bool = Field(
-        False, description="recolour patches of what is to be finished, so that the sentence must tell the colours"
+        False, description="recolour what real pictures are made anew of, so that sentences must tell the colours"
     )
     average: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0, description="decay of the moving average of the generator's weights that is kept instead of them; 0: none"

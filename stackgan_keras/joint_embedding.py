@@ -115,14 +115,22 @@ class Retrieval:
 
 
 def train(
-    train_records: Records, test_records: Records, settings: Settings, *, path: Path, logs: Path, results: Path
+    train_records: Records,
+    test_records: Records,
+    settings: Settings,
+    *,
+    path: Path,
+    start: Path | None = None,
+    logs: Path,
+    results: Path,
 ) -> keras.Model:
     """Trains a text encoder on captions and pictures, saves it at `path` and returns it.
 
-    The picture encoder that it learned with is saved beside it. Of the records only pictures, boxes, classes and
-    captions are used; a picture without a caption is left out. Goes on from the newest checkpoint in `logs`; sheets
-    of what sentences find go to `results`. In the end prints how often a sentence finds its class among classes never
-    trained on, and writes it to `logs/retrieval.json`. Raises `InputError` for data without captions or of one class.
+    The picture encoder that it learned with is saved beside it. Both begin with the weights of those in the folder
+    `start`, if one is given. Of the records only pictures, boxes, classes and captions are used; a picture without a
+    caption is left out. Goes on from the newest checkpoint in `logs`; sheets of what sentences find go to `results`.
+    In the end prints how often a sentence finds its class among classes never trained on, and writes it to
+    `logs/retrieval.json`. Raises `InputError` for data without captions or of one class.
     """
     logs.mkdir(parents=True, exist_ok=True)
     train_records, test_records = train_records.captioned(), test_records.captioned()
@@ -141,6 +149,9 @@ def train(
     encoders = Encoders(
         networks["text"].build(), models.picture_encoder(**networks["picture"].keywords, pretrained=True)
     )
+    if start is not None:
+        weights.fill(encoders.text, start / path.name)
+        weights.fill(encoders.picture, start / PICTURE_ENCODER)
     optimizer = engine.make_rmsprop(settings.text.learning_rate, settings.text.decay, stream.steps_per_epoch)
     optimizer.build([*encoders.text.trainable_variables, *encoders.picture.trainable_variables])
     unseen = _middle(decode(test_records, size, cache=settings.data.cache, folder=logs / "cache"), size)

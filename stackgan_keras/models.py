@@ -27,12 +27,15 @@ APPLICATIONS = {  # networks of Keras that can read pictures, and the modules th
 MERGE = np.array([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], np.float32)
 
 
-def conditioning_augmentation(*, text_dim: int, condition_dim: int, augment: bool = True) -> keras.Model:
+def conditioning_augmentation(
+    *, text_dim: int, condition_dim: int, augment: bool = True, spread: float = 1.0
+) -> keras.Model:
     """The sentence's condition, drawn from a Gaussian around it (section 3.2 of the paper).
 
     In: `embedding` (B, text_dim) and `epsilon` (B, condition_dim), standard normal. Out: `condition`, `mean` and
     `log_variance`, each (B, condition_dim). Without `augment` the condition is the mean, and there is neither an
-    `epsilon` nor a `log_variance`.
+    `epsilon` nor a `log_variance`. As released, no variance is below 1, and a mean has to grow before it is heard;
+    what is drawn strays from it `spread` times as far.
     """
     inputs = _text_inputs(text_dim, condition_dim, augment)
     width = 2 * condition_dim if augment else condition_dim
@@ -40,7 +43,7 @@ def conditioning_augmentation(*, text_dim: int, condition_dim: int, augment: boo
     moments = layers.ReLU(dtype=keras.config.floatx(), name="moments_relu")(moments)
     if augment:
         mean, log_variance = moments[:, :condition_dim], moments[:, condition_dim:]
-        condition = mean + ops.exp(log_variance / 2) * inputs["epsilon"]
+        condition = mean + spread * ops.exp(log_variance / 2) * inputs["epsilon"]
         outputs = {"condition": condition, "mean": mean, "log_variance": log_variance}
     else:
         outputs = {"condition": layers.Identity(name="condition")(moments), "mean": moments}
@@ -55,6 +58,7 @@ def stage1_generator(
     condition_dim: int = 128,
     noise_dim: int = 100,
     augment_condition: bool = True,
+    condition_spread: float = 1.0,
     conditional_norm: bool = False,
 ) -> keras.Model:
     """A sentence and noise to a sketch.
@@ -65,7 +69,9 @@ def stage1_generator(
     4x4 map has 8 * `filters` channels.
     """
     inputs = _text_inputs(text_dim, condition_dim, augment_condition)
-    text = conditioning_augmentation(text_dim=text_dim, condition_dim=condition_dim, augment=augment_condition)(inputs)
+    text = conditioning_augmentation(
+        text_dim=text_dim, condition_dim=condition_dim, augment=augment_condition, spread=condition_spread
+    )(inputs)
     inputs = {**inputs, "noise": keras.Input((noise_dim,), name="noise")}
     width = 8 * filters
     condition = text.pop("condition")
@@ -87,6 +93,7 @@ def stage2_generator(
     condition_dim: int = 128,
     residual_blocks: int = 4,
     augment_condition: bool = True,
+    condition_spread: float = 1.0,
     conditional_norm: bool = False,
 ) -> keras.Model:
     """A sentence, read again, turns the sketch of a frozen Stage I into a picture.
@@ -98,7 +105,9 @@ def stage2_generator(
     sketcher = stage1_generator(**stage1)
     sketcher.trainable = False
     inputs = _text_inputs(text_dim, condition_dim, augment_condition)
-    text = conditioning_augmentation(text_dim=text_dim, condition_dim=condition_dim, augment=augment_condition)(inputs)
+    text = conditioning_augmentation(
+        text_dim=text_dim, condition_dim=condition_dim, augment=augment_condition, spread=condition_spread
+    )(inputs)
     inputs["noise"] = keras.Input(sketcher.input["noise"].shape[1:], name="noise")
     given = {"embedding": inputs["embedding"], "noise": inputs["noise"]}
     if "epsilon" in sketcher.input:
@@ -159,6 +168,19 @@ def discriminator(
     if "real" in heads:
         logits["real"] = _real_head(features.shape[1:])(features)
     return keras.Model({"image": image, "text": sentence}, logits, name="discriminator")
+
+
+def noise_encoder(*, image_size: int = 64, filters: int = 64, noise_dim: int = 100) -> keras.Model:
+    """A picture to the noise that a Stage I could make it of.
+
+    In: (B, image_size, image_size, 3). Out: `mean` and `log_variance` of a Gaussian, each (B, noise_dim).
+    """
+    encode_image = _image_encoder(image_size, filters)
+    image = keras.Input(encode_image.input_shape[1:], name="image")
+    x = layers.Flatten(name="flat")(encode_image(image))
+    moments = layers.Dense(2 * noise_dim, dtype=keras.config.floatx(), **_kernel(), name="moments")(x)
+    outputs = {"mean": moments[:, :noise_dim], "log_variance": moments[:, noise_dim:]}
+    return keras.Model(image, outputs, name="noise_encoder")
 
 
 def picture_encoder(

@@ -84,8 +84,8 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
         mean_of_captions=settings.data.mean_of_captions,
         rivals=settings.train.match_rivals if settings.train.match_weight else 0,
         directions=settings.train.penalty_weight > 0,
-        sketch_size=_sketch_size(stage, settings),
-        recoloured=settings.train.recolour,
+        sketch_size=_stage1_keywords(stage)["image_size"] if _makes_anew(settings) else None,
+        recoloured=("all" if _is_first(stage) else "patches") if settings.train.recolour else None,
         seed=settings.train.seed,
     )
     strategy = engine.make_strategy()
@@ -98,8 +98,8 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
         if strategy.num_replicas_in_sync > 1:
             for player in players.values():
                 models.synchronize(player)
-    if settings.train.finish_epochs:
-        _finish_alone(stage, settings, folders, players["generator"], stream, strategy, preview)
+    if settings.train.alone_epochs:
+        _train_alone(stage, settings, folders, players["generator"], stream, strategy, preview)
     with strategy.scope():
         halve_every = settings.train.halve_every * stream.steps_per_epoch
         optimizers = {
@@ -157,7 +157,7 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
     return max(results.glob("epoch_*.png"), default=results)  # other machines than the first draw none
 
 
-def _finish_alone(
+def _train_alone(
     stage: Stage,
     settings: Settings,
     folders: Folders,
@@ -166,21 +166,27 @@ def _finish_alone(
     strategy: tf.distribute.Strategy,
     preview: sampler.Preview,
 ) -> None:
-    """Begins Stage II: its generator alone learns to make real pictures anew, unless the players have begun to play.
+    """Begins a stage: its generator alone learns to make real pictures anew, unless the players have begun to play.
 
     Leaves its weights, grids `alone_…` among those of the stage, and the rest in `logs/<run>/<stage>/alone/`.
     """
     logs, results = folders.logs / stage.name, folders.results / stage.name
     if tf.train.latest_checkpoint(str(logs / "checkpoints")):
         return
-    steps = min(settings.train.finish_epochs * stream.steps_per_epoch, settings.train.max_steps or float("inf"))
+    steps = min(settings.train.alone_epochs * stream.steps_per_epoch, settings.train.max_steps or float("inf"))
     with strategy.scope():
         optimizer = engine.make_cosine_adam(settings.train.generator_learning_rate, steps)
-        optimizer.build(generator.trainable_variables)
+        learning = {"generator": generator}
+        if _is_first(stage):
+            sizes = {"image_size": settings.data.image_size, "filters": settings.discriminator.filters}
+            learning["noise_encoder"] = models.noise_encoder(**sizes, noise_dim=settings.generator.noise_dim)
+            if strategy.num_replicas_in_sync > 1:
+                models.synchronize(learning["noise_encoder"])
+        optimizer.build([variable for network in learning.values() for variable in network.trainable_variables])
     run = engine.Run(
         strategy=strategy,
-        update=adversarial.make_finishing_update(generator, optimizer, kl_weight=settings.train.kl_weight),
-        trained={"generator": generator, "optimizer": optimizer},
+        update=adversarial.make_alone_update(**learning, optimizer=optimizer, kl_weight=settings.train.kl_weight),
+        trained={**learning, "optimizer": optimizer},
         batches=stream.batches,
         steps=steps,
         steps_per_epoch=stream.steps_per_epoch,
@@ -194,7 +200,7 @@ def _finish_alone(
         jit_compile=settings.train.jit_compile,
     )
     config.write(settings, logs / "config.yaml")
-    print(f"{stage.name} of run {settings.run}: {steps} steps in which the generator alone learns to finish pictures")
+    print(f"{stage.name} of run {settings.run}: {steps} steps in which the generator learns alone")
     run()
 
 
@@ -216,7 +222,8 @@ def train_text(settings: Settings, folders: Folders) -> Path:
     _check_same_run(settings, logs)
     root = data_root(settings, folders)
     records = [datasets.read(root, split, text_dim=None) for split in datasets.SPLITS]
-    joint_embedding.train(*records, settings, path=path, logs=logs, results=results)
+    start = sampler.find_run(folders.output_dir, settings.train.start_from) if settings.train.start_from else None
+    joint_embedding.train(*records, settings, path=path, start=start, logs=logs, results=results)
     return path
 
 
@@ -333,6 +340,7 @@ def text_keywords(settings: Settings) -> dict:
         "text_dim": settings.generator.text_dim,
         "condition_dim": settings.generator.condition_dim,
         "augment_condition": settings.generator.augment_condition,
+        "condition_spread": settings.generator.condition_spread,
         "conditional_norm": settings.generator.conditional_norm,
     }
 
@@ -355,10 +363,12 @@ def _stage1_keywords(stage: Stage) -> dict:
     return stage.generator.keywords.get("stage1", stage.generator.keywords)
 
 
-def _sketch_size(stage: Stage, settings: Settings) -> int | None:
-    """How large real pictures are as sketches, where Stage II finishes them."""
-    finishes = settings.train.finish_weight or settings.train.finish_epochs
-    return _stage1_keywords(stage)["image_size"] if finishes else None
+def _is_first(stage: Stage) -> bool:
+    return "stage1" not in stage.generator.keywords
+
+
+def _makes_anew(settings: Settings) -> bool:
+    return bool(settings.train.finish_weight or settings.train.alone_epochs)
 
 
 def _steps(settings: Settings, steps_per_epoch: int) -> int:
@@ -376,13 +386,13 @@ def _make_writable(folder: Path) -> None:
 
 def _check_fits(stage: Stage, settings: Settings) -> None:
     """What has a weight must be there to be paid for."""
-    for name in ("sketch_weight", "finish_weight", "finish_epochs"):
-        if getattr(settings.train, name) and "stage1" not in stage.generator.keywords:
+    for name in ("sketch_weight", "finish_weight"):
+        if getattr(settings.train, name) and _is_first(stage):
             raise InputError(f"train.{name} is about what Stage II makes of sketches: leave it at 0 for {stage.name}")
-    if settings.train.recolour and not (settings.train.finish_weight or settings.train.finish_epochs):
+    if settings.train.recolour and not _makes_anew(settings):
         raise InputError(
-            "train.recolour is about real pictures that Stage II finishes: "
-            "give train.finish_weight or train.finish_epochs, or leave it off"
+            "train.recolour is about real pictures that a generator makes anew: "
+            "give train.alone_epochs or, for Stage II, train.finish_weight, or leave it off"
         )
 
 

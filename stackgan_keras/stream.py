@@ -187,8 +187,8 @@ class Stream(PictureStream):
     (B, condition_dim) and, if a size is given, `stage1_epsilon` (B, stage1_condition_dim). If `rivals` are asked for,
     also `rival` (B, rivals, text_dim): sentences of any pictures, whose classes are `rival_class_id` (B, rivals); if
     `directions` are, standard normal `direction` of the pictures' shape. With a `sketch_size` there is
-    `sketch` (B, sketch_size, sketch_size, 3): the pictures made as small, and with `recoloured` in other colours here
-    and there.
+    `sketch` (B, sketch_size, sketch_size, 3): the pictures made as small, and if `recoloured` in other colours, in
+    `patches` or `all` over.
     """
 
     noise_dim: int
@@ -198,7 +198,7 @@ class Stream(PictureStream):
     rivals: int = 0
     directions: bool = False
     sketch_size: int | None = None
-    recoloured: bool = False
+    recoloured: str | None = None
 
     def _complete(self, batch: dict, picture, captions, size: int, draw) -> dict:
         def normal(purpose, *shape):
@@ -220,7 +220,7 @@ class Stream(PictureStream):
             batch["sketch"] = losses.shrink(batch["image"], self.sketch_size)
             if self.recoloured:
                 chances = draw(tf.random.stateless_uniform, RECOLOURING, (len(RECOLOURED) + PATCHES**2,))
-                batch["sketch"] = recolour(batch["sketch"], chances)
+                batch["sketch"] = recolour(batch["sketch"], chances, all_over=self.recoloured == "all")
         return batch | self._rivals(size, draw) if self.rivals else batch
 
     def _rivals(self, size: int, draw) -> dict:
@@ -293,8 +293,8 @@ PATCHES = 4  # along each side: what is recoloured is about as large as a part o
 EDGE = 20.0  # how sharp patches end; a step at infinity
 
 
-def recolour(pictures, chances):
-    """Pictures (B, s, s, 3) in [-1, 1] with other colours in patches that cover any share of them.
+def recolour(pictures, chances, *, all_over: bool = False):
+    """Pictures (B, s, s, 3) in [-1, 1] with other colours in patches that cover any share of them, or `all_over`.
 
     There hues are turned by any angle, saturation is scaled by 0 to 1.5 and brightness by -1 to 1, so that light may
     become dark. `chances` (B, 4 + PATCHES^2), uniform in [0, 1), decide which.
@@ -305,6 +305,8 @@ def recolour(pictures, chances):
     turn = tf.cos(2 * np.pi * hue) * (tf.eye(3) - grey) + tf.sin(2 * np.pi * hue) * quarter_turn
     mixing = (2 * brightness - 1) * grey + 1.5 * saturation * turn  # (B, 3, 3)
     other = tf.clip_by_value(tf.einsum("bhwc,bdc->bhwd", pictures, mixing), -1, 1)
+    if all_over:
+        return other
     heights = tf.reshape(chances[:, len(RECOLOURED) :], (-1, PATCHES, PATCHES, 1))
     heights = tf.image.resize(heights, pictures.shape[1:3])
     return pictures + tf.sigmoid(EDGE * (heights - cover[..., None])) * (other - pictures)

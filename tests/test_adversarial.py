@@ -261,16 +261,41 @@ def test_a_generator_alone_learns_to_finish_and_its_sketcher_stays(augment):
     players = Players(stage=2, learning_rate=5e-3, augment=augment, modulate=True)
     batch, by_hand = finishing(players)
     before = players.variables()
-    update = tf.function(adversarial.make_finishing_update(players.generator, players.optimizers[0]))
+    update = tf.function(adversarial.make_alone_update(players.generator, players.optimizers[0]))
     scalars = [{name: float(value) for name, value in update(batch).items()} for _ in range(40)]
-    assert scalars[0]["finish"] == pytest.approx(by_hand, rel=1e-4)
-    assert scalars[-1]["finish"] < 0.8 * scalars[0]["finish"]
+    assert scalars[0]["anew"] == pytest.approx(by_hand, rel=1e-4)
+    assert scalars[-1]["anew"] < 0.8 * scalars[0]["anew"]
     assert (scalars[0]["kl"] > 0) == augment
     trained = {name for name, value in players.variables().items() if (value != before[name]).any()}
     assert not [name for name in trained if "discriminator" in name or "stage1_generator" in name]
     assert {
         name for name in before if "modulate" in name and name.endswith("kernel") and "stage1" not in name
     } <= trained
+
+
+def test_a_stage1_alone_learns_to_recall_pictures_from_the_noise_read_in_them():
+    players = Players(learning_rate=5e-3, modulate=True)
+    encoder = models.noise_encoder(image_size=16, filters=2, noise_dim=5)
+    batch = players.batch()
+    read = encoder(batch["sketch"], training=True)
+    noise = read["mean"] + np.exp(read["log_variance"] / 2) * batch["noise"]
+    given = {**batch, "noise": noise}
+    made = players.generator({name: given[name] for name in players.generator.input}, training=True)["image"]
+    variance = np.exp(read["log_variance"])
+    by_hand = {
+        "anew": np.abs(made - batch["image"]).mean(),
+        "noise_kl": 0.5 * np.mean(np.square(read["mean"]) + variance - 1 - np.log(variance)),
+    }
+    before = {v.path: v.numpy() for v in [*players.generator.trainable_variables, *encoder.trainable_variables]}
+    optimizer = engine.make_adam(5e-3, 1000)
+    optimizer.build([*players.generator.trainable_variables, *encoder.trainable_variables])
+    update = tf.function(adversarial.make_alone_update(players.generator, optimizer, noise_encoder=encoder))
+    scalars = [{name: float(value) for name, value in update(batch).items()} for _ in range(60)]
+    for name, value in by_hand.items():
+        assert scalars[0][name] == pytest.approx(value, rel=1e-3), name
+    assert scalars[-1]["anew"] < 0.8 * scalars[0]["anew"]
+    for variable in [*players.generator.trainable_variables, *encoder.trainable_variables]:
+        assert np.any(variable.numpy() != before[variable.path]), variable.path
 
 
 def test_pictures_are_to_be_like_their_sketches():

@@ -96,6 +96,21 @@ def test_condition_is_mean_plus_deviation_times_epsilon():
     np.testing.assert_allclose(out["log_variance"], np.maximum(moments[:, 4:], 0), atol=1e-6)
 
 
+@pytest.mark.parametrize("stage", [1, 2])
+def test_a_condition_may_be_drawn_nearer_to_its_mean(stage):
+    stage1 = {**SMALL, "noise_dim": 5, "condition_spread": 0.1}
+    if stage == 1:
+        generator = models.stage1_generator(image_size=8, **stage1)
+    else:
+        generator = models.stage2_generator(
+            stage1=stage1, image_size=128, residual_blocks=1, condition_spread=0.1, **SMALL
+        )
+    x = inputs_of(generator)
+    out = generator.get_layer("conditioning_augmentation")({name: x[name] for name in ("embedding", "epsilon")})
+    away = 0.1 * np.exp(np.asarray(out["log_variance"]) / 2) * x["epsilon"]
+    np.testing.assert_allclose(out["condition"], out["mean"] + away, atol=1e-6)
+
+
 def test_without_augmentation_the_condition_is_the_mean():
     generator = models.stage1_generator(image_size=8, noise_dim=5, augment_condition=False, **SMALL)
     assert set(generator.input) == {"embedding", "noise"}

@@ -259,7 +259,7 @@ def test_stage2_begins_with_its_generator_alone(drawn, folders, monkeypatch):
         seen.append((run.folder, before, run.trained["generator"].get_weights()))
 
     monkeypatch.setattr(engine.Run, "__call__", watched)
-    chosen = stage2_settings(drawn, max_steps=3, finish_epochs=1, recolour=True)
+    chosen = stage2_settings(drawn, max_steps=3, alone_epochs=1, recolour=True)
     stages.train(stage2_of(chosen, folders), chosen, folders)
     (alone, first, learned), (together, start, _) = seen
     assert (alone, together) == (folders.logs / "stage2" / "alone", folders.logs / "stage2")
@@ -267,20 +267,30 @@ def test_stage2_begins_with_its_generator_alone(drawn, folders, monkeypatch):
     for a, b in zip(learned, start, strict=True):
         np.testing.assert_array_equal(a, b)
     (figures,) = [json.loads(line) for line in (alone / "metrics.jsonl").read_text().splitlines()]
-    assert {"finish", "kl"} < set(figures) and "discriminator" not in figures
+    assert {"anew", "kl"} < set(figures) and not {"discriminator", "noise_kl"} & set(figures)
     assert (folders.results / "stage2" / "alone_00001.png").is_file()
 
     seen.clear()
     stages.train(stage2_of(chosen, folders), chosen, folders)  # the players have begun: it does not begin again
     assert [folder for folder, *_ in seen] == [together]
-    other = stage2_settings(drawn, max_steps=3, finish_epochs=1)
+    other = stage2_settings(drawn, max_steps=3, alone_epochs=1)
     assert "train.recolour True (now False)" in refusal(stages.train, stage2_of(other, folders), other, folders)
+
+
+def test_stage1_begins_with_its_generator_alone_and_a_noise_encoder(drawn, folders):
+    chosen = settings(drawn, max_steps=3, alone_epochs=1, recolour=True)
+    stages.train(stage1(chosen), chosen, folders)
+    logs = folders.logs / "stage1"
+    (alone,), (together,) = ((place / "metrics.jsonl").read_text().splitlines() for place in (logs / "alone", logs))
+    assert {"anew", "kl", "noise_kl"} < set(json.loads(alone))
+    assert "discriminator" in json.loads(together)
+    assert sorted(path.name for path in folders.weights.iterdir()) == ["stage1_dis.weights.h5", "stage1_gen.weights.h5"]
 
 
 def test_a_stop_while_the_generator_is_alone_goes_on_there(drawn, folders, monkeypatch):
     chosen = settings(drawn, max_steps=1)
     stages.train(stage1(chosen), chosen, folders)
-    chosen = stage2_settings(drawn, epochs=1, finish_epochs=2, save_every=1)
+    chosen = stage2_settings(drawn, epochs=1, alone_epochs=2, save_every=1)
     whole, stopped = (Folders(folders.output_dir, run) for run in ("whole", "stopped"))
     for run in (whole, stopped):
         run.weights.mkdir(parents=True)
@@ -298,8 +308,8 @@ def test_a_stop_while_the_generator_is_alone_goes_on_there(drawn, folders, monke
         patch.setattr(engine.Run, "_epoch", stop)
         with pytest.raises(KeyboardInterrupt):
             stages.train(stage2_of(chosen, stopped), chosen, stopped)
-    other = stage2_settings(drawn, epochs=1, finish_epochs=3, save_every=1)
-    assert "train.finish_epochs 2 (now 3)" in refusal(stages.train, stage2_of(other, stopped), other, stopped)
+    other = stage2_settings(drawn, epochs=1, alone_epochs=3, save_every=1)
+    assert "train.alone_epochs 2 (now 3)" in refusal(stages.train, stage2_of(other, stopped), other, stopped)
     stages.train(stage2_of(chosen, stopped), chosen, stopped)
     made = [weights.load(run.weights / "stage2_gen.weights.h5").get_weights() for run in (whole, stopped)]
     for one, other in zip(*made, strict=True):
@@ -310,6 +320,6 @@ def test_recolouring_needs_something_to_finish(drawn, folders):
     chosen = settings(drawn, max_steps=1)
     stages.train(stage1(chosen), chosen, folders)
     chosen = stage2_settings(drawn, recolour=True)
-    assert "give train.finish_weight or train.finish_epochs" in refusal(
+    assert "give train.alone_epochs or, for Stage II, train.finish_weight" in refusal(
         stages.train, stage2_of(chosen, folders), chosen, folders
     )

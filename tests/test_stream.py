@@ -79,7 +79,7 @@ def test_seeds_differ_and_steps_differ(records):
 
 @pytest.mark.parametrize("replicas", [2, 4])
 def test_replicas_see_exactly_the_global_batch(records, replicas):
-    made = make(records, stage1_condition_dim=2, rivals=2, directions=True, sketch_size=4, recoloured=True)
+    made = make(records, stage1_condition_dim=2, rivals=2, directions=True, sketch_size=4, recoloured="patches")
     whole = collect(made.batches(2, 5))
     for mine in (range(replicas), range(1, replicas)):  # all of them here, or only some, as on one of two machines
         shares = collect(made.batches(2, 5, replicas=replicas, mine=mine))
@@ -119,7 +119,7 @@ def test_directions_are_standard_normal_and_change_nothing_else(records):
 def test_sketches_are_the_pictures_made_small_in_other_colours_where_asked_for(records):
     plain, sketched, recoloured = (
         collect(make(records, **asked).batches(0, 20))
-        for asked in ({}, {"sketch_size": 4}, {"sketch_size": 4, "recoloured": True})
+        for asked in ({}, {"sketch_size": 4}, {"sketch_size": 4, "recoloured": "patches"})
     )
     for free, asked, other in zip(plain, sketched, recoloured, strict=True):
         small = free["image"].reshape(4, 4, SIZE // 4, 4, SIZE // 4, 3).mean(axis=(2, 4))
@@ -134,7 +134,7 @@ def test_sketches_are_the_pictures_made_small_in_other_colours_where_asked_for(r
 
 def test_recolouring_by_hand():
     chances = np.full((4, 4 + 16), 0.99999, np.float32)
-    chances[:, 0] = 1 / 3, 0, 0.2, 0.2  # hue
+    chances[:, 0] = 1 / 3, 0, 0.2, 1 / 3  # hue
     chances[:, 1] = 2 / 3, 2 / 3, 0, 2 / 3  # saturation 1, 1, 0, 1
     chances[:, 2] = 1, 0, 0.75, 0  # brightness 1, -1, 0.5, -1
     chances[:, 3] = 0, 0, 0, 1  # cover: all, all, all, nothing worth mentioning
@@ -144,6 +144,9 @@ def test_recolouring_by_hand():
     expected = [np.float32([-0.1, 0.5, -0.25]), colour - grey, [grey / 2] * 3, pictures[0, 0, 0]]
     for made, wanted in zip(stream.recolour(pictures, chances).numpy(), expected, strict=True):
         np.testing.assert_allclose(made, np.tile(np.float32(wanted), (8, 8, 1)), atol=2e-3)
+
+    all_over = stream.recolour(pictures[3:], chances[3:], all_over=True).numpy()
+    np.testing.assert_allclose(all_over, np.tile(np.float32(np.roll(colour, 1) - grey), (1, 8, 8, 1)), atol=2e-3)
 
     chances = np.random.default_rng(0).uniform(size=(500, 20)).astype(np.float32)
     pictures = np.random.default_rng(1).uniform(-1, 1, (500, 16, 16, 3)).astype(np.float32)
