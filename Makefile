@@ -26,7 +26,6 @@ demo: .venv/installed
 # makes weights/$(DRAWN) as the shipped weights/drawn were made; mixed_bfloat16 is faster where the machine has it
 train-drawn: .venv/installed
 	$(RUN) stackgan_keras.train_text --config drawn_text --run $(DRAWN) --train.precision $(PRECISION)
-	$(RUN) stackgan_keras.train_text --config drawn_pictures --run $(DRAWN) --train.precision $(PRECISION)
 	$(RUN) stackgan_keras.train_stage1 --config drawn_stage1 --run $(DRAWN) --train.precision $(PRECISION)
 	$(RUN) stackgan_keras.train_stage2 --config drawn_stage2 --run $(DRAWN) --train.precision $(PRECISION)
 	$(RUN) stackgan_keras.train_judge --run $(DRAWN)

@@ -163,16 +163,17 @@ class StackGAN:
         return given.astype(np.float32)
 
 
-def find_run(output_dir: Path, name: str) -> Path:
+def find_run(output_dir: Path, name: str, *, holding: Iterable[str] = GENERATORS) -> Path:
     """The folder with a run's weights: below `output_dir`, else of those that came with the package.
 
-    Raises `InputError`, listing the runs that are there, if there is none of this name.
+    It holds one at least of the networks in `holding`, which are names of weight files without their ending. Raises
+    `InputError`, listing the runs that are there, if there is none of this name.
     """
     config.make({"run": name})
     homes = [Path(output_dir) / "weights", *shipped_homes()]
-    found = next((home / name for home in homes if _has_weights(home / name)), None)
+    found = next((home / name for home in homes if _has_weights(home / name, holding)), None)
     if found is None:
-        raise InputError(_no_weights(homes[0] / name))
+        raise InputError(_no_weights(homes[0] / name, holding))
     return found
 
 
@@ -204,19 +205,20 @@ def _file(folder: Path, name: str) -> Path:
     return folder / f"{name}.weights.h5"
 
 
-def _has_weights(folder: Path) -> bool:
-    return any(_file(folder, name).is_file() for name in GENERATORS)
+def _has_weights(folder: Path, names: Iterable[str] = GENERATORS) -> bool:
+    return any(_file(folder, name).is_file() for name in names)
 
 
-def _no_weights(folder: Path) -> str:
+def _no_weights(folder: Path, names: Iterable[str] = GENERATORS) -> str:
     runs = {
-        home: sorted(path.name for path in home.iterdir() if _has_weights(path)) if home.is_dir() else []
+        home: sorted(path.name for path in home.iterdir() if _has_weights(path, names)) if home.is_dir() else []
         for home in (folder.parent, *shipped_homes())
     }
     there = sorted({name for names in runs.values() for name in names})
     remedy = f"take one of the runs {', '.join(there)}, or train it" if there else "train it"
-    found = "holds no generator" if folder.exists() else "is not there"
-    return f"{folder} {found}: {remedy} with python -m stackgan_keras.train_stage1 --run {folder.name}"
+    kind, command = ("generator", "train_stage1") if names is GENERATORS else ("text encoder", "train_text")
+    found = f"holds no {kind}" if folder.exists() else "is not there"
+    return f"{folder} {found}: {remedy} with python -m stackgan_keras.{command} --run {folder.name}"
 
 
 def _load(path: Path, network: str) -> keras.Model:

@@ -222,7 +222,9 @@ def train_text(settings: Settings, folders: Folders) -> Path:
     _check_same_run(settings, logs)
     root = data_root(settings, folders)
     records = [datasets.read(root, split, text_dim=None) for split in datasets.SPLITS]
-    start = sampler.find_run(folders.output_dir, settings.train.start_from) if settings.train.start_from else None
+    start = settings.train.start_from
+    if start is not None:
+        start = sampler.find_run(folders.output_dir, start, holding=["text_encoder"])
     joint_embedding.train(*records, settings, path=path, start=start, logs=logs, results=results)
     return path
 

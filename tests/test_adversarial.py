@@ -195,6 +195,16 @@ def test_pictures_are_to_be_read_like_the_real_ones_of_their_sentences():
         np.testing.assert_array_equal(variable.numpy(), value)
 
 
+def test_real_pictures_that_are_all_read_alike_are_no_measure():
+    encoder = models.picture_encoder(text_dim=6, image_size=16, filters=2)
+    players = Players(likeness_weight=1.0, picture_encoder=encoder)
+    batch = players.batch()
+    batch["image"] = tf.repeat(batch["image"][:1], 6, axis=0)
+    scalars = players.update(batch)
+    assert float(scalars["likeness"]) == 0
+    assert all(np.isfinite(value).all() for value in players.variables().values())
+
+
 @pytest.mark.parametrize("stage", [1, 2])
 def test_a_penalty_makes_the_discriminator_less_steep_at_real_pictures(stage):
     """On average over directions it is half the squared gradient, and it is less when it is paid for."""

@@ -189,6 +189,22 @@ def test_what_is_about_sketches_is_refused_where_there_are_none(drawn, folders):
         assert f"train.{name} is about what Stage II makes" in refusal(stages.train, stage1(chosen), chosen, folders)
 
 
+def test_encoders_can_start_from_those_of_another_run(drawn, tmp_path):
+    first, second = Folders(tmp_path, "first"), Folders(tmp_path, "second")
+    stages.train_text(settings(drawn), first)
+    values = settings(drawn, start_from="first").model_dump()
+    values["text"]["learning_rate"] = 1e-9
+    stages.train_text(config.make(values), second)
+    for name in (datasets.TEXT_ENCODER, datasets.PICTURE_ENCODER):
+        made = [weights.load(folders.weights / name) for folders in (first, second)]
+        for mine, theirs in zip(*(model.trainable_variables for model in made), strict=True):
+            np.testing.assert_allclose(mine.numpy(), theirs.numpy(), rtol=1e-3, atol=1e-5, err_msg=mine.path)
+    (tmp_path / "weights" / "empty").mkdir()
+    for name, found in (("empty", "holds no text encoder"), ("gone", "is not there")):
+        sentence = refusal(stages.train_text, settings(drawn, start_from=name), Folders(tmp_path, "third"))
+        assert found in sentence and "first" in sentence and "train_text --run" in sentence
+
+
 def test_a_training_can_start_from_the_weights_of_another(drawn, tmp_path):
     chosen = settings(drawn)
     first, second = Folders(tmp_path, "first"), Folders(tmp_path, "tiny")
