@@ -199,9 +199,10 @@ def _train_alone(
         save_every=settings.train.save_every,
         jit_compile=settings.train.jit_compile,
     )
-    config.write(settings, logs / "config.yaml")
-    print(f"{stage.name} of run {settings.run}: {steps} steps in which the generator learns alone")
-    run()
+    if run.done < steps:
+        config.write(settings, logs / "config.yaml")
+        print(f"{stage.name} of run {settings.run}: {steps} steps in which the generator learns alone")
+        run()
 
 
 def train_text(settings: Settings, folders: Folders) -> Path:

@@ -19,8 +19,8 @@ from stackgan_keras import datasets, images, losses, text_encoder
 from stackgan_keras.datasets import Records
 from stackgan_keras.errors import InputError
 
-ORDER, TOP, LEFT, MIRROR, CAPTION, NOISE, EPSILON, STAGE1_EPSILON, RIVAL, RIVAL_CAPTION, DIRECTION = range(11)
-RECOLOURING = 11
+ORDER, TOP, LEFT, MIRROR, CAPTION, NOISE, EPSILON, STAGE1_EPSILON = range(8)
+RIVAL, RIVAL_CAPTION, DIRECTION, RECOLOURING = range(8, 12)
 PURPOSES = 16  # those are uses of a draw; room to add some without changing the draws of the old ones
 
 

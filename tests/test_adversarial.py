@@ -349,10 +349,10 @@ sys.path.insert(0, {tests!r})
 import keras
 keras.config.set_floatx("float64")
 keras.config.set_dtype_policy("float64")
-from stackgan_keras import models
+from stackgan_keras import adversarial, engine, models
 from test_adversarial import Players
 
-def train(strategy, stage):
+def train(strategy, stage, alone):
     replicas = strategy.num_replicas_in_sync
     with strategy.scope():
         keras.utils.set_random_seed(9)
@@ -361,10 +361,17 @@ def train(strategy, stage):
             stage, match_weight=3.0, likeness_weight=2.0, picture_encoder=encoder, mode_weight=0.1, penalty_weight=0.5,
             sketch_weight=stage - 1.0, finish_weight=stage - 1.0,
         )
+        update, extra = players.plain_update, []
+        if alone:
+            extra = [models.noise_encoder(image_size=16, filters=2, noise_dim=5)] if stage == 1 else []
+            optimizer = engine.make_adam(2e-4, 1000)
+            networks = [players.generator, *extra]
+            optimizer.build([v for network in networks for v in network.trainable_variables])
+            update = adversarial.make_alone_update(players.generator, optimizer, noise_encoder=(extra or [None])[0])
         if replicas > 1:
-            models.synchronize(players.generator)
-            models.synchronize(players.discriminator)
-    step = tf.function(lambda data: strategy.run(players.plain_update, args=(data,)))
+            for network in (players.generator, players.discriminator, *extra):
+                models.synchronize(network)
+    step = tf.function(lambda data: strategy.run(update, args=(data,)))
     for seed in range(3):
         batch = players.batch(classes=[1, 1, 2, 3, 3, 4], seed=seed)
         batch = players.nudged(batch, seed)
@@ -382,8 +389,8 @@ def train(strategy, stage):
     return sums, players.variables()
 
 alone, together = (tf.distribute.MirroredStrategy(devices) for devices in (["CPU:0"], ["CPU:0", "CPU:1"]))
-for stage in (1, 2):
-    (one, ones), (two, twos) = train(alone, stage), train(together, stage)
+for stage, by_itself in ((1, False), (2, False), (1, True), (2, True)):
+    (one, ones), (two, twos) = (train(strategy, stage, by_itself) for strategy in (alone, together))
     for name in one:
         np.testing.assert_allclose(one[name], two[name], rtol=1e-6, err_msg=name)
     for name in ones:

@@ -54,7 +54,9 @@ def test_published_recipes():
     train = release.train
     weights = ("penalty", "match", "likeness", "mode", "sketch", "finish")
     assert [getattr(train, f"{name}_weight") for name in weights] == [0] * len(weights)
-    assert train.average == 0
+    assert (train.average, train.alone_epochs, train.recolour) == (0, 0, False)
+    assert (release.generator.condition_spread, release.generator.conditional_norm) == (1, False)
+    assert release.text.loss == "hinge"
     assert config.read("birds_stage1")["train"]["halve_every"] == 50
     coco = config.make(config.read("coco_stage2"))
     assert (coco.generator.filters, coco.discriminator.filters, coco.generator.residual_blocks) == (192, 96, 2)

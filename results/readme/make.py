@@ -1,6 +1,6 @@
 """Which commands made the README's pictures? This one, from the runs of `make demo` and of the photographs.
 
-python results/readme/make.py                              the drawn birds and what the demo made of them
+python results/readme/make.py                              drawn birds, and what `drawn` and the demo make of sentences
 python results/readme/make.py --photographs DIR --birds B  and what a run on photographs made, DIR its --output_dir
 """
 
@@ -15,6 +15,14 @@ from stackgan_keras.datasets import Records
 
 HERE = Path(__file__).parent
 HOME = HERE.parents[1]
+SENTENCES = (
+    "this bird is red with black wings",
+    "a small yellow bird with a black crown",
+    "a blue bird with a white belly and an orange beak",
+    "the wings are green and the tail is purple",
+    "a pink bird",
+    "this bird has a grey back, a brown belly and red wings",
+)
 
 
 def main() -> None:
@@ -22,6 +30,7 @@ def main() -> None:
     parser.add_argument("--photographs", type=Path, help="output folder of the run `photographs`")
     parser.add_argument("--birds", type=Path, help="the published birds, for their sentences' embeddings")
     arguments = parser.parse_args()
+    save("typed", typed_sheet(HOME / "weights/drawn"))
     drawn = datasets.read(HOME / "data/drawn_2000_200_256", "test", text_dim=256)
     save("drawn_birds", data_sheet(drawn))
     save("demo", made_sheet(HOME / "weights/demo", drawn, count=6, captions=True))
@@ -36,6 +45,12 @@ def data_sheet(records: Records) -> np.ndarray:
     pictures = [images.read(records.paths[i], records.boxes[i], 160) for i in chosen]
     rows = [np.stack(pictures[:6]), np.stack(pictures[6:])]
     return images.labelled_grid(rows, [records.captions[i][0] for i in chosen[:6]])
+
+
+def typed_sheet(folder: Path) -> np.ndarray:
+    """The best pictures that a run has for `SENTENCES`, four of each, one below the other."""
+    made = sampler.StackGAN.load(folder).generate(list(SENTENCES), count=4, seed=0)
+    return images.labelled_grid(list(made["image"].swapaxes(0, 1)), list(SENTENCES))
 
 
 def made_sheet(folder: Path, records: Records, count: int, captions: bool) -> np.ndarray:
