@@ -143,7 +143,8 @@ def make_update(
         everyones = share.everyone(of_real)
         apart = tf.reduce_mean(losses.likeness(everyones, tf.reduce_mean(everyones, axis=0)))
         alike = apart < 1e-6 * tf.reduce_mean(tf.reduce_sum(everyones**2, axis=-1))  # nothing to measure by
-        return share.mean(losses.likeness(seen, of_real)) * tf.where(alike, 0.0, tf.math.reciprocal_no_nan(apart))
+        apart = tf.where(alike, tf.zeros_like(apart), apart)
+        return tf.math.divide_no_nan(share.mean(losses.likeness(seen, of_real)), apart)
 
     return update
 
