@@ -178,7 +178,7 @@ def make_alone_update(generator, optimizer, *, noise_encoder=None, kl_weight: fl
 
 
 def kl_of(made, share):
-    """This replica's part of the mean KL divergence of the conditions, 0 where they are not drawn."""
+    """This replica's part of the mean KL divergence of what is drawn around `made["mean"]`, 0 where nothing is."""
     if "log_variance" not in made:
         return tf.zeros((), made["image"].dtype)
     return share.mean(losses.kl_divergence(made["mean"], made["log_variance"]))

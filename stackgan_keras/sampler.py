@@ -216,7 +216,7 @@ def _no_weights(folder: Path, names: Iterable[str] = GENERATORS) -> str:
     }
     there = sorted({name for names in runs.values() for name in names})
     remedy = f"take one of the runs {', '.join(there)}, or train it" if there else "train it"
-    kind, command = ("generator", "train_stage1") if names is GENERATORS else ("text encoder", "train_text")
+    kind, command = ("text encoder", "train_text") if "text_encoder" in names else ("generator", "train_stage1")
     found = f"holds no {kind}" if folder.exists() else "is not there"
     return f"{folder} {found}: {remedy} with python -m stackgan_keras.{command} --run {folder.name}"
 

@@ -84,8 +84,7 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
         mean_of_captions=settings.data.mean_of_captions,
         rivals=settings.train.match_rivals if settings.train.match_weight else 0,
         directions=settings.train.penalty_weight > 0,
-        sketch_size=_stage1_keywords(stage)["image_size"] if _makes_anew(settings) else None,
-        recoloured=("all" if _is_first(stage) else "patches") if settings.train.recolour else None,
+        **(_sketches(stage, settings) if settings.train.finish_weight else {}),
         seed=settings.train.seed,
     )
     strategy = engine.make_strategy()
@@ -122,8 +121,7 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
         if (logs / "metrics.jsonl").is_file():  # not yet within the first epoch
             curves.plot(logs / "metrics.jsonl", results / "curves.png")
 
-    run = engine.Run(
-        strategy=strategy,
+    run = _runner(settings, stream, strategy, settings.train.epochs)(
         update=adversarial.make_update(
             **players,
             **optimizers,
@@ -138,17 +136,10 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
             finish_weight=settings.train.finish_weight,
         ),
         trained={**players, **optimizers, **averaged},
-        batches=stream.batches,
-        steps=_steps(settings, stream.steps_per_epoch),
-        steps_per_epoch=stream.steps_per_epoch,
-        batch_size=settings.train.batch_size,
         folder=logs,
         sample=partial(preview.sheet, kept),
         on_sample=lambda epoch, sheet: images.write(results / f"epoch_{epoch:05d}.png", sheet),
         save=save,
-        sample_every=settings.train.sample_every,
-        save_every=settings.train.save_every,
-        jit_compile=settings.train.jit_compile,
         after=engine.make_average(kept, players["generator"], settings.train.average) if averaged else None,
     )
     config.write(settings, logs / "config.yaml")
@@ -173,7 +164,9 @@ def _train_alone(
     logs, results = folders.logs / stage.name, folders.results / stage.name
     if tf.train.latest_checkpoint(str(logs / "checkpoints")):
         return
-    steps = min(settings.train.alone_epochs * stream.steps_per_epoch, settings.train.max_steps or float("inf"))
+    stream = replace(stream, rivals=0, directions=False, **_sketches(stage, settings))
+    make_run = _runner(settings, stream, strategy, settings.train.alone_epochs)
+    steps = make_run.keywords["steps"]
     with strategy.scope():
         optimizer = engine.make_cosine_adam(settings.train.generator_learning_rate, steps)
         learning = {"generator": generator}
@@ -183,21 +176,13 @@ def _train_alone(
             if strategy.num_replicas_in_sync > 1:
                 models.synchronize(learning["noise_encoder"])
         optimizer.build([variable for network in learning.values() for variable in network.trainable_variables])
-    run = engine.Run(
-        strategy=strategy,
+    run = make_run(
         update=adversarial.make_alone_update(**learning, optimizer=optimizer, kl_weight=settings.train.kl_weight),
         trained={**learning, "optimizer": optimizer},
-        batches=stream.batches,
-        steps=steps,
-        steps_per_epoch=stream.steps_per_epoch,
-        batch_size=settings.train.batch_size,
         folder=logs / "alone",
         sample=partial(preview.sheet, generator),
         on_sample=lambda epoch, sheet: images.write(results / f"alone_{epoch:05d}.png", sheet),
         save=lambda: weights.save(generator, stage.generator, folders.weights / f"{stage.name}_gen.weights.h5"),
-        sample_every=settings.train.sample_every,
-        save_every=settings.train.save_every,
-        jit_compile=settings.train.jit_compile,
     )
     if run.done < steps:
         config.write(settings, logs / "config.yaml")
@@ -370,12 +355,28 @@ def _is_first(stage: Stage) -> bool:
     return "stage1" not in stage.generator.keywords
 
 
-def _makes_anew(settings: Settings) -> bool:
-    return bool(settings.train.finish_weight or settings.train.alone_epochs)
+def _sketches(stage: Stage, settings: Settings) -> dict:
+    """What a `Stream` is asked for where real pictures are made anew of what is left of them."""
+    cover = "all" if _is_first(stage) else "patches"
+    return {
+        "sketch_size": _stage1_keywords(stage)["image_size"],
+        "recoloured": cover if settings.train.recolour else None,
+    }
 
 
-def _steps(settings: Settings, steps_per_epoch: int) -> int:
-    return min(settings.train.epochs * steps_per_epoch, settings.train.max_steps or float("inf"))
+def _runner(settings: Settings, stream: Stream, strategy: tf.distribute.Strategy, epochs: int) -> partial:
+    """An `engine.Run` of so many epochs that still lacks what is trained, how, and what is shown and saved of it."""
+    return partial(
+        engine.Run,
+        strategy=strategy,
+        batches=stream.batches,
+        steps=min(epochs * stream.steps_per_epoch, settings.train.max_steps or float("inf")),
+        steps_per_epoch=stream.steps_per_epoch,
+        batch_size=settings.train.batch_size,
+        sample_every=settings.train.sample_every,
+        save_every=settings.train.save_every,
+        jit_compile=settings.train.jit_compile,
+    )
 
 
 def _make_writable(folder: Path) -> None:
@@ -392,7 +393,7 @@ def _check_fits(stage: Stage, settings: Settings) -> None:
     for name in ("sketch_weight", "finish_weight"):
         if getattr(settings.train, name) and _is_first(stage):
             raise InputError(f"train.{name} is about what Stage II makes of sketches: leave it at 0 for {stage.name}")
-    if settings.train.recolour and not _makes_anew(settings):
+    if settings.train.recolour and not (settings.train.finish_weight or settings.train.alone_epochs):
         raise InputError(
             "train.recolour is about real pictures that a generator makes anew: "
             "give train.alone_epochs or, for Stage II, train.finish_weight, or leave it off"
