@@ -293,6 +293,32 @@ def test_stage2_begins_with_its_generator_alone(drawn, folders, monkeypatch):
     assert "train.recolour True (now False)" in refusal(stages.train, stage2_of(other, folders), other, folders)
 
 
+@pytest.mark.parametrize(("finish", "in_play"), [(0.0, None), (1.0, "patches")])
+def test_what_is_made_anew_is_recoloured_where_it_is_used(drawn, folders, monkeypatch, finish, in_play):
+    seen = []
+    monkeypatch.setattr(engine.Run, "__call__", lambda run: seen.append(next(iter(run.batches(0, 1)))))
+    asked = {"max_steps": 1, "alone_epochs": 1, "recolour": True, "penalty_weight": 0.1}
+    for recolour in (False, True):
+        chosen = settings(drawn, **asked | {"recolour": recolour})
+        stages.train(stage1(chosen), chosen, Folders(folders.output_dir, f"first_{recolour}"))
+    plain, _, alone, together = seen
+    assert np.abs(plain["sketch"] - plain["image"]).max() == 0  # as large as the sketch
+    assert np.abs(alone["sketch"] - alone["image"]).mean(axis=(1, 2, 3)).min() > 0.05
+    assert "sketch" not in together and "direction" in together and "direction" not in alone
+
+    seen.clear()
+    monkeypatch.undo()
+    chosen = settings(drawn, max_steps=1)
+    stages.train(stage1(chosen), chosen, folders)
+    monkeypatch.setattr(engine.Run, "__call__", lambda run: seen.append(run.batches.__self__))
+    chosen = stage2_settings(drawn, finish_weight=finish, **asked)
+    stages.train(stage2_of(chosen, folders), chosen, folders)
+    assert [(stream.sketch_size, stream.recoloured) for stream in seen] == [
+        (32, "patches"),
+        (32 if in_play else None, in_play),
+    ]
+
+
 def test_stage1_begins_with_its_generator_alone_and_a_noise_encoder(drawn, folders):
     chosen = settings(drawn, max_steps=3, alone_epochs=1, recolour=True)
     stages.train(stage1(chosen), chosen, folders)
