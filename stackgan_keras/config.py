@@ -131,6 +131,9 @@ class Train(Section):
     recolour: bool = Field(
         False, description="recolour what real pictures are made anew of, so that sentences must tell the colours"
     )
+    bend: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="pixels by which sketches of real pictures are bent out of shape, as Stage I's are (Stage II)"
+    )
     average: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0, description="decay of the moving average of the generator's weights that is kept instead of them; 0: none"
     )

@@ -361,6 +361,7 @@ def _sketches(stage: Stage, settings: Settings) -> dict:
     return {
         "sketch_size": _stage1_keywords(stage)["image_size"],
         "recoloured": cover if settings.train.recolour else None,
+        "bent": settings.train.bend,
     }
 
 
@@ -390,14 +391,15 @@ def _make_writable(folder: Path) -> None:
 
 def _check_fits(stage: Stage, settings: Settings) -> None:
     """What has a weight must be there to be paid for."""
-    for name in ("sketch_weight", "finish_weight"):
+    for name in ("sketch_weight", "finish_weight", "bend"):
         if getattr(settings.train, name) and _is_first(stage):
             raise InputError(f"train.{name} is about what Stage II makes of sketches: leave it at 0 for {stage.name}")
-    if settings.train.recolour and not (settings.train.finish_weight or settings.train.alone_epochs):
-        raise InputError(
-            "train.recolour is about real pictures that a generator makes anew: "
-            "give train.alone_epochs or, for Stage II, train.finish_weight, or leave it off"
-        )
+    for name in ("recolour", "bend"):
+        if getattr(settings.train, name) and not (settings.train.finish_weight or settings.train.alone_epochs):
+            raise InputError(
+                f"train.{name} is about real pictures that a generator makes anew: "
+                "give train.alone_epochs or, for Stage II, train.finish_weight, or leave it off"
+            )
 
 
 def _check_same_run(settings: Settings, logs: Path) -> None:

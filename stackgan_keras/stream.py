@@ -20,7 +20,7 @@ from stackgan_keras.datasets import Records
 from stackgan_keras.errors import InputError
 
 ORDER, TOP, LEFT, MIRROR, CAPTION, NOISE, EPSILON, STAGE1_EPSILON = range(8)
-RIVAL, RIVAL_CAPTION, DIRECTION, RECOLOURING = range(8, 12)
+RIVAL, RIVAL_CAPTION, DIRECTION, RECOLOURING, BENDING = range(8, 13)
 PURPOSES = 16  # those are uses of a draw; room to add some without changing the draws of the old ones
 
 
@@ -187,8 +187,8 @@ class Stream(PictureStream):
     (B, condition_dim) and, if a size is given, `stage1_epsilon` (B, stage1_condition_dim). If `rivals` are asked for,
     also `rival` (B, rivals, text_dim): sentences of any pictures, whose classes are `rival_class_id` (B, rivals); if
     `directions` are, standard normal `direction` of the pictures' shape. With a `sketch_size` there is
-    `sketch` (B, sketch_size, sketch_size, 3): the pictures made as small, and if `recoloured` in other colours, in
-    `patches` or `all` over.
+    `sketch` (B, sketch_size, sketch_size, 3): the pictures made as small, if `recoloured` in other colours, in
+    `patches` or `all` over, and if `bent` drawn out of shape by about so many pixels.
     """
 
     noise_dim: int
@@ -199,6 +199,7 @@ class Stream(PictureStream):
     directions: bool = False
     sketch_size: int | None = None
     recoloured: str | None = None
+    bent: float = 0.0
 
     def _complete(self, batch: dict, picture, captions, size: int, draw) -> dict:
         def normal(purpose, *shape):
@@ -221,6 +222,8 @@ class Stream(PictureStream):
             if self.recoloured:
                 chances = draw(tf.random.stateless_uniform, RECOLOURING, (len(RECOLOURED) + PATCHES**2,))
                 batch["sketch"] = recolour(batch["sketch"], chances, all_over=self.recoloured == "all")
+            if self.bent:
+                batch["sketch"] = bend(batch["sketch"], self.bent * normal(BENDING, BENDS, BENDS, 2))
         return batch | self._rivals(size, draw) if self.rivals else batch
 
     def _rivals(self, size: int, draw) -> dict:
@@ -286,11 +289,12 @@ class PairStream(PictureStream):
         return order[np.argsort(rounds.to_numpy(), kind="stable")]
 
 
-# -- sketches in other colours ------------------------------------------------------------------------------------
+# -- sketches in other colours and shapes -------------------------------------------------------------------------
 
 RECOLOURED = ("hue", "saturation", "brightness", "cover")
 PATCHES = 4  # along each side: what is recoloured is about as large as a part of a bird
 EDGE = 20.0  # how sharp patches end; a step at infinity
+BENDS = 7  # along each side: what is bent one way is about as large as a head
 
 
 def recolour(pictures, chances, *, all_over: bool = False):
@@ -310,3 +314,15 @@ def recolour(pictures, chances, *, all_over: bool = False):
     heights = tf.reshape(chances[:, len(RECOLOURED) :], (-1, PATCHES, PATCHES, 1))
     heights = tf.image.resize(heights, pictures.shape[1:3])
     return pictures + tf.sigmoid(EDGE * (heights - cover[..., None])) * (other - pictures)
+
+
+def bend(pictures, ways):
+    """Pictures (B, s, s, 3) out of shape, as those of an unskilled hand: no colour is new, only places are.
+
+    `ways` (B, n, n, 2) say how many pixels down and to the right lies what comes to stand at each of n x n places;
+    in between they change smoothly.
+    """
+    size = pictures.shape[1]
+    down, right = tf.meshgrid(tf.range(size), tf.range(size), indexing="ij")
+    away = tf.cast(tf.round(tf.image.resize(ways, (size, size), "bicubic")), tf.int32)
+    return tf.gather_nd(pictures, tf.clip_by_value(tf.stack([down, right], axis=-1) + away, 0, size - 1), batch_dims=1)

@@ -54,7 +54,7 @@ def test_published_recipes():
     train = release.train
     weights = ("penalty", "match", "likeness", "mode", "sketch", "finish")
     assert [getattr(train, f"{name}_weight") for name in weights] == [0] * len(weights)
-    assert (train.average, train.alone_epochs, train.recolour) == (0, 0, False)
+    assert (train.average, train.alone_epochs, train.recolour, train.bend) == (0, 0, False, 0)
     assert (release.generator.condition_spread, release.generator.conditional_norm) == (1, False)
     assert release.text.loss == "hinge"
     assert config.read("birds_stage1")["train"]["halve_every"] == 50

@@ -184,7 +184,7 @@ def test_the_picture_encoder_alone_is_trained_for_a_text_encoder_there_is(drawn,
 
 
 def test_what_is_about_sketches_is_refused_where_there_are_none(drawn, folders):
-    for name in ("sketch_weight", "finish_weight"):
+    for name in ("sketch_weight", "finish_weight", "bend"):
         chosen = settings(drawn, **{name: 1.0})
         assert f"train.{name} is about what Stage II makes" in refusal(stages.train, stage1(chosen), chosen, folders)
 
@@ -311,11 +311,11 @@ def test_what_is_made_anew_is_recoloured_where_it_is_used(drawn, folders, monkey
     chosen = settings(drawn, max_steps=1)
     stages.train(stage1(chosen), chosen, folders)
     monkeypatch.setattr(engine.Run, "__call__", lambda run: seen.append(run.batches.__self__))
-    chosen = stage2_settings(drawn, finish_weight=finish, **asked)
+    chosen = stage2_settings(drawn, finish_weight=finish, bend=1.5, **asked)
     stages.train(stage2_of(chosen, folders), chosen, folders)
-    assert [(stream.sketch_size, stream.recoloured) for stream in seen] == [
-        (32, "patches"),
-        (32 if in_play else None, in_play),
+    assert [(stream.sketch_size, stream.recoloured, stream.bent) for stream in seen] == [
+        (32, "patches", 1.5),
+        (32, in_play, 1.5) if in_play else (None, None, 0),
     ]
 
 
@@ -358,10 +358,11 @@ def test_a_stop_while_the_generator_is_alone_goes_on_there(drawn, folders, monke
         np.testing.assert_array_equal(one, other)
 
 
-def test_recolouring_needs_something_to_finish(drawn, folders):
+@pytest.mark.parametrize("asked", [{"recolour": True}, {"bend": 2.0}])
+def test_other_colours_and_shapes_need_something_to_finish(drawn, folders, asked):
     chosen = settings(drawn, max_steps=1)
     stages.train(stage1(chosen), chosen, folders)
-    chosen = stage2_settings(drawn, recolour=True)
+    chosen = stage2_settings(drawn, **asked)
     assert "give train.alone_epochs or, for Stage II, train.finish_weight" in refusal(
         stages.train, stage2_of(chosen, folders), chosen, folders
     )

@@ -79,7 +79,7 @@ def test_seeds_differ_and_steps_differ(records):
 
 @pytest.mark.parametrize("replicas", [2, 4])
 def test_replicas_see_exactly_the_global_batch(records, replicas):
-    made = make(records, stage1_condition_dim=2, rivals=2, directions=True, sketch_size=4, recoloured="patches")
+    made = make(records, stage1_condition_dim=2, rivals=2, directions=True, sketch_size=4, recoloured="patches", bent=1)
     whole = collect(made.batches(2, 5))
     for mine in (range(replicas), range(1, replicas)):  # all of them here, or only some, as on one of two machines
         shares = collect(made.batches(2, 5, replicas=replicas, mine=mine))
@@ -130,6 +130,31 @@ def test_sketches_are_the_pictures_made_small_in_other_colours_where_asked_for(r
             np.testing.assert_array_equal(other[name], value)
     away = np.stack([np.abs(a["sketch"] - b["sketch"]) for a, b in zip(sketched, recoloured, strict=True)])
     assert len(np.unique(away.mean(axis=(2, 3, 4)).round(6))) > 70  # each of 80 pictures in its own way
+
+
+def test_sketches_are_bent_where_asked_for(records):
+    straight, bent = (collect(make(records, sketch_size=SIZE, bent=far).batches(0, 20)) for far in (0, 2))
+    for one, other in zip(straight, bent, strict=True):
+        sketch = other.pop("sketch")
+        for name, value in other.items():
+            np.testing.assert_array_equal(one[name], value)
+        assert (sketch != one["sketch"]).any(axis=(1, 2, 3)).all()
+        for i in range(4):
+            assert {*map(bytes, sketch[i].reshape(-1, 3))} <= {*map(bytes, one["sketch"][i].reshape(-1, 3))}
+
+
+def test_bending_by_hand():
+    down, right = np.mgrid[:8, :8].astype(np.float32)
+    pictures = np.tile(np.stack([down, right, 0 * down], axis=-1), (2, 1, 1, 1))
+    ways = np.zeros((2, 7, 7, 2), np.float32)
+    ways[0] = 2, -1
+    ways[1, :, 4:, 0] = -3
+    one, other = stream.bend(pictures, ways).numpy()
+    np.testing.assert_array_equal(one[..., 0], np.clip(down + 2, 0, 7))
+    np.testing.assert_array_equal(one[..., 1], np.clip(right - 1, 0, 7))
+    np.testing.assert_array_equal(other[..., 1], right)
+    np.testing.assert_array_equal(other[:, :3, 0], down[:, :3])  # what is asked of one side leaves the other
+    np.testing.assert_array_equal(other[:, 6:, 0], np.clip(down - 3, 0, 7)[:, 6:])
 
 
 def test_recolouring_by_hand():
