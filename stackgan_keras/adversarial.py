@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from stackgan_keras import losses, models
 
-NOISE_KL_WEIGHT = 0.02  # beside the pixels: noise that told all would not be the noise of later
+ANEW = {"anew": 1.0, "noise_kl": 0.02}  # pixels, and beside them: noise that told all would not be that of later
 NUDGE = 0.03  # how far along a direction a slope is measured, in pictures of [-1, 1]; bfloat16 would not see much less
 
 
@@ -26,7 +26,8 @@ def make_update(
     picture_encoder=None,
     sketch_weight: float = 0.0,
     mode_weight: float = 0.0,
-    finish_weight: float = 0.0,
+    anew_weight: float = 0.0,
+    noise_encoder=None,
 ):
     """A function that updates both players once on a batch and returns the scalars to log.
 
@@ -45,9 +46,9 @@ def make_update(
     sentences (after Dosovitskiy and Brox, NIPS 2016, equation 2), in parts of how far real ones are read apart from
     their mean, so that whoever ignores the sentence pays 1 at least; with `mode_weight` opposite noise is to give
     different pictures (after Mao et al., Mode Seeking GANs, CVPR 2019); with `sketch_weight` pictures, made as small,
-    are to be like the sketch they come from; with `finish_weight` a real picture is to be made anew out of the
-    `sketch` of it in the batch (the per-pixel loss of Isola et al., Image-to-Image Translation with Conditional
-    Adversarial Networks, CVPR 2017).
+    are to be like the sketch they come from; with `anew_weight` real pictures are to be made anew as well, as
+    `make_alone_update` says (beside the players' game it is the per-pixel loss of Isola et al., "Image-to-Image
+    Translation with Conditional Adversarial Networks", CVPR 2017).
     """
     encode_image = discriminator.get_layer("encode_image")
     heads = {name: discriminator.get_layer(name) for name in discriminator.output}
@@ -56,9 +57,9 @@ def make_update(
         "likeness": likeness_weight,
         "mode": mode_weight,
         "sketch": sketch_weight,
-        "finish": finish_weight,
+        **{name: anew_weight * weight for name, weight in ANEW.items()},
     }
-    finisher = models.finisher(generator) if finish_weight else None
+    make_anew, learning = _make_anew(generator, noise_encoder) if anew_weight else (None, generator.trainable_variables)
 
     def judge(features, sentence):
         """Logits of every head for pictures' features, each picture with its own sentence."""
@@ -115,12 +116,11 @@ def make_update(
                 wanted["mode"] = share.mean(losses.mode_seeking(made["image"], opposite["image"], batch["noise"]))
             if weights["sketch"]:
                 wanted["sketch"] = share.mean(losses.sketch_distance(made["image"], made["stage1_image"]))
-            if weights["finish"]:
-                finished = finisher({name: batch[name] for name in finisher.input}, training=True)
-                wanted["finish"] = share.mean(losses.reconstruction(finished["image"], batch["image"]))
+            if weights["anew"]:
+                wanted |= make_anew(batch, share)[1]
             extra = sum(weights[name] * loss for name, loss in wanted.items())
             scaled = generator_optimizer.scale_loss(paid + kl_weight * kl + extra)
-        _apply(generator_optimizer, generator_tape, scaled, generator.trainable_variables)
+        _apply(generator_optimizer, generator_tape, scaled, learning)
 
         return {
             "discriminator": paid_by_discriminator,
@@ -157,24 +157,39 @@ def make_alone_update(generator, optimizer, *, noise_encoder=None, kl_weight: fl
     the noise that the `noise_encoder` reads in it, which learns along (Zhu et al., "Toward Multimodal Image-to-Image
     Translation", NeurIPS 2017). What a sketch does not show, such as its colours, only the sentence can tell.
     """
-    maker = generator if noise_encoder else models.finisher(generator)
-    learning = maker.trainable_variables + (noise_encoder.trainable_variables if noise_encoder else [])
+    make_anew, learning = _make_anew(generator, noise_encoder)
 
     def update(batch):
         share = Share(tf.distribute.get_replica_context(), tf.shape(batch["image"])[0])
         with tf.GradientTape() as tape:
-            given, told = batch, {}
-            if noise_encoder:
-                read = noise_encoder(batch["sketch"], training=True)
-                given = {**batch, "noise": read["mean"] + tf.exp(read["log_variance"] / 2) * batch["noise"]}
-                told["noise_kl"] = kl_of(read, share)
-            made = maker({name: given[name] for name in maker.input}, training=True)
-            paid, kl = share.mean(losses.reconstruction(made["image"], batch["image"])), kl_of(made, share)
-            scaled = optimizer.scale_loss(paid + kl_weight * kl + NOISE_KL_WEIGHT * sum(told.values()))
+            made, paid = make_anew(batch, share)
+            kl = kl_of(made, share)
+            charged = sum(ANEW[name] * loss for name, loss in paid.items())
+            scaled = optimizer.scale_loss(charged + kl_weight * kl)
         _apply(optimizer, tape, scaled, learning)
-        return {"anew": paid, "kl": kl, **told}
+        return {**paid, "kl": kl}
 
     return update
+
+
+def _make_anew(generator, noise_encoder):
+    """A function of a batch and its share that makes real pictures anew, and the variables that can learn to.
+
+    It returns what the generator made and, by the names of `ANEW`, what is paid for it.
+    """
+    maker = generator if noise_encoder else models.finisher(generator)
+    learning = generator.trainable_variables + (noise_encoder.trainable_variables if noise_encoder else [])
+
+    def make_anew(batch, share):
+        given, paid = batch, {}
+        if noise_encoder:
+            read = noise_encoder(batch["sketch"], training=True)
+            given = {**batch, "noise": read["mean"] + tf.exp(read["log_variance"] / 2) * batch["noise"]}
+            paid["noise_kl"] = kl_of(read, share)
+        made = maker({name: given[name] for name in maker.input}, training=True)
+        return made, {"anew": share.mean(losses.reconstruction(made["image"], batch["image"])), **paid}
+
+    return make_anew, learning
 
 
 def kl_of(made, share):

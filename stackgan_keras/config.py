@@ -122,8 +122,8 @@ class Train(Section):
     sketch_weight: Annotated[float, Field(ge=0)] = Field(
         0.0, description="weight of how far the picture, made as small, is from the sketch it came from (Stage II)"
     )
-    finish_weight: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="weight of how far real pictures, made as small as sketches, are finished wrong (Stage II)"
+    anew_weight: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="weight, for the generator, of how far real pictures that it makes anew are off, all along"
     )
     alone_epochs: Annotated[int, Field(ge=0)] = Field(
         0, description="epochs at the start in which the generator alone learns to make real pictures anew"

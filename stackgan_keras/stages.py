@@ -84,7 +84,7 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
         mean_of_captions=settings.data.mean_of_captions,
         rivals=settings.train.match_rivals if settings.train.match_weight else 0,
         directions=settings.train.penalty_weight > 0,
-        **(_sketches(stage, settings) if settings.train.finish_weight else {}),
+        **(_sketches(stage, settings) if settings.train.anew_weight else {}),
         seed=settings.train.seed,
     )
     strategy = engine.make_strategy()
@@ -94,11 +94,16 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
         players = {"generator": stage.generator.build(), "discriminator": discriminator_recipe.build()}
         _start(stage, settings, folders, players)
         stage.prepare(players["generator"])  # a Stage I of the run's own, whichever one `start_from` had
+        learning = {"generator": players["generator"]}
+        if _is_first(stage) and (settings.train.alone_epochs or settings.train.anew_weight):
+            learning["noise_encoder"] = _noise_encoder(settings)
         if strategy.num_replicas_in_sync > 1:
-            for player in players.values():
-                models.synchronize(player)
+            for network in (players | learning).values():
+                models.synchronize(network)
     if settings.train.alone_epochs:
-        _train_alone(stage, settings, folders, players["generator"], stream, strategy, preview)
+        _train_alone(stage, settings, folders, learning, stream, strategy, preview)
+    if not settings.train.anew_weight:
+        learning.pop("noise_encoder", None)  # it only helped to begin
     with strategy.scope():
         halve_every = settings.train.halve_every * stream.steps_per_epoch
         optimizers = {
@@ -109,8 +114,8 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
         if settings.train.average:
             averaged["average"] = stage.generator.build()
             averaged["average"].set_weights(players["generator"].get_weights())
-        for player, optimizer in zip(players.values(), optimizers.values(), strict=True):
-            optimizer.build(player.trainable_variables)  # before a checkpoint is restored into it
+        for optimizer, taught in zip(optimizers.values(), (learning, {"": players["discriminator"]}), strict=True):
+            optimizer.build(_trainable(taught))  # before a checkpoint is restored into it
         picture_encoder = _picture_encoder(settings, folders)
 
     kept = averaged.get("average", players["generator"])
@@ -123,7 +128,7 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
 
     run = _runner(settings, stream, strategy, settings.train.epochs)(
         update=adversarial.make_update(
-            **players,
+            **players | learning,
             **optimizers,
             text=settings.discriminator.text,
             penalty_weight=settings.train.penalty_weight,
@@ -133,9 +138,9 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
             picture_encoder=picture_encoder,
             mode_weight=settings.train.mode_weight,
             sketch_weight=settings.train.sketch_weight,
-            finish_weight=settings.train.finish_weight,
+            anew_weight=settings.train.anew_weight,
         ),
-        trained={**players, **optimizers, **averaged},
+        trained={**players, **learning, **optimizers, **averaged},
         folder=logs,
         sample=partial(preview.sheet, kept),
         on_sample=lambda epoch, sheet: images.write(results / f"epoch_{epoch:05d}.png", sheet),
@@ -152,16 +157,18 @@ def _train_alone(
     stage: Stage,
     settings: Settings,
     folders: Folders,
-    generator: keras.Model,
+    learning: dict[str, keras.Model],
     stream: Stream,
     strategy: tf.distribute.Strategy,
     preview: sampler.Preview,
 ) -> None:
     """Begins a stage: its generator alone learns to make real pictures anew, unless the players have begun to play.
 
-    Leaves its weights, grids `alone_…` among those of the stage, and the rest in `logs/<run>/<stage>/alone/`.
+    What is `learning` is the `generator` and, for Stage I, the `noise_encoder`. Leaves the generator's weights, grids
+    `alone_…` among those of the stage, and the rest in `logs/<run>/<stage>/alone/`.
     """
     logs, results = folders.logs / stage.name, folders.results / stage.name
+    generator = learning["generator"]
     if tf.train.latest_checkpoint(str(logs / "checkpoints")):
         return
     stream = replace(stream, rivals=0, directions=False, **_sketches(stage, settings))
@@ -169,13 +176,7 @@ def _train_alone(
     steps = make_run.keywords["steps"]
     with strategy.scope():
         optimizer = engine.make_cosine_adam(settings.train.generator_learning_rate, steps)
-        learning = {"generator": generator}
-        if _is_first(stage):
-            sizes = {"image_size": settings.data.image_size, "filters": settings.discriminator.filters}
-            learning["noise_encoder"] = models.noise_encoder(**sizes, noise_dim=settings.generator.noise_dim)
-            if strategy.num_replicas_in_sync > 1:
-                models.synchronize(learning["noise_encoder"])
-        optimizer.build([variable for network in learning.values() for variable in network.trainable_variables])
+        optimizer.build(_trainable(learning))
     run = make_run(
         update=adversarial.make_alone_update(**learning, optimizer=optimizer, kl_weight=settings.train.kl_weight),
         trained={**learning, "optimizer": optimizer},
@@ -355,6 +356,18 @@ def _is_first(stage: Stage) -> bool:
     return "stage1" not in stage.generator.keywords
 
 
+def _noise_encoder(settings: Settings) -> keras.Model:
+    return models.noise_encoder(
+        image_size=settings.data.image_size,
+        filters=settings.discriminator.filters,
+        noise_dim=settings.generator.noise_dim,
+    )
+
+
+def _trainable(networks: dict[str, keras.Model]) -> list:
+    return [variable for network in networks.values() for variable in network.trainable_variables]
+
+
 def _sketches(stage: Stage, settings: Settings) -> dict:
     """What a `Stream` is asked for where real pictures are made anew of what is left of them."""
     cover = "all" if _is_first(stage) else "patches"
@@ -391,14 +404,14 @@ def _make_writable(folder: Path) -> None:
 
 def _check_fits(stage: Stage, settings: Settings) -> None:
     """What has a weight must be there to be paid for."""
-    for name in ("sketch_weight", "finish_weight", "bend"):
+    for name in ("sketch_weight", "bend"):
         if getattr(settings.train, name) and _is_first(stage):
             raise InputError(f"train.{name} is about what Stage II makes of sketches: leave it at 0 for {stage.name}")
     for name in ("recolour", "bend"):
-        if getattr(settings.train, name) and not (settings.train.finish_weight or settings.train.alone_epochs):
+        if getattr(settings.train, name) and not (settings.train.anew_weight or settings.train.alone_epochs):
             raise InputError(
                 f"train.{name} is about real pictures that a generator makes anew: "
-                "give train.alone_epochs or, for Stage II, train.finish_weight, or leave it off"
+                "give train.alone_epochs or train.anew_weight, or leave it off"
             )
 
 

@@ -184,7 +184,7 @@ def test_the_picture_encoder_alone_is_trained_for_a_text_encoder_there_is(drawn,
 
 
 def test_what_is_about_sketches_is_refused_where_there_are_none(drawn, folders):
-    for name in ("sketch_weight", "finish_weight", "bend"):
+    for name in ("sketch_weight", "bend"):
         chosen = settings(drawn, **{name: 1.0})
         assert f"train.{name} is about what Stage II makes" in refusal(stages.train, stage1(chosen), chosen, folders)
 
@@ -256,7 +256,7 @@ def test_stage2_keeps_the_runs_own_stage1_whatever_it_starts_from(drawn, tmp_pat
         stages.train(stage1(chosen), chosen, Folders(tmp_path, run))
     sketchers = {run: Folders(tmp_path, run).weights / "stage1_gen.weights.h5" for run in ("first", "tiny")}
     for run, start in (("first", None), ("tiny", "first")):
-        chosen = stage2_settings(drawn, max_steps=1, start_from=start, finish_weight=1.0)
+        chosen = stage2_settings(drawn, max_steps=1, start_from=start, anew_weight=1.0)
         stages.train(stage2_of(chosen, Folders(tmp_path, run)), chosen, Folders(tmp_path, run))
     made = weights.load(Folders(tmp_path, "tiny").weights / "stage2_gen.weights.h5")
     inner, own = made.get_layer("stage1_generator").get_weights(), weights.load(sketchers["tiny"]).get_weights()
@@ -293,29 +293,30 @@ def test_stage2_begins_with_its_generator_alone(drawn, folders, monkeypatch):
     assert "train.recolour True (now False)" in refusal(stages.train, stage2_of(other, folders), other, folders)
 
 
-@pytest.mark.parametrize(("finish", "in_play"), [(0.0, None), (1.0, "patches")])
-def test_what_is_made_anew_is_recoloured_where_it_is_used(drawn, folders, monkeypatch, finish, in_play):
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_what_is_made_anew_is_recoloured_where_it_is_used(drawn, folders, monkeypatch, weight):
     seen = []
     monkeypatch.setattr(engine.Run, "__call__", lambda run: seen.append(next(iter(run.batches(0, 1)))))
-    asked = {"max_steps": 1, "alone_epochs": 1, "recolour": True, "penalty_weight": 0.1}
+    asked = {"max_steps": 1, "alone_epochs": 1, "recolour": True, "penalty_weight": 0.1, "anew_weight": weight}
     for recolour in (False, True):
         chosen = settings(drawn, **asked | {"recolour": recolour})
         stages.train(stage1(chosen), chosen, Folders(folders.output_dir, f"first_{recolour}"))
     plain, _, alone, together = seen
     assert np.abs(plain["sketch"] - plain["image"]).max() == 0  # as large as the sketch
     assert np.abs(alone["sketch"] - alone["image"]).mean(axis=(1, 2, 3)).min() > 0.05
-    assert "sketch" not in together and "direction" in together and "direction" not in alone
+    assert ("sketch" in together) == (weight > 0)
+    assert "direction" in together and "direction" not in alone
 
     seen.clear()
     monkeypatch.undo()
     chosen = settings(drawn, max_steps=1)
     stages.train(stage1(chosen), chosen, folders)
     monkeypatch.setattr(engine.Run, "__call__", lambda run: seen.append(run.batches.__self__))
-    chosen = stage2_settings(drawn, finish_weight=finish, bend=1.5, **asked)
+    chosen = stage2_settings(drawn, bend=1.5, **asked)
     stages.train(stage2_of(chosen, folders), chosen, folders)
     assert [(stream.sketch_size, stream.recoloured, stream.bent) for stream in seen] == [
         (32, "patches", 1.5),
-        (32, in_play, 1.5) if in_play else (None, None, 0),
+        (32, "patches", 1.5) if weight else (None, None, 0),
     ]
 
 
@@ -363,6 +364,6 @@ def test_other_colours_and_shapes_need_something_to_finish(drawn, folders, asked
     chosen = settings(drawn, max_steps=1)
     stages.train(stage1(chosen), chosen, folders)
     chosen = stage2_settings(drawn, **asked)
-    assert "give train.alone_epochs or, for Stage II, train.finish_weight" in refusal(
+    assert "give train.alone_epochs or train.anew_weight" in refusal(
         stages.train, stage2_of(chosen, folders), chosen, folders
     )
