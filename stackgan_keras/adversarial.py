@@ -106,11 +106,11 @@ def make_update(
             kl = kl_of(made, share)
             wanted = {}
             if weights["match"] or weights["likeness"]:
-                seen = read(made["image"])
+                seen = _read(picture_encoder, made["image"])
             if weights["match"]:
                 wanted["match"] = share.mean(losses.match(*find(seen, batch, share)))
             if weights["likeness"]:
-                wanted["likeness"] = likeness(seen, read(batch["image"]), share)
+                wanted["likeness"] = _likeness(seen, _read(picture_encoder, batch["image"]), share)
             if weights["mode"]:
                 opposite = generator({name: opposed(name, batch) for name in generator.input}, training=True)
                 wanted["mode"] = share.mean(losses.mode_seeking(made["image"], opposite["image"], batch["noise"]))
@@ -136,26 +136,25 @@ def make_update(
     def opposed(name, batch):
         return batch[name] if name == "embedding" else -batch[name]
 
-    def read(pictures):
-        return picture_encoder(losses.shrink(pictures, picture_encoder.input_shape[1]), training=False)
-
-    def likeness(seen, of_real, share):
-        everyones = share.everyone(of_real)
-        apart = tf.reduce_mean(losses.likeness(everyones, tf.reduce_mean(everyones, axis=0)))
-        alike = apart < 1e-6 * tf.reduce_mean(tf.reduce_sum(everyones**2, axis=-1))  # nothing to measure by
-        apart = tf.where(alike, tf.zeros_like(apart), apart)
-        return tf.math.divide_no_nan(share.mean(losses.likeness(seen, of_real)), apart)
-
     return update
 
 
-def make_alone_update(generator, optimizer, *, noise_encoder=None, kl_weight: float = 2.0):
+def make_alone_update(
+    generator,
+    optimizer,
+    *,
+    noise_encoder=None,
+    kl_weight: float = 2.0,
+    likeness_weight: float = 0.0,
+    picture_encoder=None,
+):
     """As `make_update`, but the generator learns alone, to make real pictures anew out of what is left of them.
 
     That is the `sketch` in the batch. A Stage II makes the picture from that itself (the start with a per-pixel loss
     alone is from Ledig et al., "Photo-Realistic Single Image Super-Resolution Using a GAN", CVPR 2017), a Stage I from
     the noise that the `noise_encoder` reads in it, which learns along (Zhu et al., "Toward Multimodal Image-to-Image
     Translation", NeurIPS 2017). What a sketch does not show, such as its colours, only the sentence can tell.
+    With `likeness_weight` what it made is also to be read by the `picture_encoder` as what it was.
     """
     make_anew, learning = _make_anew(generator, noise_encoder)
 
@@ -164,8 +163,12 @@ def make_alone_update(generator, optimizer, *, noise_encoder=None, kl_weight: fl
         with tf.GradientTape() as tape:
             made, paid = make_anew(batch, share)
             kl = kl_of(made, share)
-            charged = sum(ANEW[name] * loss for name, loss in paid.items())
-            scaled = optimizer.scale_loss(charged + kl_weight * kl)
+            charged = kl_weight * kl + sum(ANEW[name] * loss for name, loss in paid.items())
+            if likeness_weight:
+                seen, of_real = (_read(picture_encoder, pictures) for pictures in (made["image"], batch["image"]))
+                paid["likeness"] = _likeness(seen, of_real, share)
+                charged += likeness_weight * paid["likeness"]
+            scaled = optimizer.scale_loss(charged)
         _apply(optimizer, tape, scaled, learning)
         return {**paid, "kl": kl}
 
@@ -190,6 +193,19 @@ def _make_anew(generator, noise_encoder):
         return made, {"anew": share.mean(losses.reconstruction(made["image"], batch["image"])), **paid}
 
     return make_anew, learning
+
+
+def _read(picture_encoder, pictures):
+    return picture_encoder(losses.shrink(pictures, picture_encoder.input_shape[1]), training=False)
+
+
+def _likeness(seen, of_real, share):
+    """How far pictures are read from the real ones, in parts of how far those are read apart from their mean."""
+    everyones = share.everyone(of_real)
+    apart = tf.reduce_mean(losses.likeness(everyones, tf.reduce_mean(everyones, axis=0)))
+    alike = apart < 1e-6 * tf.reduce_mean(tf.reduce_sum(everyones**2, axis=-1))  # nothing to measure by
+    apart = tf.where(alike, tf.zeros_like(apart), apart)
+    return tf.math.divide_no_nan(share.mean(losses.likeness(seen, of_real)), apart)
 
 
 def kl_of(made, share):

@@ -128,6 +128,9 @@ class Train(Section):
     alone_epochs: Annotated[int, Field(ge=0)] = Field(
         0, description="epochs at the start in which the generator alone learns to make real pictures anew"
     )
+    alone_likeness_weight: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="likeness_weight of those epochs, beside pixels, whose weight is 1"
+    )
     recolour: bool = Field(
         False, description="recolour what real pictures are made anew of, so that sentences must tell the colours"
     )

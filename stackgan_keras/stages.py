@@ -100,8 +100,9 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
         if strategy.num_replicas_in_sync > 1:
             for network in (players | learning).values():
                 models.synchronize(network)
+        picture_encoder = _picture_encoder(settings, folders)
     if settings.train.alone_epochs:
-        _train_alone(stage, settings, folders, learning, stream, strategy, preview)
+        _train_alone(stage, settings, folders, learning, picture_encoder, stream, strategy, preview)
     if not settings.train.anew_weight:
         learning.pop("noise_encoder", None)  # it only helped to begin
     with strategy.scope():
@@ -116,7 +117,6 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
             averaged["average"].set_weights(players["generator"].get_weights())
         for optimizer, taught in zip(optimizers.values(), (learning, {"": players["discriminator"]}), strict=True):
             optimizer.build(_trainable(taught))  # before a checkpoint is restored into it
-        picture_encoder = _picture_encoder(settings, folders)
 
     kept = averaged.get("average", players["generator"])
 
@@ -158,6 +158,7 @@ def _train_alone(
     settings: Settings,
     folders: Folders,
     learning: dict[str, keras.Model],
+    picture_encoder: keras.Model | None,
     stream: Stream,
     strategy: tf.distribute.Strategy,
     preview: sampler.Preview,
@@ -178,7 +179,13 @@ def _train_alone(
         optimizer = engine.make_cosine_adam(settings.train.generator_learning_rate, steps)
         optimizer.build(_trainable(learning))
     run = make_run(
-        update=adversarial.make_alone_update(**learning, optimizer=optimizer, kl_weight=settings.train.kl_weight),
+        update=adversarial.make_alone_update(
+            **learning,
+            optimizer=optimizer,
+            kl_weight=settings.train.kl_weight,
+            likeness_weight=settings.train.alone_likeness_weight,
+            picture_encoder=picture_encoder,
+        ),
         trained={**learning, "optimizer": optimizer},
         folder=logs / "alone",
         sample=partial(preview.sheet, generator),
@@ -307,7 +314,8 @@ def _start(stage: Stage, settings: Settings, folders: Folders, players: dict) ->
 
 def _picture_encoder(settings: Settings, folders: Folders) -> keras.Model | None:
     """What reads the generator's pictures, frozen; None where that has no weight."""
-    weighted = [name for name in ("match_weight", "likeness_weight") if getattr(settings.train, name)]
+    names = ("match_weight", "likeness_weight", "alone_likeness_weight")
+    weighted = [name for name in names if getattr(settings.train, name)]
     if not weighted:
         return None
     path = folders.weights / PICTURE_ENCODER
@@ -413,6 +421,11 @@ def _check_fits(stage: Stage, settings: Settings) -> None:
                 f"train.{name} is about real pictures that a generator makes anew: "
                 "give train.alone_epochs or train.anew_weight, or leave it off"
             )
+    if settings.train.alone_likeness_weight and not settings.train.alone_epochs:
+        raise InputError(
+            "train.alone_likeness_weight is about epochs in which the generator learns alone: "
+            "give train.alone_epochs, or leave it at 0"
+        )
 
 
 def _check_same_run(settings: Settings, logs: Path) -> None:

@@ -284,6 +284,26 @@ def test_a_generator_alone_learns_to_finish_and_its_sketcher_stays(augment):
     } <= trained
 
 
+def test_what_is_made_anew_alone_is_to_be_read_as_what_it_was():
+    keras.utils.set_random_seed(9)
+    encoder = models.picture_encoder(text_dim=6, image_size=16, filters=2)
+    encoder.trainable = False
+    players = Players(stage=2, learning_rate=5e-3)
+    batch, _ = finishing(players)
+    finisher = models.finisher(players.generator)
+    made = finisher({name: batch[name] for name in finisher.input}, training=True)["image"]
+    seen, real = (encoder(np.reshape(p, (6, 16, 2, 16, 2, 3)).mean(axis=(2, 4))) for p in (made, batch["image"]))
+    by_hand = np.sum((seen - real) ** 2) / np.sum((real - np.mean(real, axis=0)) ** 2)
+    read = {"likeness_weight": 1e3, "picture_encoder": encoder}
+    before = encoder.get_weights()
+    update = tf.function(adversarial.make_alone_update(players.generator, players.optimizers[0], **read))
+    lost = [float(update(batch)["likeness"]) for _ in range(40)]
+    assert lost[0] == pytest.approx(by_hand, rel=1e-3)
+    assert lost[-1] < 0.8 * lost[0]
+    for mine, theirs in zip(before, encoder.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
 @pytest.mark.parametrize("alone", [True, False])
 def test_a_stage1_learns_to_recall_pictures_from_the_noise_read_in_them(alone):
     encoder = models.noise_encoder(image_size=16, filters=2, noise_dim=5)
@@ -372,7 +392,8 @@ def train(strategy, stage, alone):
             optimizer = engine.make_adam(2e-4, 1000)
             networks = [players.generator, *extra.values()]
             optimizer.build([v for network in networks for v in network.trainable_variables])
-            update = adversarial.make_alone_update(players.generator, optimizer, **extra)
+            read = dict(likeness_weight=2.0, picture_encoder=encoder)
+            update = adversarial.make_alone_update(players.generator, optimizer, **extra, **read)
         if replicas > 1:
             for network in (players.generator, players.discriminator, *extra.values()):
                 models.synchronize(network)

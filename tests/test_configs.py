@@ -52,7 +52,7 @@ def test_published_recipes():
             differing = release.changed(config.make(config.read(f"{name}_{stage}")))
             assert set(differing) <= {"run", "data.image_size", "train.halve_every"}
     train = release.train
-    weights = ("penalty", "match", "likeness", "mode", "sketch", "anew")
+    weights = ("penalty", "match", "likeness", "alone_likeness", "mode", "sketch", "anew")
     assert [getattr(train, f"{name}_weight") for name in weights] == [0] * len(weights)
     assert (train.average, train.alone_epochs, train.recolour, train.bend) == (0, 0, False, 0)
     assert (release.generator.condition_spread, release.generator.conditional_norm) == (1, False)

@@ -330,6 +330,21 @@ def test_stage1_begins_with_its_generator_alone_and_a_noise_encoder(drawn, folde
     assert sorted(path.name for path in folders.weights.iterdir()) == ["stage1_dis.weights.h5", "stage1_gen.weights.h5"]
 
 
+def test_a_generator_alone_may_be_told_how_its_pictures_are_read(drawn, folders):
+    chosen = settings(drawn, max_steps=1)
+    stages.train(stage1(chosen), chosen, folders)
+    chosen = stage2_settings(drawn, max_steps=1, alone_likeness_weight=0.5)
+    assert "give train.alone_epochs" in refusal(stages.train, stage2_of(chosen, folders), chosen, folders)
+    chosen = stage2_settings(drawn, max_steps=1, alone_epochs=1, alone_likeness_weight=0.5)
+    message = refusal(stages.train, stage2_of(chosen, folders), chosen, folders)
+    assert "set train.alone_likeness_weight to 0" in message
+    recipe = weights.Recipe("picture_encoder", {"text_dim": 16, "image_size": 32, "filters": 2})
+    weights.save(models.picture_encoder(**recipe.keywords), recipe, folders.weights / datasets.PICTURE_ENCODER)
+    stages.train(stage2_of(chosen, folders), chosen, folders)
+    alone, together = (folders.logs / "stage2" / place / "metrics.jsonl" for place in ("alone", "."))
+    assert '"likeness"' in alone.read_text() and '"likeness"' not in together.read_text()
+
+
 def test_a_stop_while_the_generator_is_alone_goes_on_there(drawn, folders, monkeypatch):
     chosen = settings(drawn, max_steps=1)
     stages.train(stage1(chosen), chosen, folders)
