@@ -94,17 +94,15 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
         players = {"generator": stage.generator.build(), "discriminator": discriminator_recipe.build()}
         _start(stage, settings, folders, players)
         stage.prepare(players["generator"])  # a Stage I of the run's own, whichever one `start_from` had
-        learning = {"generator": players["generator"]}
-        if _is_first(stage) and (settings.train.alone_epochs or settings.train.anew_weight):
-            learning["noise_encoder"] = _noise_encoder(settings)
+        noise_encoder = _noise_encoder(stage, settings)
         if strategy.num_replicas_in_sync > 1:
-            for network in (players | learning).values():
+            for network in (players | noise_encoder).values():
                 models.synchronize(network)
         picture_encoder = _picture_encoder(settings, folders)
     if settings.train.alone_epochs:
+        learning = {"generator": players["generator"], **noise_encoder}
         _train_alone(stage, settings, folders, learning, picture_encoder, stream, strategy, preview)
-    if not settings.train.anew_weight:
-        learning.pop("noise_encoder", None)  # it only helped to begin
+    beside = noise_encoder if settings.train.anew_weight else {}  # learns with the generator while the players play
     with strategy.scope():
         halve_every = settings.train.halve_every * stream.steps_per_epoch
         optimizers = {
@@ -115,8 +113,9 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
         if settings.train.average:
             averaged["average"] = stage.generator.build()
             averaged["average"].set_weights(players["generator"].get_weights())
-        for optimizer, taught in zip(optimizers.values(), (learning, {"": players["discriminator"]}), strict=True):
-            optimizer.build(_trainable(taught))  # before a checkpoint is restored into it
+        # before a checkpoint is restored into them
+        optimizers["generator_optimizer"].build(_trainable(players["generator"], *beside.values()))
+        optimizers["discriminator_optimizer"].build(_trainable(players["discriminator"]))
 
     kept = averaged.get("average", players["generator"])
 
@@ -128,7 +127,8 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
 
     run = _runner(settings, stream, strategy, settings.train.epochs)(
         update=adversarial.make_update(
-            **players | learning,
+            **players,
+            **beside,
             **optimizers,
             text=settings.discriminator.text,
             penalty_weight=settings.train.penalty_weight,
@@ -140,7 +140,7 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
             sketch_weight=settings.train.sketch_weight,
             anew_weight=settings.train.anew_weight,
         ),
-        trained={**players, **learning, **optimizers, **averaged},
+        trained={**players, **beside, **optimizers, **averaged},
         folder=logs,
         sample=partial(preview.sheet, kept),
         on_sample=lambda epoch, sheet: images.write(results / f"epoch_{epoch:05d}.png", sheet),
@@ -177,7 +177,7 @@ def _train_alone(
     steps = make_run.keywords["steps"]
     with strategy.scope():
         optimizer = engine.make_cosine_adam(settings.train.generator_learning_rate, steps)
-        optimizer.build(_trainable(learning))
+        optimizer.build(_trainable(*learning.values()))
     run = make_run(
         update=adversarial.make_alone_update(
             **learning,
@@ -364,16 +364,16 @@ def _is_first(stage: Stage) -> bool:
     return "stage1" not in stage.generator.keywords
 
 
-def _noise_encoder(settings: Settings) -> keras.Model:
-    return models.noise_encoder(
-        image_size=settings.data.image_size,
-        filters=settings.discriminator.filters,
-        noise_dim=settings.generator.noise_dim,
-    )
+def _noise_encoder(stage: Stage, settings: Settings) -> dict[str, keras.Model]:
+    """What reads the noise in real pictures that Stage I makes them anew of, by its name; empty where none is asked."""
+    if not (_is_first(stage) and (settings.train.alone_epochs or settings.train.anew_weight)):
+        return {}
+    sizes = {"image_size": settings.data.image_size, "filters": settings.discriminator.filters}
+    return {"noise_encoder": models.noise_encoder(**sizes, noise_dim=settings.generator.noise_dim)}
 
 
-def _trainable(networks: dict[str, keras.Model]) -> list:
-    return [variable for network in networks.values() for variable in network.trainable_variables]
+def _trainable(*networks: keras.Model) -> list:
+    return [variable for network in networks for variable in network.trainable_variables]
 
 
 def _sketches(stage: Stage, settings: Settings) -> dict:

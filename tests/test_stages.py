@@ -330,6 +330,20 @@ def test_stage1_begins_with_its_generator_alone_and_a_noise_encoder(drawn, folde
     assert sorted(path.name for path in folders.weights.iterdir()) == ["stage1_dis.weights.h5", "stage1_gen.weights.h5"]
 
 
+@pytest.mark.parametrize("alone_epochs", [0, 1])
+def test_a_stage1_that_goes_on_making_pictures_anew_can_be_stopped(drawn, tmp_path, alone_epochs):
+    whole, stopped = Folders(tmp_path, "whole"), Folders(tmp_path, "stopped")
+    for folders, ends in ((whole, [2]), (stopped, [1, 2])):
+        for end in ends:
+            chosen = settings(drawn, epochs=end, alone_epochs=alone_epochs, anew_weight=10.0)
+            stages.train(stage1(chosen), chosen, folders)
+    made = [weights.load(folders.weights / "stage1_gen.weights.h5").get_weights() for folders in (whole, stopped)]
+    for one, other in zip(*made, strict=True):
+        np.testing.assert_array_equal(one, other)
+    figures = [(folders.logs / "stage1/metrics.jsonl").read_text() for folders in (whole, stopped)]
+    assert all('"noise_kl"' in text for text in figures)
+
+
 def test_a_generator_alone_may_be_told_how_its_pictures_are_read(drawn, folders):
     chosen = settings(drawn, max_steps=1)
     stages.train(stage1(chosen), chosen, folders)
