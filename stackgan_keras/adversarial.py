@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from stackgan_keras import losses, models
 
-ANEW = {"anew": 1.0, "noise_kl": 0.02}  # pixels, and beside them: noise that told all would not be that of later
+ANEW = {"anew": 1.0, "noise_kl": 0.007}  # pixels, and beside them: noise that told all would not be that of later
 NUDGE = 0.03  # how far along a direction a slope is measured, in pictures of [-1, 1]; bfloat16 would not see much less
 
 
@@ -153,8 +153,9 @@ def make_alone_update(
     That is the `sketch` in the batch. A Stage II makes the picture from that itself (the start with a per-pixel loss
     alone is from Ledig et al., "Photo-Realistic Single Image Super-Resolution Using a GAN", CVPR 2017), a Stage I from
     the noise that the `noise_encoder` reads in it, which learns along (Zhu et al., "Toward Multimodal Image-to-Image
-    Translation", NeurIPS 2017). What a sketch does not show, such as its colours, only the sentence can tell.
-    With `likeness_weight` what it made is also to be read by the `picture_encoder` as what it was.
+    Translation", NeurIPS 2017), as does the generator's noise flow, if it has one, to bring other noise there (Chen et
+    al., "Variational Lossy Autoencoder", ICLR 2017, section 3.2). What a sketch does not show, such as its colours,
+    only the sentence can tell. With `likeness_weight` what it made is also to be read by the `picture_encoder` as what it was.
     """
     make_anew, learning = _make_anew(generator, noise_encoder)
 
@@ -180,15 +181,22 @@ def _make_anew(generator, noise_encoder):
 
     It returns what the generator made and, by the names of `ANEW`, what is paid for it.
     """
-    maker = generator if noise_encoder else models.finisher(generator)
+    maker = models.painter(generator) if noise_encoder else models.finisher(generator)
+    flow = models.find_flow(generator) if noise_encoder else None
+    back = models.flow_back(flow) if flow else None
     learning = generator.trainable_variables + (noise_encoder.trainable_variables if noise_encoder else [])
 
     def make_anew(batch, share):
         given, paid = batch, {}
         if noise_encoder:
             read = noise_encoder(batch["sketch"], training=True)
-            given = {**batch, "noise": read["mean"] + tf.exp(read["log_variance"] / 2) * batch["noise"]}
-            paid["noise_kl"] = kl_of(read, share)
+            noise = read["mean"] + tf.exp(read["log_variance"] / 2) * batch["noise"]
+            given = {**batch, "noise": noise}
+            if back:
+                came_from = back(noise, training=True)
+                paid["noise_kl"] = share.mean(losses.flow_divergence(**came_from, log_variance=read["log_variance"]))
+            else:
+                paid["noise_kl"] = kl_of(read, share)
         made = maker({name: given[name] for name in maker.input}, training=True)
         return made, {"anew": share.mean(losses.reconstruction(made["image"], batch["image"])), **paid}
 

@@ -76,12 +76,16 @@ class Generator(Section):
     text_dim: Count = Field(1024, description="numbers in a sentence's embedding")
     condition_dim: Count = Field(128, description="numbers in the condition drawn from an embedding")
     noise_dim: Count = Field(100, description="numbers in the noise (Stage I)")
+    flow_steps: Annotated[int, Field(ge=0)] = Field(
+        0, description="steps of a normalizing flow that brings noise where real pictures have theirs (Stage I)"
+    )
     residual_blocks: Annotated[int, Field(ge=0)] = Field(4, description="residual blocks (Stage II)")
     augment_condition: bool = Field(True, description="draw the condition around its mean; no: use the mean")
     condition_spread: Annotated[float, Field(gt=0)] = Field(
         1.0, description="factor on how far the condition is drawn around its mean; released deviations are 1 or more"
     )
     conditional_norm: bool = Field(False, description="scale and shift the channels of every up-block by the condition")
+    palette: bool = Field(False, description="the condition says which colour each channel of the last map has")
 
 
 class Discriminator(Section):

@@ -17,6 +17,16 @@ def kl_divergence(mean, log_variance):
     return ops.mean(0.5 * (ops.square(mean) + ops.exp(log_variance) - 1 - log_variance), axis=-1)
 
 
+def flow_divergence(noise, log_volume, log_variance):
+    """KL(N(mean, variance) || what a flow makes of N(0, 1)) (B,) at one draw, averaged over the dimensions.
+
+    The draw came from `noise` (B, D) in a flow that on the way back enlarges volumes by exp(`log_volume`) (B,); of the
+    Gaussian it is from, only `log_variance` (B, D) matters. What does not depend on any weight is taken at its mean:
+    where there is no flow, the mean over draws is `kl_divergence`.
+    """
+    return ops.mean(0.5 * (ops.square(noise) - 1 - log_variance), axis=-1) - log_volume / noise.shape[-1]
+
+
 def discriminator_loss(real: list, fake: list):
     """Mean of what it should call real plus mean of what it should call fake, from averaged cross-entropies.
 
@@ -86,12 +96,12 @@ def mode_seeking(pictures, others, noise):
 
 def sketch_distance(pictures, sketches):
     """Mean absolute difference (B,) of pictures (B, S, S, 3), made as small, to their sketches (B, s, s, 3)."""
-    return reconstruction(shrink(pictures, sketches.shape[1]), sketches)
+    return ops.mean(ops.abs(shrink(pictures, sketches.shape[1]) - sketches), axis=(1, 2, 3))
 
 
 def reconstruction(pictures, truth):
-    """Mean absolute difference (B,) of pictures (B, s, s, 3) to what they should have been."""
-    return ops.mean(ops.abs(pictures - truth), axis=(1, 2, 3))
+    """Mean squared difference (B,) of pictures (B, s, s, 3) to what they should have been."""
+    return ops.mean(ops.square(pictures - truth), axis=(1, 2, 3))
 
 
 def shrink(pictures, size: int):

@@ -14,6 +14,8 @@ from stackgan_keras import images
 from stackgan_keras.errors import InputError
 
 PLACES = 12  # that the small picture encoder looks at
+FLOW_WIDTH = 128  # of the networks in a noise flow
+MOST_LOG_SCALE = 1.5  # by which a step of it scales: not so far that one of them blows up
 CORE = 4  # pixels: every network narrows to, or grows from, a 4x4 map
 
 APPLICATIONS = {  # networks of Keras that can read pictures, and the modules that know their pixels
@@ -60,13 +62,15 @@ def stage1_generator(
     augment_condition: bool = True,
     condition_spread: float = 1.0,
     conditional_norm: bool = False,
+    palette: bool = False,
+    flow_steps: int = 0,
 ) -> keras.Model:
     """A sentence and noise to a sketch.
 
     In: `embedding` (B, text_dim), `noise` (B, noise_dim), `epsilon` (B, condition_dim). Out: `image`
     (B, image_size, image_size, 3) in [-1, 1], `mean` and (with `augment_condition`) `log_variance`,
     (B, condition_dim). Without `augment_condition` there is no `epsilon` to give. `image_size` is a power of two; the
-    4x4 map has 8 * `filters` channels.
+    4x4 map has 8 * `filters` channels. With `flow_steps` the noise goes through a `noise_flow` first.
     """
     inputs = _text_inputs(text_dim, condition_dim, augment_condition)
     text = conditioning_augmentation(
@@ -75,13 +79,15 @@ def stage1_generator(
     inputs = {**inputs, "noise": keras.Input((noise_dim,), name="noise")}
     width = 8 * filters
     condition = text.pop("condition")
-    x = layers.Concatenate(name="join")([inputs["noise"], condition])
+    noise = noise_flow(noise_dim, flow_steps)(inputs["noise"]) if flow_steps else inputs["noise"]
+    x = layers.Concatenate(name="join")([noise, condition])
     x = layers.Dense(CORE * CORE * width, use_bias=False, **_kernel(), name="project_dense")(x)
     x = _normalize(x, "project_norm")
     x = layers.ReLU(name="project_relu")(x)
     x = layers.Reshape((CORE, CORE, width), name="project")(x)  # (B, 4, 4, 8 filters)
     x = _grow(x, image_size, condition if conditional_norm else None)
-    return keras.Model(inputs, {"image": _to_image(x), **text}, name="stage1_generator")
+    image = _to_image(x, condition if palette else None)
+    return keras.Model(inputs, {"image": image, **text}, name="stage1_generator")
 
 
 def stage2_generator(
@@ -95,6 +101,7 @@ def stage2_generator(
     augment_condition: bool = True,
     condition_spread: float = 1.0,
     conditional_norm: bool = False,
+    palette: bool = False,
 ) -> keras.Model:
     """A sentence, read again, turns the sketch of a frozen Stage I into a picture.
 
@@ -124,8 +131,81 @@ def stage2_generator(
         x = _residual_block(x, f"residual{i}")
     x = _grow(x, image_size, condition if conditional_norm else None)
     sketch = layers.Identity(dtype=keras.config.floatx(), name="stage1_image")(sketch)
-    outputs = {"image": _to_image(x), "stage1_image": sketch, **text}
+    image = _to_image(x, condition if palette else None)
+    outputs = {"image": image, "stage1_image": sketch, **text}
     return keras.Model(inputs, outputs, name="stage2_generator")
+
+
+def noise_flow(noise_dim: int, steps: int) -> keras.Model:
+    """A normalizing flow from standard normal noise to noise as it is read in real pictures, both (B, noise_dim).
+
+    Not every noise is that of a picture: what a `noise_encoder` reads lies near few directions and bends, and between
+    a bird that looks left and one that looks right there is none. So noise is moved there, in `steps`, each of which
+    scales and shifts one half of the numbers by amounts that depend on the other half, then shuffles all. First weights
+    only shuffle. Source: Dinh et al., "Density estimation using Real NVP", ICLR 2017.
+    """
+    noise = x = keras.Input((noise_dim,), name="noise")
+    for i in range(1, steps + 1):
+        kept, moved = x[:, : noise_dim // 2], x[:, noise_dim // 2 :]
+        amounts = _coupling(noise_dim, f"coupling{i}")(kept)
+        x = ops.concatenate([kept, moved * ops.exp(amounts["log_scale"]) + amounts["shift"]], axis=1)
+        x = ops.take(x, _shuffle(noise_dim), axis=1)
+    return keras.Model(noise, x, name="noise_flow")
+
+
+def flow_back(flow: keras.Model) -> keras.Model:
+    """The way back through a `noise_flow`, by the same weights.
+
+    In: (B, noise_dim), as the flow gives it. Out: the `noise` (B, noise_dim) that it was and `log_volume` (B,), the
+    logarithm of the factor by which this way makes volumes larger.
+    """
+    noise_dim = flow.input_shape[1]
+    couplings = [layer for layer in flow.layers if layer.name.startswith("coupling")]
+    given = x = keras.Input((noise_dim,), name="flowed")
+    log_volume = 0.0
+    for coupling in reversed(couplings):
+        x = ops.take(x, np.argsort(_shuffle(noise_dim)), axis=1)
+        kept, moved = x[:, : noise_dim // 2], x[:, noise_dim // 2 :]
+        amounts = coupling(kept)
+        x = ops.concatenate([kept, (moved - amounts["shift"]) * ops.exp(-amounts["log_scale"])], axis=1)
+        log_volume = log_volume - ops.sum(amounts["log_scale"], axis=1)
+    return keras.Model(given, {"noise": x, "log_volume": log_volume}, name="flow_back")
+
+
+def _coupling(noise_dim: int, name: str) -> keras.Model:
+    dtype = keras.config.floatx()  # what is multiplied many times over bears no rounding to 8 bits
+    kept = x = keras.Input((noise_dim // 2,), name="kept")
+    for i in (1, 2):
+        x = layers.Dense(FLOW_WIDTH, activation="relu", dtype=dtype, name=f"hidden{i}_dense")(x)
+    count = noise_dim - noise_dim // 2
+    scale = layers.Dense(count, kernel_initializer="zeros", dtype=dtype, name="log_scale_dense")(x)
+    shift = layers.Dense(count, kernel_initializer="zeros", dtype=dtype, name="shift_dense")(x)
+    return keras.Model(kept, {"log_scale": MOST_LOG_SCALE * ops.tanh(scale), "shift": shift}, name=name)
+
+
+def _shuffle(count: int) -> np.ndarray:
+    """Odd places first, then the even ones: none stays where it was, and after a few steps all have met."""
+    return np.argsort(np.arange(1, count + 1) % 2, kind="stable")
+
+
+def painter(generator: keras.Model) -> keras.Model:
+    """What a `stage1_generator` does after its noise flow: noise read in a picture to a picture, by the same weights.
+
+    In and out as the generator, but that `noise` is what a `noise_encoder` reads; without a flow, the generator itself.
+    """
+    flow = find_flow(generator)
+    if flow is None:
+        return generator
+    join = generator.get_layer("join").input[0]
+    given = [join, *(value for name, value in generator.input.items() if name != "noise")]
+    inner = keras.Model(given, generator.output, name="paint")
+    inputs = {name: keras.Input(value.shape[1:], name=name) for name, value in generator.input.items()}
+    ordered = [inputs["noise"], *(value for name, value in inputs.items() if name != "noise")]
+    return keras.Model(inputs, inner(ordered), name="painter")
+
+
+def find_flow(generator: keras.Model) -> keras.Model | None:
+    return next((layer for layer in generator.layers if layer.name == "noise_flow"), None)
 
 
 def finisher(generator: keras.Model) -> keras.Model:
@@ -403,9 +483,25 @@ def _residual_block(x, name: str):
     return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, y]))
 
 
-def _to_image(x):
-    x = layers.Conv2D(3, 3, padding="same", use_bias=False, **_kernel(), name="image_conv")(x)
-    return layers.Activation("tanh", dtype=keras.config.floatx(), name="image")(x)  # (B, size, size, 3)
+def _to_image(x, condition=None):
+    """A 3x3 convolution to pixels; given a condition, that also says which colour each channel adds where it is on."""
+    pixels = layers.Conv2D(3, 3, padding="same", use_bias=False, **_kernel(), name="image_conv")(x)
+    if condition is not None:
+        pixels = layers.Add(name="image_add")([pixels, _painted(x, condition)])
+    return layers.Activation("tanh", dtype=keras.config.floatx(), name="image")(pixels)  # (B, size, size, 3)
+
+
+def _painted(x, condition):
+    """Every channel in the colour that the condition gives it, none with first weights: (B, size, size, 3).
+
+    A 1x1 convolution whose kernel is made for each example (after Jia et al., "Dynamic Filter Networks", NIPS 2016).
+    """
+    size, channels = x.shape[2], x.shape[-1]
+    palette = layers.Dense(3 * channels, kernel_initializer="zeros", name="palette_dense")(condition)
+    palette = layers.Reshape((channels, 3), name="palette")(palette)
+    places = layers.Reshape((size * size, channels), name="palette_places")(x)
+    painted = layers.Dot(axes=(2, 1), name="palette_dot")([places, palette])  # (B, size * size, 3)
+    return layers.Reshape((size, size, 3), name="palette_image")(painted)
 
 
 def _tile(x, size: int, name: str):

@@ -339,6 +339,7 @@ def text_keywords(settings: Settings) -> dict:
         "augment_condition": settings.generator.augment_condition,
         "condition_spread": settings.generator.condition_spread,
         "conditional_norm": settings.generator.conditional_norm,
+        "palette": settings.generator.palette,
     }
 
 

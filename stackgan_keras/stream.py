@@ -220,7 +220,7 @@ class Stream(PictureStream):
         if self.sketch_size:
             batch["sketch"] = losses.shrink(batch["image"], self.sketch_size)
             if self.recoloured:
-                chances = draw(tf.random.stateless_uniform, RECOLOURING, (len(RECOLOURED) + PATCHES**2,))
+                chances = draw(tf.random.stateless_uniform, RECOLOURING, (CHANCES,))
                 batch["sketch"] = recolour(batch["sketch"], chances, all_over=self.recoloured == "all")
             if self.bent:
                 batch["sketch"] = bend(batch["sketch"], self.bent * normal(BENDING, BENDS, BENDS, 2))
@@ -291,29 +291,32 @@ class PairStream(PictureStream):
 
 # -- sketches in other colours and shapes -------------------------------------------------------------------------
 
-RECOLOURED = ("hue", "saturation", "brightness", "cover")
 PATCHES = 4  # along each side: what is recoloured is about as large as a part of a bird
 EDGE = 20.0  # how sharp patches end; a step at infinity
+TURNS = 2.0  # radians, at most, that one channel turns each new one; shades of a colour must not go round
+CHANCES = 1 + PATCHES**2 + 2 * 12  # that a recolouring takes: of the cover, the patches, and two sets of colours
 BENDS = 7  # along each side: what is bent one way is about as large as a head
 
 
 def recolour(pictures, chances, *, all_over: bool = False):
-    """Pictures (B, s, s, 3) in [-1, 1] with other colours in patches that cover any share of them, or `all_over`.
+    """Pictures (B, s, s, 3) in [-1, 1] with other colours in patches that cover any share of them.
 
-    There hues are turned by any angle, saturation is scaled by 0 to 1.5 and brightness by -1 to 1, so that light may
-    become dark. `chances` (B, 4 + PATCHES^2), uniform in [0, 1), decide which.
+    Every colour there becomes any other, near ones near ones: so where a part ends can still be seen, but neither what
+    colour it had nor whether it was lighter than the next. With `all_over` the rest has yet other colours. `chances`
+    (B, `CHANCES`), uniform in [0, 1), decide which.
     """
-    hue, saturation, brightness, cover = (chances[:, i, None, None] for i in range(len(RECOLOURED)))
-    grey = tf.ones((3, 3)) / 3
-    quarter_turn = tf.constant([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / 3**0.5  # about the grey axis
-    turn = tf.cos(2 * np.pi * hue) * (tf.eye(3) - grey) + tf.sin(2 * np.pi * hue) * quarter_turn
-    mixing = (2 * brightness - 1) * grey + 1.5 * saturation * turn  # (B, 3, 3)
-    other = tf.clip_by_value(tf.einsum("bhwc,bdc->bhwd", pictures, mixing), -1, 1)
-    if all_over:
-        return other
-    heights = tf.reshape(chances[:, len(RECOLOURED) :], (-1, PATCHES, PATCHES, 1))
-    heights = tf.image.resize(heights, pictures.shape[1:3])
-    return pictures + tf.sigmoid(EDGE * (heights - cover[..., None])) * (other - pictures)
+    cover, heights, *sets = tf.split(chances, [1, PATCHES**2, 12, 12], axis=1)
+    first, second = (_repainted(pictures, each) for each in sets)
+    heights = tf.image.resize(tf.reshape(heights, (-1, PATCHES, PATCHES, 1)), pictures.shape[1:3])
+    rest = second if all_over else pictures
+    return rest + tf.sigmoid(EDGE * (heights - cover[:, None, None])) * (first - rest)
+
+
+def _repainted(pictures, chances):
+    """Each channel anew as a wave over the space of colours, of any direction and phase."""
+    turns = TURNS * (2 * tf.reshape(chances[:, :9], (-1, 3, 3)) - 1)
+    phases = 2 * np.pi * chances[:, None, None, 9:]
+    return tf.sin(tf.einsum("bhwc,bcd->bhwd", pictures, turns) + phases)
 
 
 def bend(pictures, ways):

@@ -55,7 +55,9 @@ def test_published_recipes():
     weights = ("penalty", "match", "likeness", "alone_likeness", "mode", "sketch", "anew")
     assert [getattr(train, f"{name}_weight") for name in weights] == [0] * len(weights)
     assert (train.average, train.alone_epochs, train.recolour, train.bend) == (0, 0, False, 0)
-    assert (release.generator.condition_spread, release.generator.conditional_norm) == (1, False)
+    generator = release.generator
+    assert (generator.condition_spread, generator.conditional_norm, generator.palette) == (1, False, False)
+    assert generator.flow_steps == 0
     assert release.text.loss == "hinge"
     assert config.read("birds_stage1")["train"]["halve_every"] == 50
     coco = config.make(config.read("coco_stage2"))

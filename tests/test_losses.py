@@ -23,6 +23,20 @@ def test_divergence_from_the_standard_normal():
     np.testing.assert_allclose(losses.kl_divergence(0 * mean, 0 * mean), [0], atol=1e-7)
 
 
+def test_flow_divergence_is_by_many_draws_the_divergence_from_where_the_flow_leads():
+    random = np.random.default_rng(0)
+    mean, log_variance = random.normal(size=(2, 3)), random.normal(size=(2, 3))
+    drawn = mean + np.exp(log_variance / 2) * random.normal(size=(200_000, 2, 3))
+    paid = [losses.flow_divergence(drawn[:, i], np.zeros(len(drawn)), log_variance[i]) for i in range(2)]
+    np.testing.assert_allclose(np.mean(paid, axis=1), losses.kl_divergence(mean, log_variance), rtol=0.02)
+    # a flow that doubles every number leads to N(0, 4): the same as half the mean and a quarter of the variance
+    halved = [
+        losses.flow_divergence(drawn[:, i] / 2, np.full(len(drawn), -3 * np.log(2)), log_variance[i]) for i in range(2)
+    ]
+    expected = losses.kl_divergence(mean / 2, log_variance - np.log(4))
+    np.testing.assert_allclose(np.mean(halved, axis=1), expected, rtol=0.02)
+
+
 def test_discriminator_loss_of_both_stages():
     assert losses.discriminator_loss([1.0], [3.0, 4.0]) == pytest.approx(1 + (3 + 4) / 2)
     assert losses.discriminator_loss([1.0, 2.0], [3.0, 4.0, 5.0]) == pytest.approx((1 + 2) / 2 + (3 + 4 + 5) / 3)

@@ -168,6 +168,88 @@ def test_conditional_norms_start_as_plain_ones_and_then_hear_the_condition(stage
     np.testing.assert_allclose(after, np.maximum(by_hand, 0), atol=1e-5)
 
 
+@pytest.mark.parametrize("stage", [1, 2])
+def test_a_palette_paints_nothing_at_first_and_then_each_channel_in_the_colour_of_the_condition(stage):
+    stage1 = {**SMALL, "noise_dim": 5}
+
+    def build(palette):
+        keras.utils.set_random_seed(3)
+        if stage == 1:
+            return models.stage1_generator(image_size=16, palette=palette, **stage1)
+        return models.stage2_generator(stage1=stage1, image_size=128, residual_blocks=1, palette=palette, **SMALL)
+
+    plain, painting = build(False), build(True)
+    assert not [layer for layer in plain.layers if "palette" in layer.name]
+    theirs = weights.named_variables(painting)
+    for path, variable in weights.named_variables(plain).items():
+        variable.assign(theirs[path])
+    x = inputs_of(plain)
+    np.testing.assert_allclose(painting(x)["image"], plain(x)["image"], atol=1e-7)
+    dense = painting.get_layer("palette_dense")
+    scale = {1: 1, 2: 1000}[stage]  # first weights are so small that Stage II's channels are nearly off
+    kernel = np.random.default_rng(0).normal(scale=scale, size=dense.kernel.shape)
+    dense.kernel.assign(kernel)
+    last = painting.get_layer("image_conv").input
+    inner = keras.Model(painting.input, [last, painting.get_layer("image_conv").output])
+    channels, pixels = (np.asarray(value) for value in inner(x))
+    augmentation = painting.get_layer("conditioning_augmentation")
+    condition = augmentation({name: x[name] for name in ("embedding", "epsilon")})["condition"]
+    colours = (np.asarray(condition) @ kernel).reshape(len(condition), -1, 3)
+    by_hand = np.tanh(pixels + np.einsum("bhwc,bcd->bhwd", channels, colours))
+    assert np.abs(by_hand - np.tanh(pixels)).max() > 1e-3
+    np.testing.assert_allclose(painting(x)["image"], by_hand, atol=1e-5)
+
+
+def flow_with_random_weights(noise_dim, steps):
+    flow = models.noise_flow(noise_dim, steps)
+    random = np.random.default_rng(0)
+    for variable in flow.trainable_variables:
+        variable.assign(random.normal(scale=0.3, size=variable.shape))
+    return flow
+
+
+@pytest.mark.parametrize("noise_dim", [6, 7])
+def test_a_noise_flow_moves_noise_and_back_with_the_volume_that_its_slopes_say(noise_dim):
+    noise = np.random.default_rng(1).normal(size=(3, noise_dim)).astype(np.float32)
+    fresh = np.asarray(models.noise_flow(noise_dim, 1)(noise))
+    np.testing.assert_allclose(np.sort(fresh), np.sort(noise), atol=1e-6)  # shuffled, no more
+    assert np.any(fresh != noise)
+    flow = flow_with_random_weights(noise_dim, 3)
+    back = models.flow_back(flow)
+    given = tf.constant(flow(noise))
+    assert np.abs(np.sort(given) - np.sort(noise)).max() > 0.1
+    with tf.GradientTape() as tape:
+        tape.watch(given)
+        found = back(given)
+    slopes = tape.batch_jacobian(found["noise"], given).numpy()
+    np.testing.assert_allclose(found["noise"], noise, atol=1e-3)
+    np.testing.assert_allclose(found["log_volume"], np.linalg.slogdet(slopes)[1], atol=1e-3)
+
+
+def test_a_flow_of_a_few_steps_lets_every_number_change_every_other():
+    flow = flow_with_random_weights(8, 6)
+    noise = tf.constant(np.random.default_rng(1).normal(size=(2, 8)), tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(noise)
+        given = flow(noise)
+    assert np.all(tape.batch_jacobian(given, noise).numpy() != 0)
+
+
+def test_a_painter_paints_what_a_stage1_with_a_flow_does_of_the_noise_before_it():
+    generator = models.stage1_generator(image_size=16, **SMALL, noise_dim=5, flow_steps=2)
+    flow = models.find_flow(generator)
+    for variable in flow.trainable_variables:
+        variable.assign(np.random.default_rng(0).normal(size=variable.shape))
+    x, painter = inputs_of(generator), models.painter(generator)
+    made, painted = generator(x), painter({**x, "noise": flow(x["noise"])})
+    assert set(painted) == set(made)
+    for name in made:
+        np.testing.assert_allclose(painted[name], made[name], atol=1e-6)
+    assert np.any(painter(x)["image"] != made["image"])
+    plain = models.stage1_generator(image_size=16, **SMALL, noise_dim=5)
+    assert models.painter(plain) is plain and models.find_flow(plain) is None
+
+
 @pytest.mark.parametrize("text", ["mean", "embedding"])
 def test_the_sentence_changes_the_discriminators_answer(text):
     keras.utils.set_random_seed(1)

@@ -158,27 +158,33 @@ def test_bending_by_hand():
 
 
 def test_recolouring_by_hand():
-    chances = np.full((4, 4 + 16), 0.99999, np.float32)
-    chances[:, 0] = 1 / 3, 0, 0.2, 1 / 3  # hue
-    chances[:, 1] = 2 / 3, 2 / 3, 0, 2 / 3  # saturation 1, 1, 0, 1
-    chances[:, 2] = 1, 0, 0.75, 0  # brightness 1, -1, 0.5, -1
-    chances[:, 3] = 0, 0, 0, 1  # cover: all, all, all, nothing worth mentioning
-    chances[3, 4:] = 0
+    chances = np.full((4, stream.CHANCES), 0.5, np.float32)  # no turn, half a round: all of it becomes 0
+    chances[:, :17] = 0.99999
+    chances[:, 0] = 0, 0, 0, 1  # cover: all, all, all, nothing worth mentioning
+    chances[3, 1:17] = 0
+    first, second = chances[:, 17:29], chances[:, 29:]  # 3 x 3 turns, from old channels to new ones, and 3 phases
+    first[0, 2] = 1  # the red one turns blue
+    first[1, 9:] = 0, 0.25, 0.75
+    first[2, 3], first[2, 9] = 0, 0.25  # the green one turns red the other way round
+    second[:, 9:] = 0.25, 0.75, 0
     pictures = np.tile(np.float32([0.5, -0.25, -0.1]), (4, 8, 8, 1))
-    grey, colour = 0.05, pictures[0, 0, 0] - 0.05
-    expected = [np.float32([-0.1, 0.5, -0.25]), colour - grey, [grey / 2] * 3, pictures[0, 0, 0]]
-    for made, wanted in zip(stream.recolour(pictures, chances).numpy(), expected, strict=True):
-        np.testing.assert_allclose(made, np.tile(np.float32(wanted), (8, 8, 1)), atol=2e-3)
+    turned = np.sin(stream.TURNS * 0.5 + np.pi), np.sin(stream.TURNS * 0.25 + np.pi / 2)
+    expected = [np.float32([0, 0, turned[0]]), np.float32([0, 1, -1]), np.float32([turned[1], 0, 0])]
+    for all_over, rest in ((False, pictures[0, 0, 0]), (True, np.float32([1, -1, 0]))):
+        made = stream.recolour(pictures, chances, all_over=all_over).numpy()
+        for one, wanted in zip(made, [*expected, rest], strict=True):
+            np.testing.assert_allclose(one, np.tile(wanted, (8, 8, 1)), atol=2e-3)
 
-    all_over = stream.recolour(pictures[3:], chances[3:], all_over=True).numpy()
-    np.testing.assert_allclose(all_over, np.tile(np.float32(np.roll(colour, 1) - grey), (1, 8, 8, 1)), atol=2e-3)
-
-    chances = np.random.default_rng(0).uniform(size=(500, 20)).astype(np.float32)
+    chances = np.random.default_rng(0).uniform(size=(500, stream.CHANCES)).astype(np.float32)
     pictures = np.random.default_rng(1).uniform(-1, 1, (500, 16, 16, 3)).astype(np.float32)
     made = stream.recolour(pictures, chances).numpy()
     assert np.abs(made).max() <= 1
     changed = (np.abs(made - pictures).max(axis=-1) > 0.1).mean(axis=(1, 2))
     assert (changed < 0.1).mean() > 0.1 and (changed > 0.6).mean() > 0.1  # from hardly anywhere to nearly everywhere
+    all_over = stream.recolour(pictures, chances, all_over=True).numpy()
+    assert (np.abs(all_over - pictures).max(axis=-1) > 0.1).mean() > 0.95
+    light = pictures.mean(axis=-1) > 0  # what was light is not rather light, nor rather dark
+    assert abs(all_over.mean(axis=-1)[light].mean() - all_over.mean(axis=-1)[~light].mean()) < 0.02
 
 
 def test_rivals_are_sentences_of_any_pictures_with_their_classes(records):
