@@ -155,7 +155,9 @@ def make_alone_update(
     the noise that the `noise_encoder` reads in it, which learns along (Zhu et al., "Toward Multimodal Image-to-Image
     Translation", NeurIPS 2017), as does the generator's noise flow, if it has one, to bring other noise there (Chen et
     al., "Variational Lossy Autoencoder", ICLR 2017, section 3.2). What a sketch does not show, such as its colours,
-    only the sentence can tell. With `likeness_weight` what it made is also to be read by the `picture_encoder` as what it was.
+    only the sentence can tell.
+
+    With `likeness_weight` what it made is also to be read by the `picture_encoder` as what it was.
     """
     make_anew, learning = _make_anew(generator, noise_encoder)
 
