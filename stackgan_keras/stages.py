@@ -343,6 +343,15 @@ def text_keywords(settings: Settings) -> dict:
     }
 
 
+def stage1_keywords(settings: Settings) -> dict:
+    """The keywords of `models.stage1_generator`."""
+    return {
+        **text_keywords(settings),
+        "noise_dim": settings.generator.noise_dim,
+        "flow_steps": settings.generator.flow_steps,
+    }
+
+
 def _discriminator_recipe(stage: Stage, settings: Settings) -> weights.Recipe:
     return weights.Recipe(
         "discriminator",

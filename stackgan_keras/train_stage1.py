@@ -24,12 +24,7 @@ def main() -> None:
         from stackgan_keras.weights import Recipe
 
     folders = Folders(output_dir, settings.run)
-    keywords = {
-        **stages.text_keywords(settings),
-        "noise_dim": settings.generator.noise_dim,
-        "flow_steps": settings.generator.flow_steps,
-    }
-    generator = Recipe("stage1_generator", keywords)
+    generator = Recipe("stage1_generator", stages.stage1_keywords(settings))
     sheet = stages.train(stages.Stage("stage1", generator, heads=("matched",)), settings, folders)
     same = f"--run {settings.run} --output_dir {output_dir}"
     if settings.data.root:

@@ -136,9 +136,7 @@ def test_train_text_leaves_what_the_stages_need(drawn, tmp_path, capsys, monkeyp
 
 
 def stage1(chosen):
-    recipe = weights.Recipe(
-        "stage1_generator", {**stages.text_keywords(chosen), "noise_dim": chosen.generator.noise_dim}
-    )
+    recipe = weights.Recipe("stage1_generator", stages.stage1_keywords(chosen))
     return stages.Stage("stage1", recipe, heads=("matched",))
 
 
@@ -336,8 +334,12 @@ def test_a_stage1_that_goes_on_making_pictures_anew_can_be_stopped(drawn, tmp_pa
     for folders, ends in ((whole, [2]), (stopped, [1, 2])):
         for end in ends:
             chosen = settings(drawn, epochs=end, alone_epochs=alone_epochs, anew_weight=10.0)
+            generator = chosen.generator.model_copy(update={"flow_steps": 2, "palette": True})
+            chosen = chosen.model_copy(update={"generator": generator})
             stages.train(stage1(chosen), chosen, folders)
-    made = [weights.load(folders.weights / "stage1_gen.weights.h5").get_weights() for folders in (whole, stopped)]
+    made = [weights.load(folders.weights / "stage1_gen.weights.h5") for folders in (whole, stopped)]
+    assert models.find_flow(made[0]) and made[0].get_layer("palette_dense")
+    made = [model.get_weights() for model in made]
     for one, other in zip(*made, strict=True):
         np.testing.assert_array_equal(one, other)
     figures = [(folders.logs / "stage1/metrics.jsonl").read_text() for folders in (whole, stopped)]
