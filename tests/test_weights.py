@@ -293,3 +293,21 @@ def test_a_folder_in_the_files_place(saved):
     assert f"{path} could not be written" in refusal(weights.save, model, RECIPES["stage1_generator"], path)
     assert path.is_dir()
     shutil.rmtree(path)
+
+
+def test_a_flow_within_a_stage_within_a_stage_comes_back(tmp_path):
+    sizes = {"filters": 2, "text_dim": 6, "condition_dim": 4, "palette": True}
+    stage1 = {**sizes, "image_size": 16, "noise_dim": 5, "flow_steps": 2}
+    sizes = {**sizes, "filters": 8, "image_size": 32, "residual_blocks": 1}
+    recipe = weights.Recipe("stage2_generator", {**sizes, "stage1": stage1})
+    model, random = recipe.build(), np.random.default_rng(0)
+    for variable in model.weights:
+        variable.assign(random.uniform(0.1, 1, variable.shape))
+    weights.save(model, recipe, tmp_path / "deep.weights.h5")
+    expected, found = (
+        weights.named_variables(model),
+        weights.named_variables(weights.load(tmp_path / "deep.weights.h5")),
+    )
+    assert "stage1_generator/noise_flow/coupling2/shift_dense/kernel" in found and set(found) == set(expected)
+    for path, variable in found.items():
+        np.testing.assert_array_equal(variable, expected[path], err_msg=path)
