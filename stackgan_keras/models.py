@@ -196,12 +196,8 @@ def painter(generator: keras.Model) -> keras.Model:
     flow = find_flow(generator)
     if flow is None:
         return generator
-    join = generator.get_layer("join").input[0]
-    given = [join, *(value for name, value in generator.input.items() if name != "noise")]
-    inner = keras.Model(given, generator.output, name="paint")
-    inputs = {name: keras.Input(value.shape[1:], name=name) for name, value in generator.input.items()}
-    ordered = [inputs["noise"], *(value for name, value in inputs.items() if name != "noise")]
-    return keras.Model(inputs, inner(ordered), name="painter")
+    inputs = {name: value for name, value in generator.input.items() if name != "noise"}
+    return _rest(generator.get_layer("join").input[0], "noise", inputs, generator.output, "painter")
 
 
 def find_flow(generator: keras.Model) -> keras.Model | None:
@@ -217,9 +213,14 @@ def finisher(generator: keras.Model) -> keras.Model:
     inner = generator.get_layer("encode1_conv").input
     inputs = {name: generator.input[name] for name in ("embedding", "epsilon") if name in generator.input}
     outputs = {name: output for name, output in generator.output.items() if name != "stage1_image"}
-    finish = keras.Model([inner, *inputs.values()], outputs, name="finish")
-    sketch = keras.Input(inner.shape[1:], name="sketch")
-    return keras.Model({"sketch": sketch, **inputs}, finish([sketch, *inputs.values()]), name="finisher")
+    return _rest(inner, "sketch", inputs, outputs, "finisher")
+
+
+def _rest(inner, given: str, inputs: dict, outputs: dict, name: str) -> keras.Model:
+    """What a generator does after its tensor `inner`, which here is the input `given` beside others of its inputs."""
+    rest = keras.Model([inner, *inputs.values()], outputs, name=f"{name}_rest")
+    first = keras.Input(inner.shape[1:], name=given)
+    return keras.Model({given: first, **inputs}, rest([first, *inputs.values()]), name=name)
 
 
 def discriminator(
