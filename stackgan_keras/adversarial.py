@@ -150,12 +150,13 @@ def make_alone_update(
 ):
     """As `make_update`, but the generator learns alone, to make real pictures anew out of what is left of them.
 
-    That is the `sketch` in the batch. A Stage II makes the picture from that itself (the start with a per-pixel loss
-    alone is from Ledig et al., "Photo-Realistic Single Image Super-Resolution Using a GAN", CVPR 2017), a Stage I from
-    the noise that the `noise_encoder` reads in it, which learns along (Zhu et al., "Toward Multimodal Image-to-Image
-    Translation", NeurIPS 2017), as does the generator's noise flow, if it has one, to bring other noise there (Chen et
-    al., "Variational Lossy Autoencoder", ICLR 2017, section 3.2). What a sketch does not show, such as its colours,
-    only the sentence can tell.
+    That is the `sketch` in the batch. A Stage I makes the picture from the noise that the `noise_encoder` reads in it,
+    which learns along (Zhu et al., "Toward Multimodal Image-to-Image Translation", NeurIPS 2017), as does the
+    generator's noise flow, if it has one, to bring other noise there (Chen et al., "Variational Lossy Autoencoder",
+    ICLR 2017, section 3.2). A Stage II makes it from the sketch itself (the start with a per-pixel loss alone is from
+    Ledig et al., "Photo-Realistic Single Image Super-Resolution Using a GAN", CVPR 2017), or given Stage I's
+    `noise_encoder` from what the frozen Stage I makes of that noise: a sketch with the faults of all that will come,
+    of a picture that is known. What a sketch does not show, such as its colours, only the sentence can tell.
 
     With `likeness_weight` what it made is also to be read by the `picture_encoder` as what it was.
     """
@@ -183,26 +184,44 @@ def _make_anew(generator, noise_encoder):
 
     It returns what the generator made and, by the names of `ANEW`, what is paid for it.
     """
-    maker = models.painter(generator) if noise_encoder else models.finisher(generator)
-    flow = models.find_flow(generator) if noise_encoder else None
+    if models.is_second(generator):
+        return _make_of_sketch(generator, noise_encoder), generator.trainable_variables
+    make = _make_of_noise(generator, noise_encoder)
+    return make, generator.trainable_variables + noise_encoder.trainable_variables
+
+
+def _make_of_noise(generator, noise_encoder):
+    painter, flow = models.painter(generator), models.find_flow(generator)
     back = models.flow_back(flow) if flow else None
-    learning = generator.trainable_variables + (noise_encoder.trainable_variables if noise_encoder else [])
 
     def make_anew(batch, share):
-        given, paid = batch, {}
-        if noise_encoder:
-            read = noise_encoder(batch["sketch"], training=True)
-            noise = read["mean"] + tf.exp(read["log_variance"] / 2) * batch["noise"]
-            given = {**batch, "noise": noise}
-            if back:
-                came_from = back(noise, training=True)
-                paid["noise_kl"] = share.mean(losses.flow_divergence(**came_from, log_variance=read["log_variance"]))
-            else:
-                paid["noise_kl"] = kl_of(read, share)
-        made = maker({name: given[name] for name in maker.input}, training=True)
-        return made, {"anew": share.mean(losses.reconstruction(made["image"], batch["image"])), **paid}
+        read = noise_encoder(batch["sketch"], training=True)
+        noise = read["mean"] + tf.exp(read["log_variance"] / 2) * batch["noise"]
+        if back:
+            came_from = back(noise, training=True)
+            kl = share.mean(losses.flow_divergence(**came_from, log_variance=read["log_variance"]))
+        else:
+            kl = kl_of(read, share)
+        given = {**batch, "noise": noise}
+        made = painter({name: given[name] for name in painter.input}, training=True)
+        return made, {"anew": share.mean(losses.reconstruction(made["image"], batch["image"])), "noise_kl": kl}
 
-    return make_anew, learning
+    return make_anew
+
+
+def _make_of_sketch(generator, noise_encoder):
+    finisher = models.finisher(generator)
+    resketcher = models.resketcher(generator, noise_encoder) if noise_encoder else None
+
+    def make_anew(batch, share):
+        given = batch
+        if resketcher:
+            small = {**batch, "picture": batch["sketch"]}
+            given = {**batch, "sketch": resketcher({name: small[name] for name in resketcher.input}, training=False)}
+        made = finisher({name: given[name] for name in finisher.input}, training=True)
+        return made, {"anew": share.mean(losses.reconstruction(made["image"], batch["image"]))}
+
+    return make_anew
 
 
 def _read(picture_encoder, pictures):

@@ -138,6 +138,10 @@ class Train(Section):
     recolour: bool = Field(
         False, description="recolour what real pictures are made anew of, so that sentences must tell the colours"
     )
+    sketches: Literal["shrunk", "stage1"] = Field(
+        "shrunk",
+        description="what Stage II makes real pictures anew of: those made small, or what its Stage I makes of them",
+    )
     bend: Annotated[float, Field(ge=0)] = Field(
         0.0, description="pixels by which sketches of real pictures are bent out of shape, as Stage I's are (Stage II)"
     )

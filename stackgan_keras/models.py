@@ -204,6 +204,11 @@ def find_flow(generator: keras.Model) -> keras.Model | None:
     return next((layer for layer in generator.layers if layer.name == "noise_flow"), None)
 
 
+def is_second(generator: keras.Model) -> bool:
+    """Whether a generator starts from the sketches of a Stage I within it."""
+    return "stage1_image" in generator.output
+
+
 def finisher(generator: keras.Model) -> keras.Model:
     """What a `stage2_generator` does after its sketch: any sketch to a picture, by the same weights.
 
@@ -214,6 +219,23 @@ def finisher(generator: keras.Model) -> keras.Model:
     inputs = {name: generator.input[name] for name in ("embedding", "epsilon") if name in generator.input}
     outputs = {name: output for name, output in generator.output.items() if name != "stage1_image"}
     return _rest(inner, "sketch", inputs, outputs, "finisher")
+
+
+def resketcher(generator: keras.Model, noise_encoder: keras.Model) -> keras.Model:
+    """What the frozen Stage I of a `stage2_generator` makes of the noise that a `noise_encoder` reads in pictures.
+
+    In: `picture` (B, s, s, 3), as small as sketches are, and what Stage II takes but its `epsilon`; the `noise` is for
+    what the encoder leaves open. Out: (B, s, s, 3), sketches as those that Stage II gets later, each of a real picture.
+    """
+    paint = painter(generator.get_layer("stage1_generator"))
+    inputs = {
+        name: generator.input[name] for name in ("embedding", "noise", "stage1_epsilon") if name in generator.input
+    }
+    inputs["picture"] = keras.Input(noise_encoder.input_shape[1:], name="picture")
+    read = noise_encoder(inputs["picture"])
+    noise = read["mean"] + ops.exp(read["log_variance"] / 2) * inputs["noise"]
+    given = {"embedding": inputs["embedding"], "noise": noise, "epsilon": inputs.get("stage1_epsilon")}
+    return keras.Model(inputs, paint({name: given[name] for name in paint.input})["image"], name="resketcher")
 
 
 def _rest(inner, given: str, inputs: dict, outputs: dict, name: str) -> keras.Model:
@@ -342,7 +364,8 @@ def synchronize(model: keras.Model) -> None:
 
 
 NETWORKS = {
-    network.__name__: network for network in (stage1_generator, stage2_generator, discriminator, picture_encoder)
+    network.__name__: network
+    for network in (stage1_generator, stage2_generator, discriminator, noise_encoder, picture_encoder)
 }
 
 

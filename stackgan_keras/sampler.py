@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from stackgan_keras import config, images, text_encoder, weights
+from stackgan_keras import config, images, models, text_encoder, weights
 from stackgan_keras.datasets import Records
 from stackgan_keras.errors import InputError
 from stackgan_keras.text_encoder import ALPHABET, LENGTH
@@ -152,7 +152,7 @@ class StackGAN:
 
     def _purposes(self) -> dict[str, int]:
         """What is drawn, and the last number of its key. A sketch is the same before and after there is a Stage II."""
-        stage1_epsilon = "stage1_epsilon" if "stage1_image" in self.generator.output else "epsilon"
+        stage1_epsilon = "stage1_epsilon" if models.is_second(self.generator) else "epsilon"
         order = ["noise", stage1_epsilon, *(name for name in DRAWN[1:] if name != stage1_epsilon)]
         return {name: purpose for purpose, name in enumerate(order) if name in self.generator.input}
 

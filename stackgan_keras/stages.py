@@ -33,6 +33,8 @@ from stackgan_keras.datasets import PICTURE_ENCODER, TEXT_ENCODER, Records
 from stackgan_keras.errors import InputError
 from stackgan_keras.stream import Stream, decode
 
+NOISE_ENCODER = "noise_encoder.weights.h5"  # beside Stage I, with which it learned
+
 MAY_CHANGE = {  # settings that a run may change between one command and the next
     "data.root",
     "data.cache",
@@ -94,7 +96,7 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
         players = {"generator": stage.generator.build(), "discriminator": discriminator_recipe.build()}
         _start(stage, settings, folders, players)
         stage.prepare(players["generator"])  # a Stage I of the run's own, whichever one `start_from` had
-        noise_encoder = _noise_encoder(stage, settings)
+        noise_encoder = _noise_encoder(stage, settings, folders)
         if strategy.num_replicas_in_sync > 1:
             for network in (players | noise_encoder).values():
                 models.synchronize(network)
@@ -120,7 +122,7 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
     kept = averaged.get("average", players["generator"])
 
     def save():
-        weights.save(kept, stage.generator, folders.weights / f"{stage.name}_gen.weights.h5")
+        _save_generator(stage, settings, folders, kept, **beside)
         weights.save(players["discriminator"], discriminator_recipe, folders.weights / f"{stage.name}_dis.weights.h5")
         if (logs / "metrics.jsonl").is_file():  # not yet within the first epoch
             curves.plot(logs / "metrics.jsonl", results / "curves.png")
@@ -165,8 +167,9 @@ def _train_alone(
 ) -> None:
     """Begins a stage: its generator alone learns to make real pictures anew, unless the players have begun to play.
 
-    What is `learning` is the `generator` and, for Stage I, the `noise_encoder`. Leaves the generator's weights, grids
-    `alone_…` among those of the stage, and the rest in `logs/<run>/<stage>/alone/`.
+    What is `learning` is the `generator` and, for Stage I, the `noise_encoder`, which for Stage II, if asked for, is
+    there but has learned. Leaves the weights of what learns, grids `alone_…` among those of the stage, and the rest
+    in `logs/<run>/<stage>/alone/`.
     """
     logs, results = folders.logs / stage.name, folders.results / stage.name
     generator = learning["generator"]
@@ -190,7 +193,7 @@ def _train_alone(
         folder=logs / "alone",
         sample=partial(preview.sheet, generator),
         on_sample=lambda epoch, sheet: images.write(results / f"alone_{epoch:05d}.png", sheet),
-        save=lambda: weights.save(generator, stage.generator, folders.weights / f"{stage.name}_gen.weights.h5"),
+        save=partial(_save_generator, stage, settings, folders, **learning),
     )
     if run.done < steps:
         config.write(settings, logs / "config.yaml")
@@ -374,12 +377,44 @@ def _is_first(stage: Stage) -> bool:
     return "stage1" not in stage.generator.keywords
 
 
-def _noise_encoder(stage: Stage, settings: Settings) -> dict[str, keras.Model]:
-    """What reads the noise in real pictures that Stage I makes them anew of, by its name; empty where none is asked."""
-    if not (_is_first(stage) and (settings.train.alone_epochs or settings.train.anew_weight)):
+def _noise_encoder(stage: Stage, settings: Settings, folders: Folders) -> dict[str, keras.Model]:
+    """What reads the noise in real pictures that Stage I makes them anew of, by its name; empty where none is asked.
+
+    For Stage II that is what learned along with its Stage I, frozen.
+    """
+    if not (settings.train.alone_epochs or settings.train.anew_weight):
         return {}
+    if _is_first(stage):
+        return {"noise_encoder": _noise_encoder_recipe(settings).build()}
+    if settings.train.sketches == "shrunk":
+        return {}
+    path = folders.weights / NOISE_ENCODER
+    if not path.is_file():
+        raise InputError(
+            f"train.sketches is stage1 but there is no noise encoder {path}: train Stage I with train.alone_epochs or "
+            "train.anew_weight, or set train.sketches to shrunk"
+        )
+    encoder, known = weights.load(path), _stage1_keywords(stage)
+    found = {"image_size": encoder.input_shape[1], "noise_dim": encoder.output["mean"].shape[1]}
+    if found != {name: known[name] for name in found}:
+        raise InputError(
+            f"{path} reads {found['noise_dim']} numbers of noise in pictures of {found['image_size']} pixels but "
+            f"Stage I takes {known['noise_dim']} for {known['image_size']}: train Stage I of this run again"
+        )
+    encoder.trainable = False
+    return {"noise_encoder": encoder}
+
+
+def _noise_encoder_recipe(settings: Settings) -> weights.Recipe:
     sizes = {"image_size": settings.data.image_size, "filters": settings.discriminator.filters}
-    return {"noise_encoder": models.noise_encoder(**sizes, noise_dim=settings.generator.noise_dim)}
+    return weights.Recipe("noise_encoder", {**sizes, "noise_dim": settings.generator.noise_dim})
+
+
+def _save_generator(stage: Stage, settings: Settings, folders: Folders, generator, noise_encoder=None) -> None:
+    """The generator's weight file and that of the noise encoder, if one learns along."""
+    weights.save(generator, stage.generator, folders.weights / f"{stage.name}_gen.weights.h5")
+    if noise_encoder is not None and noise_encoder.trainable:
+        weights.save(noise_encoder, _noise_encoder_recipe(settings), folders.weights / NOISE_ENCODER)
 
 
 def _trainable(*networks: keras.Model) -> list:
@@ -388,7 +423,7 @@ def _trainable(*networks: keras.Model) -> list:
 
 def _sketches(stage: Stage, settings: Settings) -> dict:
     """What a `Stream` is asked for where real pictures are made anew of what is left of them."""
-    cover = "all" if _is_first(stage) else "patches"
+    cover = "patches" if not _is_first(stage) and settings.train.sketches == "shrunk" else "all"
     return {
         "sketch_size": _stage1_keywords(stage)["image_size"],
         "recoloured": cover if settings.train.recolour else None,
@@ -430,6 +465,13 @@ def _check_fits(stage: Stage, settings: Settings) -> None:
             raise InputError(
                 f"train.{name} is about real pictures that a generator makes anew: "
                 "give train.alone_epochs or train.anew_weight, or leave it off"
+            )
+    if settings.train.sketches == "stage1":
+        if _is_first(stage):
+            raise InputError("train.sketches is about what Stage II makes pictures of: leave it shrunk for stage1")
+        if settings.train.bend:
+            raise InputError(
+                "train.bend is for sketches that were shrunk: leave it at 0 where train.sketches is stage1"
             )
     if settings.train.alone_likeness_weight and not settings.train.alone_epochs:
         raise InputError(
