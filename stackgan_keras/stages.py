@@ -94,9 +94,9 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
     preview = sampler.Preview(test_records, settings.data.image_size, seed=settings.train.seed)
     with strategy.scope():
         players = {"generator": stage.generator.build(), "discriminator": discriminator_recipe.build()}
-        _start(stage, settings, folders, players)
-        stage.prepare(players["generator"])  # a Stage I of the run's own, whichever one `start_from` had
         noise_encoder = _noise_encoder(stage, settings, folders)
+        _start(stage, settings, folders, players | (noise_encoder if _is_first(stage) else {}))
+        stage.prepare(players["generator"])  # a Stage I of the run's own, whichever one `start_from` had
         if strategy.num_replicas_in_sync > 1:
             for network in (players | noise_encoder).values():
                 models.synchronize(network)
@@ -306,13 +306,25 @@ def _embedded(encoder: Path, records: Records, cache: Path) -> Records:
     return replace(records, embeddings=embeddings, first_embedding=first)
 
 
-def _start(stage: Stage, settings: Settings, folders: Folders, players: dict) -> None:
-    """Fills the players with the weights of the run that `train.start_from` names; a checkpoint comes over them."""
+def _start(stage: Stage, settings: Settings, folders: Folders, networks: dict[str, keras.Model]) -> None:
+    """Fills a stage's networks with the weights of the run that `train.start_from` names; a checkpoint comes over them.
+
+    That run has a generator. What else it lacks, as runs do that are passed on to draw with, starts anew.
+    """
     if settings.train.start_from is None:
         return
     home = sampler.find_run(folders.output_dir, settings.train.start_from)
-    for role, player in players.items():
-        weights.fill(player, home / f"{stage.name}_{role[:3]}.weights.h5")
+    files = {
+        "generator": f"{stage.name}_gen.weights.h5",
+        "discriminator": f"{stage.name}_dis.weights.h5",
+        "noise_encoder": NOISE_ENCODER,
+    }
+    for role, network in networks.items():
+        path = home / files[role]
+        if role == "generator" or path.is_file():
+            weights.fill(network, path)
+        else:
+            print(f"there is no {path}: the {role.replace('_', ' ')} starts from random weights")
 
 
 def _picture_encoder(settings: Settings, folders: Folders) -> keras.Model | None:

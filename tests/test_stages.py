@@ -203,20 +203,31 @@ def test_encoders_can_start_from_those_of_another_run(drawn, tmp_path):
         assert found in sentence and "first" in sentence and "train_text --run" in sentence
 
 
-def test_a_training_can_start_from_the_weights_of_another(drawn, tmp_path):
-    chosen = settings(drawn)
+def test_a_training_can_start_from_the_weights_of_another(drawn, tmp_path, capsys):
+    chosen = settings(drawn, anew_weight=1.0)
     first, second = Folders(tmp_path, "first"), Folders(tmp_path, "tiny")
     stages.train(stage1(chosen), chosen, first)
-    chosen = settings(drawn, start_from="first", max_steps=1, generator_learning_rate=1e-9)
+    slow = {"anew_weight": 1.0, "max_steps": 1, "generator_learning_rate": 1e-9}
+    chosen = settings(drawn, start_from="first", **slow)
     stages.train(stage1(chosen), chosen, second)
-    for name in ("stage1_gen", "stage1_dis"):
-        theirs = weights.load(first.weights / f"{name}.weights.h5").trainable_variables
-        mine = weights.load(second.weights / f"{name}.weights.h5").trainable_variables
+    assert "random weights" not in capsys.readouterr().out
+    for name in ("stage1_gen", "stage1_dis", "noise_encoder"):
+        theirs, mine = (weights.load(at.weights / f"{name}.weights.h5").trainable_variables for at in (first, second))
         for one, other in zip(theirs, mine, strict=True):
-            np.testing.assert_allclose(one.numpy(), other.numpy(), atol=1e-7 if name == "stage1_gen" else 1e-3)
+            np.testing.assert_allclose(one.numpy(), other.numpy(), atol=1e-3 if name == "stage1_dis" else 1e-7)
 
     sentence = refusal(stages.train, stage1(chosen), settings(drawn, start_from="none such"), Folders(tmp_path, "x"))
     assert "none such" in sentence
+
+    for name in ("stage1_dis", "noise_encoder"):  # as runs are passed on that are there to draw with
+        (first.weights / f"{name}.weights.h5").unlink()
+    third = Folders(tmp_path, "third")
+    stages.train(stage1(chosen), chosen, third)
+    said = capsys.readouterr().out
+    assert all(f"the {role} starts from random weights" in said for role in ("discriminator", "noise encoder"))
+    made = [weights.load(at.weights / "stage1_gen.weights.h5").trainable_variables for at in (second, third)]
+    for one, other in zip(*made, strict=True):
+        np.testing.assert_allclose(one.numpy(), other.numpy(), atol=1e-7)
 
 
 def test_weights_of_another_width_are_no_start(drawn, tmp_path):
