@@ -85,7 +85,7 @@ class Generator(Section):
         1.0, description="factor on how far the condition is drawn around its mean; released deviations are 1 or more"
     )
     conditional_norm: bool = Field(False, description="scale and shift the channels of every up-block by the condition")
-    palette: bool = Field(False, description="the condition says which colour each channel of the last map has")
+    palette: bool = Field(False, description="the condition chooses the colour of each channel of the last map")
 
 
 class Discriminator(Section):

@@ -29,7 +29,7 @@ def test_header_and_settings(file):
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_networks_build(file):
     settings = config.make(config.read(file))
-    stage1 = {**stages.text_keywords(settings), "noise_dim": settings.generator.noise_dim}
+    stage1 = stages.stage1_keywords(settings)
     if file.stem.endswith(("text", "pictures")):
         for recipe in joint_embedding.recipes(settings).values():
             assert recipe.build().output_shape == (None, settings.generator.text_dim)
