@@ -156,7 +156,8 @@ def make_alone_update(
     ICLR 2017, section 3.2). A Stage II makes it from the sketch itself (the start with a per-pixel loss alone is from
     Ledig et al., "Photo-Realistic Single Image Super-Resolution Using a GAN", CVPR 2017), or given Stage I's
     `noise_encoder` from what the frozen Stage I makes of that noise: a sketch with the faults of all that will come,
-    of a picture that is known. What a sketch does not show, such as its colours, only the sentence can tell.
+    of a picture that is known. That sketch is told all that captions say of the picture: so of what its own sentence
+    leaves open, a Stage II learns to believe the sketch. What that does not show, only the sentence can tell.
 
     With `likeness_weight` what it made is also to be read by the `picture_encoder` as what it was.
     """
@@ -216,7 +217,7 @@ def _make_of_sketch(generator, noise_encoder):
     def make_anew(batch, share):
         given = batch
         if resketcher:
-            small = {**batch, "picture": batch["sketch"]}
+            small = {**batch, "picture": batch["sketch"], "embedding": batch["all_told"]}
             given = {**batch, "sketch": resketcher({name: small[name] for name in resketcher.input}, training=False)}
         made = finisher({name: given[name] for name in finisher.input}, training=True)
         return made, {"anew": share.mean(losses.reconstruction(made["image"], batch["image"]))}

@@ -62,6 +62,9 @@ class Data(Section):
         64, description="height and width of the pictures to make, in pixels; a power of two"
     )
     mean_of_captions: Count = Field(1, description="captions whose embeddings are averaged, drawn anew each time")
+    fewest_captions: Annotated[Count | None, BeforeValidator(_none_as_word)] = Field(
+        None, description="any number of captions is averaged, this at least and mean_of_captions at most; none: those"
+    )
     cache: Literal["auto", "memory", "disk"] = Field(
         "auto", description="where decoded pictures are kept; auto: in memory if a quarter of it is enough"
     )
@@ -85,7 +88,7 @@ class Generator(Section):
         1.0, description="factor on how far the condition is drawn around its mean; released deviations are 1 or more"
     )
     conditional_norm: bool = Field(False, description="scale and shift the channels of every up-block by the condition")
-    palette: bool = Field(False, description="the condition chooses the colour of each channel of the last map")
+    palette: bool = Field(False, description="the sentence chooses a colour for each part, of which there are 16")
 
 
 class Discriminator(Section):

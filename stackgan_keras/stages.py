@@ -84,6 +84,7 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
         condition_dim=settings.generator.condition_dim,
         stage1_condition_dim=stage.generator.keywords.get("stage1", {}).get("condition_dim"),
         mean_of_captions=settings.data.mean_of_captions,
+        fewest_captions=settings.data.fewest_captions,
         rivals=settings.train.match_rivals if settings.train.match_weight else 0,
         directions=settings.train.penalty_weight > 0,
         **(_sketches(stage, settings) if settings.train.anew_weight else {}),
@@ -435,11 +436,13 @@ def _trainable(*networks: keras.Model) -> list:
 
 def _sketches(stage: Stage, settings: Settings) -> dict:
     """What a `Stream` is asked for where real pictures are made anew of what is left of them."""
-    cover = "patches" if not _is_first(stage) and settings.train.sketches == "shrunk" else "all"
+    made = settings.train.sketches == "stage1"
+    cover = "all" if _is_first(stage) or made else "patches"
     return {
         "sketch_size": _stage1_keywords(stage)["image_size"],
         "recoloured": cover if settings.train.recolour else None,
         "bent": settings.train.bend,
+        "told_all": made,
     }
 
 
@@ -469,6 +472,11 @@ def _make_writable(folder: Path) -> None:
 
 def _check_fits(stage: Stage, settings: Settings) -> None:
     """What has a weight must be there to be paid for."""
+    fewest, most = settings.data.fewest_captions, settings.data.mean_of_captions
+    if fewest is not None and fewest > most:
+        raise InputError(
+            f"data.fewest_captions is {fewest} but data.mean_of_captions, which is the most, is {most}: ask for fewer"
+        )
     for name in ("sketch_weight", "bend"):
         if getattr(settings.train, name) and _is_first(stage):
             raise InputError(f"train.{name} is about what Stage II makes of sketches: leave it at 0 for {stage.name}")

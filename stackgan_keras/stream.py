@@ -20,7 +20,7 @@ from stackgan_keras.datasets import Records
 from stackgan_keras.errors import InputError
 
 ORDER, TOP, LEFT, MIRROR, CAPTION, NOISE, EPSILON, STAGE1_EPSILON = range(8)
-RIVAL, RIVAL_CAPTION, DIRECTION, RECOLOURING, BENDING = range(8, 13)
+RIVAL, RIVAL_CAPTION, DIRECTION, RECOLOURING, BENDING, COUNT, RIVAL_COUNT = range(8, 15)
 PURPOSES = 16  # those are uses of a draw; room to add some without changing the draws of the old ones
 
 
@@ -184,32 +184,40 @@ class Stream(PictureStream):
     """What the two players see.
 
     Besides pictures and classes: `embedding` (B, text_dim), and standard normal `noise` (B, noise_dim), `epsilon`
-    (B, condition_dim) and, if a size is given, `stage1_epsilon` (B, stage1_condition_dim). If `rivals` are asked for,
-    also `rival` (B, rivals, text_dim): sentences of any pictures, whose classes are `rival_class_id` (B, rivals); if
-    `directions` are, standard normal `direction` of the pictures' shape. With a `sketch_size` there is
-    `sketch` (B, sketch_size, sketch_size, 3): the pictures made as small, if `recoloured` in other colours, in
-    `patches` or `all` over, and if `bent` drawn out of shape by about so many pixels.
+    (B, condition_dim) and, if a size is given, `stage1_epsilon` (B, stage1_condition_dim). An embedding is the mean of
+    those of `mean_of_captions` captions or, given the `fewest_captions`, of any number between; if `told_all` there is
+    `all_told` (B, text_dim) as well, the mean over all captions that a picture has.
+
+    If `rivals` are asked for, also `rival` (B, rivals, text_dim): sentences of any pictures, whose classes are
+    `rival_class_id` (B, rivals); if `directions` are, standard normal `direction` of the pictures' shape. With a
+    `sketch_size` there is `sketch` (B, sketch_size, sketch_size, 3): the pictures made as small, if `recoloured` in
+    other colours, in `patches` or `all` over, and if `bent` drawn out of shape by about so many pixels.
     """
 
     noise_dim: int
     condition_dim: int
     stage1_condition_dim: int | None = None
     mean_of_captions: int = 1
+    fewest_captions: int | None = None
     rivals: int = 0
     directions: bool = False
     sketch_size: int | None = None
     recoloured: str | None = None
     bent: float = 0.0
+    told_all: bool = False
 
     def _complete(self, batch: dict, picture, captions, size: int, draw) -> dict:
         def normal(purpose, *shape):
             return draw(tf.random.stateless_normal, purpose, shape)
 
-        embedding = tf.numpy_function(self._embed, [picture, captions], tf.float32, stateful=False)
-        embedding.set_shape((size, self.records.embeddings.shape[1]))
+        def embed(counts):
+            embedding = tf.numpy_function(self._embed, [picture, captions, counts], tf.float32, stateful=False)
+            embedding.set_shape((size, self.records.embeddings.shape[1]))
+            return embedding
+
         batch = {
             **batch,
-            "embedding": embedding,
+            "embedding": embed(self._counts(draw, COUNT)),
             "noise": normal(NOISE, self.noise_dim),
             "epsilon": normal(EPSILON, self.condition_dim),
         }
@@ -224,6 +232,8 @@ class Stream(PictureStream):
                 batch["sketch"] = recolour(batch["sketch"], chances, all_over=self.recoloured == "all")
             if self.bent:
                 batch["sketch"] = bend(batch["sketch"], self.bent * normal(BENDING, BENDS, BENDS, 2))
+        if self.told_all:
+            batch["all_told"] = embed(tf.fill((size,), self._most_captions))
         return batch | self._rivals(size, draw) if self.rivals else batch
 
     def _rivals(self, size: int, draw) -> dict:
@@ -233,6 +243,7 @@ class Stream(PictureStream):
         )
         captions = draw(tf.random.stateless_uniform, RIVAL_CAPTION, (self.rivals, self._most_captions))
         flat = [tf.reshape(picture, (-1,)), tf.reshape(captions, (-1, self._most_captions))]
+        flat.append(tf.reshape(self._counts(draw, RIVAL_COUNT, self.rivals), (-1,)))
         embedding = tf.numpy_function(self._embed, flat, tf.float32, stateful=False)
         return {
             "rival": tf.reshape(embedding, (*shape, self.records.embeddings.shape[1])),
@@ -243,12 +254,17 @@ class Stream(PictureStream):
     def _most_captions(self) -> int:
         return int(np.diff(self.records.first_embedding).max())
 
-    def _embed(self, picture, draws) -> np.ndarray:
-        """The mean of `mean_of_captions` different captions (all, where there are fewer), by the order of `draws`."""
+    def _counts(self, draw, purpose, *shape):
+        """Of how many captions embeddings are the mean: `mean_of_captions`, or as many at most."""
+        fewest, most = self.fewest_captions or self.mean_of_captions, self.mean_of_captions
+        return draw(tf.random.stateless_uniform, purpose, shape, minval=fewest, maxval=most + 1, dtype=tf.int32)
+
+    def _embed(self, picture, draws, counts) -> np.ndarray:
+        """The means of so many different captions (all, where there are fewer), by the order of `draws`."""
         out = np.empty((len(picture), self.records.embeddings.shape[1]), np.float32)
-        for row, i, draw in zip(out, picture, draws, strict=True):
+        for row, i, draw, count in zip(out, picture, draws, counts, strict=True):
             choices = self.records.embeddings_of(i)
-            chosen = np.argsort(draw[: len(choices)])[: self.mean_of_captions]
+            chosen = np.argsort(draw[: len(choices)])[:count]
             row[:] = choices[chosen].mean(axis=0)
         return out
 

@@ -55,7 +55,7 @@ def test_published_recipes():
     weights = ("penalty", "match", "likeness", "alone_likeness", "mode", "sketch", "anew")
     assert [getattr(train, f"{name}_weight") for name in weights] == [0] * len(weights)
     assert (train.average, train.alone_epochs, train.recolour, train.bend) == (0, 0, False, 0)
-    assert train.sketches == "shrunk"
+    assert train.sketches == "shrunk" and (release.data.mean_of_captions, release.data.fewest_captions) == (1, None)
     generator = release.generator
     assert (generator.condition_spread, generator.conditional_norm, generator.palette) == (1, False, False)
     assert generator.flow_steps == 0

@@ -169,7 +169,7 @@ def test_conditional_norms_start_as_plain_ones_and_then_hear_the_condition(stage
 
 
 @pytest.mark.parametrize("stage", [1, 2])
-def test_a_palette_paints_nothing_at_first_and_then_each_channel_in_a_colour_that_the_condition_chooses(stage):
+def test_a_palette_paints_nothing_at_first_and_then_each_part_in_a_colour_that_the_sentence_chooses(stage):
     stage1 = {**SMALL, "noise_dim": 5}
 
     def build(palette):
@@ -179,28 +179,30 @@ def test_a_palette_paints_nothing_at_first_and_then_each_channel_in_a_colour_tha
         return models.stage2_generator(stage1=stage1, image_size=128, residual_blocks=1, palette=palette, **SMALL)
 
     plain, painting = build(False), build(True)
-    assert not [layer for layer in plain.layers if "palette" in layer.name]
+    assert not [layer for layer in plain.layers if layer.name.startswith(("palette", "part"))]
     theirs = weights.named_variables(painting)
     for path, variable in weights.named_variables(plain).items():
         variable.assign(theirs[path])
-    x = inputs_of(plain)
-    np.testing.assert_allclose(painting(x)["image"], plain(x)["image"], atol=1e-7)
-    dense = painting.get_layer("palette_dense")
-    kernel = np.random.default_rng(0).normal(size=dense.kernel.shape)
-    dense.kernel.assign(kernel)
+    x, random = inputs_of(plain), np.random.default_rng(0)
+    np.testing.assert_allclose(painting(x)["image"], plain(x)["image"], atol=1e-6)
     if stage == 2:  # its channels are nearly off with first weights
         painting.get_layer("up3_norm").beta.assign_add([1.0])
-    last = painting.get_layer("image_conv").input
-    inner = keras.Model(painting.input, [last, painting.get_layer("image_conv").output])
-    channels, pixels = (np.asarray(value) for value in inner(x))
-    augmentation = painting.get_layer("conditioning_augmentation")
-    condition = augmentation({name: x[name] for name in ("embedding", "epsilon")})["condition"]
-    palette = painting.get_layer("palette").kernel.numpy()
-    assert len(np.unique(palette, axis=0)) == len(palette) and not palette.sum(axis=0).any()
-    likings = np.exp(np.asarray(condition) @ kernel).reshape(len(condition), -1, len(palette))
-    colours = likings / likings.sum(axis=2, keepdims=True) @ palette
-    by_hand = np.tanh(pixels + np.einsum("bhwc,bcd->bhwd", channels, colours))
-    assert np.abs(by_hand - np.tanh(pixels)).max() > 1e-3
+    dense, conv = painting.get_layer("palette_dense"), painting.get_layer("parts_conv")
+    dense.kernel.assign(random.normal(scale=0.1, size=dense.kernel.shape))
+    conv.kernel.assign(random.normal(scale=0.1, size=conv.kernel.shape))
+    maps = painting.get_layer("image_conv").input
+    inner = keras.Model(painting.input, [maps, painting.get_layer("image_conv").output])
+    maps, pixels = (np.asarray(value) for value in inner(x))
+    corners = painting.get_layer("palette").kernel.numpy()
+    assert len(np.unique(corners, axis=0)) == len(corners) == 16 and not corners.sum(axis=0).any()
+
+    def softmax(logits):
+        return np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+
+    chosen = softmax(5 * (np.asarray(x["embedding"]) @ dense.kernel.numpy()).reshape(len(maps), 16, 16))
+    part = softmax(10 * maps @ conv.kernel.numpy()[0, 0])
+    by_hand = np.tanh(pixels + np.einsum("bhwp,bpk,kc->bhwc", part, chosen, corners))
+    assert np.abs(by_hand - np.tanh(pixels)).max() > 0.1
     np.testing.assert_allclose(painting(x)["image"], by_hand, atol=1e-5)
 
 

@@ -439,6 +439,13 @@ def test_a_stop_while_the_generator_is_alone_goes_on_there(drawn, folders, monke
         np.testing.assert_array_equal(one, other)
 
 
+def test_more_captions_than_the_most_are_not_the_fewest(drawn, folders):
+    values = settings(drawn).model_dump()
+    chosen = config.make({**values, "data": {**values["data"], "fewest_captions": 2}})
+    sentence = refusal(stages.train, stage1(chosen), chosen, folders)
+    assert "data.fewest_captions is 2 but data.mean_of_captions, which is the most, is 1" in sentence
+
+
 @pytest.mark.parametrize("asked", [{"recolour": True}, {"bend": 2.0}])
 def test_other_colours_and_shapes_need_something_to_finish(drawn, folders, asked):
     chosen = settings(drawn, max_steps=1)

@@ -103,6 +103,17 @@ def test_captions_are_drawn_anew_and_averaged_without_repeats(records):
             assert value - 100 * i in {1: {0.0}, 3: {0.5, 1.0, 1.5}, 2: {0.5}}[(1, 3, 2)[i % 3]]
 
 
+def test_any_number_of_captions_may_be_averaged_and_all_of_them_beside(records):
+    seen = {1: set(), 2: set(), 3: set()}
+    for batch in collect(make(records, mean_of_captions=3, fewest_captions=1, told_all=True).batches(0, 200)):
+        told = zip(numbers(batch), batch["embedding"][:, 0], batch["all_told"][:, 0], strict=True)
+        for i, value, all_told in told:
+            count = (1, 3, 2)[i % 3]
+            seen[count].add(float(value - 100 * i))
+            assert all_told == 100 * i + (count - 1) / 2
+    assert seen == {1: {0.0}, 2: {0.0, 0.5, 1.0}, 3: {0.0, 0.5, 1.0, 1.5, 2.0}}  # of one, two and all three
+
+
 def test_directions_are_standard_normal_and_change_nothing_else(records):
     batches, plain = (collect(make(records, directions=asked).batches(0, 20)) for asked in (True, False))
     directions = np.stack([batch.pop("direction") for batch in batches])
