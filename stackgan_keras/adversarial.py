@@ -197,7 +197,7 @@ def _make_of_noise(generator, noise_encoder):
 
     def make_anew(batch, share):
         read = noise_encoder(batch["sketch"], training=True)
-        noise = read["mean"] + tf.exp(read["log_variance"] / 2) * batch["noise"]
+        noise = models.drawn_around(read, batch["noise"])
         if back:
             came_from = back(noise, training=True)
             kl = share.mean(losses.flow_divergence(**came_from, log_variance=read["log_variance"]))

@@ -237,7 +237,7 @@ def resketcher(generator: keras.Model, noise_encoder: keras.Model) -> keras.Mode
     }
     inputs["picture"] = keras.Input(noise_encoder.input_shape[1:], name="picture")
     read = noise_encoder(inputs["picture"])
-    noise = read["mean"] + ops.exp(read["log_variance"] / 2) * inputs["noise"]
+    noise = drawn_around(read, inputs["noise"])
     given = {"embedding": inputs["embedding"], "noise": noise, "epsilon": inputs.get("stage1_epsilon")}
     return keras.Model(inputs, paint({name: given[name] for name in paint.input})["image"], name="resketcher")
 
@@ -288,6 +288,11 @@ def noise_encoder(*, image_size: int = 64, filters: int = 64, noise_dim: int = 1
     moments = layers.Dense(2 * noise_dim, dtype=keras.config.floatx(), **_kernel(), name="moments")(x)
     outputs = {"mean": moments[:, :noise_dim], "log_variance": moments[:, noise_dim:]}
     return keras.Model(image, outputs, name="noise_encoder")
+
+
+def drawn_around(moments: dict, noise):
+    """Standard normal noise as a draw from the Gaussian of a `mean` and a `log_variance`, all (B, D)."""
+    return moments["mean"] + ops.exp(moments["log_variance"] / 2) * noise
 
 
 def picture_encoder(
