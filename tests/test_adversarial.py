@@ -299,7 +299,7 @@ def test_a_stage2_learns_from_the_sketches_that_its_stage1_makes_of_real_picture
     encoder.trainable = False
     players = Players(stage=2, learning_rate=5e-3, flow=flow)
     batch, of_shrunk = finishing(players)
-    batch["all_told"] = tf.constant(np.random.default_rng(2).normal(size=(6, 6)), tf.float32)
+    batch["all_told"] = tf.constant(np.random.default_rng(2).normal(scale=100, size=(6, 6)), tf.float32)
     sketcher, finisher = players.generator.get_layer("stage1_generator"), models.finisher(players.generator)
     read = encoder(batch["sketch"], training=False)
     noise = read["mean"] + np.exp(read["log_variance"] / 2) * batch["noise"]
@@ -313,7 +313,7 @@ def test_a_stage2_learns_from_the_sketches_that_its_stage1_makes_of_real_picture
     update = adversarial.make_alone_update(players.generator, players.optimizers[0], noise_encoder=encoder)
     update = tf.function(update)
     scalars = [{name: float(value) for name, value in update(batch).items()} for _ in range(40)]
-    assert scalars[0]["anew"] == pytest.approx(by_hand, rel=1e-3) and "noise_kl" not in scalars[0]
+    assert scalars[0]["anew"] == pytest.approx(by_hand, rel=1e-5) and "noise_kl" not in scalars[0]
     assert scalars[-1]["anew"] < 0.8 * scalars[0]["anew"]
     for variable, value in zip(frozen, before, strict=True):
         np.testing.assert_array_equal(variable.numpy(), value)
