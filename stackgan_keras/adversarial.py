@@ -21,11 +21,8 @@ def make_update(
     text: str = "mean",
     penalty_weight: float = 0.0,
     kl_weight: float = 2.0,
-    match_weight: float = 0.0,
     likeness_weight: float = 0.0,
     picture_encoder=None,
-    sketch_weight: float = 0.0,
-    mode_weight: float = 0.0,
     anew_weight: float = 0.0,
     noise_encoder=None,
 ):
@@ -40,25 +37,16 @@ def make_update(
     2018), measured along a random `direction` of the batch: a gradient of gradients would need TensorFlow's
     `all_reduce` to be differentiable twice, and in a graph it is not (2.21: a wrong gradient).
 
-    A generator may pay for five more things, which the release does not know: with `match_weight` its pictures, read
-    by the frozen `picture_encoder`, are to find their own sentence among the batch's and its rivals (after Xu et al.,
-    AttnGAN, CVPR 2018, section 3.2); with `likeness_weight` they are to be read like the real pictures of the same
-    sentences (after Dosovitskiy and Brox, NIPS 2016, equation 2), in parts of how far real ones are read apart from
-    their mean, so that whoever ignores the sentence pays 1 at least; with `mode_weight` opposite noise is to give
-    different pictures (after Mao et al., Mode Seeking GANs, CVPR 2019); with `sketch_weight` pictures, made as small,
-    are to be like the sketch they come from; with `anew_weight` real pictures are to be made anew as well, as
-    `make_alone_update` says (beside the players' game it is the per-pixel loss of Isola et al., "Image-to-Image
-    Translation with Conditional Adversarial Networks", CVPR 2017).
+    A generator may pay for two more things, which the release does not know: with `likeness_weight` its pictures are
+    to be read by the frozen `picture_encoder` like the real pictures of the same sentences (after Dosovitskiy and Brox,
+    NIPS 2016, equation 2), in parts of how far real ones are read apart from their mean, so that whoever ignores the
+    sentence pays 1 at least; with `anew_weight` real pictures are to be made anew as well, as `make_alone_update` says
+    (beside the players' game it is the per-pixel loss of Isola et al., "Image-to-Image Translation with Conditional
+    Adversarial Networks", CVPR 2017).
     """
     encode_image = discriminator.get_layer("encode_image")
     heads = {name: discriminator.get_layer(name) for name in discriminator.output}
-    weights = {
-        "match": match_weight,
-        "likeness": likeness_weight,
-        "mode": mode_weight,
-        "sketch": sketch_weight,
-        **{name: anew_weight * weight for name, weight in ANEW.items()},
-    }
+    weights = {"likeness": likeness_weight, **{name: anew_weight * weight for name, weight in ANEW.items()}}
     make_anew, learning = _make_anew(generator, noise_encoder) if anew_weight else (None, generator.trainable_variables)
 
     def judge(features, sentence):
@@ -105,17 +93,9 @@ def make_update(
             paid = sum(share.mean(losses.binary_cross_entropy(x, 1.0)) for x in on_fake_now.values())
             kl = kl_of(made, share)
             wanted = {}
-            if weights["match"] or weights["likeness"]:
-                seen = _read(picture_encoder, made["image"])
-            if weights["match"]:
-                wanted["match"] = share.mean(losses.match(*find(seen, batch, share)))
             if weights["likeness"]:
-                wanted["likeness"] = _likeness(seen, _read(picture_encoder, batch["image"]), share)
-            if weights["mode"]:
-                opposite = generator({name: opposed(name, batch) for name in generator.input}, training=True)
-                wanted["mode"] = share.mean(losses.mode_seeking(made["image"], opposite["image"], batch["noise"]))
-            if weights["sketch"]:
-                wanted["sketch"] = share.mean(losses.sketch_distance(made["image"], made["stage1_image"]))
+                seen, of_real = (_read(picture_encoder, pictures) for pictures in (made["image"], batch["image"]))
+                wanted["likeness"] = _likeness(seen, of_real, share)
             if weights["anew"]:
                 wanted |= make_anew(batch, share)[1]
             extra = sum(weights[name] * loss for name, loss in wanted.items())
@@ -133,21 +113,10 @@ def make_update(
             **wanted,
         }
 
-    def opposed(name, batch):
-        return batch[name] if name == "embedding" else -batch[name]
-
     return update
 
 
-def make_alone_update(
-    generator,
-    optimizer,
-    *,
-    noise_encoder=None,
-    kl_weight: float = 2.0,
-    likeness_weight: float = 0.0,
-    picture_encoder=None,
-):
+def make_alone_update(generator, optimizer, *, noise_encoder=None, kl_weight: float = 2.0):
     """As `make_update`, but the generator learns alone, to make real pictures anew out of what is left of them.
 
     That is the `sketch` in the batch. A Stage I makes the picture from the noise that the `noise_encoder` reads in it,
@@ -158,8 +127,6 @@ def make_alone_update(
     `noise_encoder` from what the frozen Stage I makes of that noise: a sketch with the faults of all that will come,
     of a picture that is known. That sketch is told all that captions say of the picture: so of what its own sentence
     leaves open, a Stage II learns to believe the sketch. What that does not show, only the sentence can tell.
-
-    With `likeness_weight` what it made is also to be read by the `picture_encoder` as what it was.
     """
     make_anew, learning = _make_anew(generator, noise_encoder)
 
@@ -168,12 +135,7 @@ def make_alone_update(
         with tf.GradientTape() as tape:
             made, paid = make_anew(batch, share)
             kl = kl_of(made, share)
-            charged = kl_weight * kl + sum(ANEW[name] * loss for name, loss in paid.items())
-            if likeness_weight:
-                seen, of_real = (_read(picture_encoder, pictures) for pictures in (made["image"], batch["image"]))
-                paid["likeness"] = _likeness(seen, of_real, share)
-                charged += likeness_weight * paid["likeness"]
-            scaled = optimizer.scale_loss(charged)
+            scaled = optimizer.scale_loss(kl_weight * kl + sum(ANEW[name] * loss for name, loss in paid.items()))
         _apply(optimizer, tape, scaled, learning)
         return {**paid, "kl": kl}
 
@@ -245,21 +207,6 @@ def kl_of(made, share):
     return share.mean(losses.kl_divergence(made["mean"], made["log_variance"]))
 
 
-def find(seen, batch, share):
-    """What `losses.match` takes of pictures as they are `seen` (share, text_dim): scores, own and counted.
-
-    Each may be taken for any sentence of the global batch or, where the batch has them, of its rivals.
-    """
-    sentences, class_ids, own = share.everyone(batch["embedding"]), share.everyone(batch["class_id"]), share.own
-    if "rival" in batch:
-        rivals = share.everyone(batch["rival"])
-        sentences = tf.concat([sentences, tf.reshape(rivals, (-1, rivals.shape[-1]))], axis=0)
-        class_ids = tf.concat([class_ids, tf.reshape(share.everyone(batch["rival_class_id"]), (-1,))], axis=0)
-        own = tf.pad(own, [[0, 0], [0, len(class_ids) - share.total]])
-    scores = tf.matmul(seen, sentences, transpose_b=True)  # (share, global batch and rivals)
-    return scores, own, batch["class_id"][:, None] != class_ids[None, :]
-
-
 def _metric(pictures: str, head: str) -> str:
     return pictures if head == "matched" else f"{pictures}_unconditional"
 
@@ -286,11 +233,6 @@ class Share:
         weights = tf.cast(chosen, values.dtype)
         count = self.context.all_reduce(tf.distribute.ReduceOp.SUM, tf.reduce_sum(weights))
         return tf.math.divide_no_nan(tf.reduce_sum(weights * values), count)
-
-    @property
-    def own(self):
-        """(share, total) of zeros and ones: where the rows of this share stand in the global batch."""
-        return tf.one_hot(self.before + tf.range(self.size), self.total)
 
     def everyone(self, values):
         """The rows of the whole global batch; no gradient passes.

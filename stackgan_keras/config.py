@@ -73,6 +73,14 @@ class Data(Section):
         50, description="species to draw if there is no data.root; a fifth of them, at most 40, for the test"
     )
 
+    @field_validator("fewest_captions")
+    @classmethod
+    def _fewest_are_not_more_than_most(cls, fewest, info):
+        most = info.data.get("mean_of_captions")  # not there if it is wrong itself
+        if fewest is not None and most is not None and fewest > most:
+            raise ValueError(f"must be at most data.mean_of_captions, which is {most}")
+        return fewest
+
 
 class Generator(Section):
     filters: Count = Field(128, description="width: channels of the narrowest full block (GF_DIM)")
@@ -114,20 +122,8 @@ class Train(Section):
         0.0, description="weight, for the discriminator, of how steep its logits are at real pictures"
     )
     kl_weight: Annotated[float, Field(ge=0)] = Field(2.0, description="weight of the condition's KL divergence")
-    match_weight: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="weight, for the generator, of how well the picture encoder finds the sentence in its pictures"
-    )
-    match_rivals: Annotated[int, Field(ge=0)] = Field(
-        0, description="sentences of others for each picture, besides the batch's, among which its own is to be found"
-    )
     likeness_weight: Annotated[float, Field(ge=0)] = Field(
         0.0, description="weight, for the generator, of how far the picture encoder reads its pictures from real ones"
-    )
-    mode_weight: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="weight, for the generator, of how little its pictures change with the noise"
-    )
-    sketch_weight: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="weight of how far the picture, made as small, is from the sketch it came from (Stage II)"
     )
     anew_weight: Annotated[float, Field(ge=0)] = Field(
         0.0, description="weight, for the generator, of how far real pictures that it makes anew are off, all along"
@@ -135,18 +131,12 @@ class Train(Section):
     alone_epochs: Annotated[int, Field(ge=0)] = Field(
         0, description="epochs at the start in which the generator alone learns to make real pictures anew"
     )
-    alone_likeness_weight: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="likeness_weight of those epochs, beside pixels, whose weight is 1"
-    )
     recolour: bool = Field(
         False, description="recolour what real pictures are made anew of, so that sentences must tell the colours"
     )
     sketches: Literal["shrunk", "stage1"] = Field(
         "shrunk",
         description="what Stage II makes real pictures anew of: those made small, or what its Stage I makes of them",
-    )
-    bend: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="pixels by which sketches of real pictures are bent out of shape, as Stage I's are (Stage II)"
     )
     average: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0, description="decay of the moving average of the generator's weights that is kept instead of them; 0: none"

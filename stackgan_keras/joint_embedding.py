@@ -12,11 +12,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from stackgan_keras import adversarial, config, engine, images, losses, models, text_encoder, weights
+from stackgan_keras import config, engine, images, losses, models, text_encoder, weights
 from stackgan_keras.config import Settings
 from stackgan_keras.datasets import PICTURE_ENCODER, Records
 from stackgan_keras.errors import InputError
-from stackgan_keras.stream import PairStream, Stream, decode
+from stackgan_keras.stream import PairStream, decode
 
 SHEET_SENTENCES, SHEET_PICTURES = 8, 4  # on the sheet that shows what sentences find
 
@@ -33,19 +33,20 @@ LOSSES = {"hinge": losses.joint_embedding, "cross_entropy": losses.contrastive}
 
 
 def make_update(encoders: Encoders, optimizer, loss: str = "hinge"):
-    """A function that updates both encoders once on a batch of a `PairStream` and returns the scalars to log.
+    """A function that updates the encoders once on a batch of a `PairStream` and returns the scalars to log.
 
-    What they pay is one of `LOSSES`.
+    What they pay is one of `LOSSES`. A text encoder that is not trainable stays as it is.
     """
     paid_for = LOSSES[loss]
-    variables = [*encoders.text.trainable_variables, *encoders.picture.trainable_variables]
+    variables = _variables(encoders)
 
     def update(batch):
         with tf.GradientTape() as tape:
             pictures = encoders.picture(batch["image"], training=True)
             # one sentence of each picture after the other: (count * B, 201), and their scores (count, B, B)
             characters = tf.reshape(tf.transpose(batch["characters"], (1, 0, 2)), (-1, text_encoder.LENGTH))
-            scores = tf.matmul(encoders.text(characters, training=True), pictures, transpose_b=True)
+            sentences = encoders.text(characters, training=encoders.text.trainable)
+            scores = tf.matmul(sentences, pictures, transpose_b=True)
             scores = tf.reshape(scores, (-1, len(pictures), len(pictures)))  # right pairs on the diagonals
             of_two_classes = batch["class_id"][:, None] != batch["class_id"][None, :]
             paid = paid_for(scores, of_two_classes)
@@ -57,27 +58,9 @@ def make_update(encoders: Encoders, optimizer, loss: str = "hinge"):
     return update
 
 
-def make_picture_update(encoder: keras.Model, optimizer):
-    """A function that updates a picture encoder once on a batch of a `Stream` and returns the scalars to log.
-
-    Each picture is to find its sentence among the batch's and their rivals, each sentence its picture in the batch.
-    """
-    variables = encoder.trainable_variables
-
-    def update(batch):
-        count = len(batch["image"])
-        share = adversarial.Share(tf.distribute.get_replica_context(), count)
-        with tf.GradientTape() as tape:
-            seen = encoder(batch["image"], training=True)
-            scores, own, of_two_classes = adversarial.find(seen, batch, share)
-            loss = share.mean(losses.match(scores, own, of_two_classes))
-            back = (tf.transpose(each[:, :count]) for each in (scores, own, of_two_classes))
-            scaled = optimizer.scale_loss(loss + share.mean(losses.match(*back)))
-        optimizer.apply(tape.gradient(scaled, variables), variables)
-        right = tf.argmax(scores, axis=1) == tf.argmax(own, axis=1)
-        return {"match": loss, "right_sentence": tf.reduce_mean(tf.cast(right, tf.float32))}
-
-    return update
+def _variables(encoders: Encoders) -> list:
+    """What learns: nothing of a text encoder that is not trainable."""
+    return [*encoders.text.trainable_variables, *encoders.picture.trainable_variables]
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,11 +109,14 @@ def train(
 ) -> keras.Model:
     """Trains a text encoder on captions and pictures, saves it at `path` and returns it.
 
-    The picture encoder that it learned with is saved beside it. Both begin with the weights of those in the folder
-    `start`, if one is given. Of the records only pictures, boxes, classes and captions are used; a picture without a
-    caption is left out. Goes on from the newest checkpoint in `logs`; sheets of what sentences find go to `results`.
-    In the end prints how often a sentence finds its class among classes never trained on, and writes it to
-    `logs/retrieval.json`. Raises `InputError` for data without captions or of one class.
+    The picture encoder that it learned with is saved beside it. If the settings say that `pictures` alone learn, the
+    text encoder is the one that is at `path`, which stays as it is, and a picture encoder beside it is where that one
+    starts. Given a folder `start`, what learns begins with the weights of the files there.
+
+    Of the records only pictures, boxes, classes and captions are used; a picture without a caption is left out. Goes on
+    from the newest checkpoint in `logs`; sheets of what sentences find go to `results`. In the end prints how often a
+    sentence finds its class among classes never trained on, and writes it to `logs/retrieval.json`. Raises `InputError`
+    for data without captions or of one class.
     """
     logs.mkdir(parents=True, exist_ok=True)
     train_records, test_records = train_records.captioned(), test_records.captioned()
@@ -145,101 +131,62 @@ def train(
     learned = decode(train_records, size, cache=settings.data.cache, folder=logs / "cache")
     count = settings.text.captions
     stream = PairStream(train_records, learned, size, batch_size, count=count, seed=settings.train.seed)
-    networks = recipes(settings)
-    encoders = Encoders(
-        networks["text"].build(), models.picture_encoder(**networks["picture"].keywords, pretrained=True)
-    )
-    if start is not None:
-        weights.fill(encoders.text, start / path.name)
-        weights.fill(encoders.picture, start / PICTURE_ENCODER)
+    encoders, learning = _encoders(settings, path, start)
     optimizer = engine.make_rmsprop(settings.text.learning_rate, settings.text.decay, stream.steps_per_epoch)
-    optimizer.build([*encoders.text.trainable_variables, *encoders.picture.trainable_variables])
+    optimizer.build(_variables(encoders))
     unseen = _middle(decode(test_records, size, cache=settings.data.cache, folder=logs / "cache"), size)
+    networks = recipes(settings)
 
     def save():
-        weights.save(encoders.picture, networks["picture"], path.with_name(PICTURE_ENCODER))
-        weights.save(encoders.text, networks["text"], path)
+        for name, file in learning.items():
+            weights.save(getattr(encoders, name), networks[name], file)
 
     run = engine.Run(
         strategy=tf.distribute.get_strategy(),  # one device: the networks are small, and all pairs of a batch count
         update=make_update(encoders, optimizer, settings.text.loss),
-        trained={"text": encoders.text, "picture": encoders.picture, "optimizer": optimizer},
+        trained={**{name: getattr(encoders, name) for name in learning}, "optimizer": optimizer},
         batches=stream.batches,
         steps=min(settings.text.epochs * stream.steps_per_epoch, settings.train.max_steps or float("inf")),
         steps_per_epoch=stream.steps_per_epoch,
         batch_size=batch_size,
         folder=logs,
         save=save,
-        **_on_the_way(encoders, test_records, unseen, settings, results),
+        sample=lambda: Retrieval.of(encoders, test_records, unseen).sheet(unseen),
+        on_sample=lambda epoch, sheet: images.write(results / f"epoch_{epoch:05d}.png", sheet),
+        sample_every=settings.train.sample_every,
+        save_every=settings.train.save_every,
+        jit_compile=settings.train.jit_compile,
     )
     config.write(settings, logs / "config.yaml")
     print(
-        f"text encoder of run {settings.run}: {len(train_records)} pictures of "
+        f"{' and '.join(learning)} encoder of run {settings.run}: {len(train_records)} pictures of "
         f"{len(np.unique(train_records.class_ids))} classes, {stream.steps_per_epoch} steps of {batch_size} an epoch, "
-        f"{encoders.text.count_params():,} weights"
+        f"{sum(getattr(encoders, name).count_params() for name in learning):,} weights"
     )
     run()
-    spread(encoders, train_records, settings.text.spread)
+    if "text" in learning:
+        spread(encoders, train_records, settings.text.spread)
     save()
     _report(encoders, test_records, unseen, logs)
     return encoders.text
 
 
-def train_picture_encoder(
-    train_records: Records, test_records: Records, settings: Settings, *, text: Path, logs: Path, results: Path
-) -> None:
-    """Trains the picture encoder that lies beside the text encoder `text`, which stays as it is, to find its sentences.
-
-    The records hold that encoder's embeddings. A picture encoder that is there is where it starts from. Leaves in
-    `logs` and `results` what `train` does, and goes on from the newest checkpoint.
-    """
-    logs.mkdir(parents=True, exist_ok=True)
-    keras.utils.set_random_seed(settings.train.seed)
-    keras.config.set_dtype_policy(settings.train.precision)
-    size, batch_size = settings.data.image_size, min(settings.text.batch_size, len(train_records))
-    learned = decode(train_records, size, cache=settings.data.cache, folder=logs / "cache")
-    unseen = _middle(decode(test_records, size, cache=settings.data.cache, folder=logs / "cache"), size)
-    rivals, seed = settings.train.match_rivals, settings.train.seed
-    stream = Stream(train_records, learned, size, batch_size, noise_dim=1, condition_dim=1, rivals=rivals, seed=seed)
-    recipe, path = recipes(settings)["picture"], text.with_name(PICTURE_ENCODER)
-    encoders = Encoders(weights.load(text), models.picture_encoder(**recipe.keywords, pretrained=True))
-    if path.is_file():
-        weights.fill(encoders.picture, path)
-    steps = min(settings.text.epochs * stream.steps_per_epoch, settings.train.max_steps or float("inf"))
-    optimizer = engine.make_cosine_adam(settings.text.learning_rate, steps)
-    optimizer.build(encoders.picture.trainable_variables)
-    run = engine.Run(
-        strategy=tf.distribute.get_strategy(),
-        update=make_picture_update(encoders.picture, optimizer),
-        trained={"picture": encoders.picture, "optimizer": optimizer},
-        batches=stream.batches,
-        steps=steps,
-        steps_per_epoch=stream.steps_per_epoch,
-        batch_size=batch_size,
-        folder=logs,
-        save=lambda: weights.save(encoders.picture, recipe, path),
-        **_on_the_way(encoders, test_records, unseen, settings, results),
-    )
-    config.write(settings, logs / "config.yaml")
-    print(
-        f"picture encoder of run {settings.run}: {len(train_records)} pictures, {stream.steps_per_epoch} steps of "
-        f"{batch_size} an epoch, each picture among {batch_size * (1 + rivals)} sentences"
-    )
-    run()
-    _report(encoders, test_records, unseen, logs)
-
-
-def _on_the_way(
-    encoders: Encoders, test_records: Records, unseen: np.ndarray, settings: Settings, results: Path
-) -> dict:
-    """What an `engine.Run` of either training shows and how often it does what."""
-    return {
-        "sample": lambda: Retrieval.of(encoders, test_records, unseen).sheet(unseen),
-        "on_sample": lambda epoch, sheet: images.write(results / f"epoch_{epoch:05d}.png", sheet),
-        "sample_every": settings.train.sample_every,
-        "save_every": settings.train.save_every,
-        "jit_compile": settings.train.jit_compile,
-    }
+def _encoders(settings: Settings, path: Path, start: Path | None) -> tuple[Encoders, dict[str, Path]]:
+    """The encoders as they are before they learn, and the files of those that will, by their names."""
+    files = {"picture": path.with_name(PICTURE_ENCODER), "text": path}  # the last to be written tells that all is
+    networks = recipes(settings)
+    picture = models.picture_encoder(**networks["picture"].keywords, pretrained=True)
+    if settings.text.learns == "pictures":
+        encoders = Encoders(weights.load(files.pop("text")), picture)
+        encoders.text.trainable = False
+        if files["picture"].is_file():
+            weights.fill(picture, files["picture"])
+    else:
+        encoders = Encoders(networks["text"].build(), picture)
+    if start is not None:
+        for name, file in files.items():
+            weights.fill(getattr(encoders, name), start / file.name)
+    return encoders, files
 
 
 def _report(encoders: Encoders, test_records: Records, unseen: np.ndarray, logs: Path) -> None:

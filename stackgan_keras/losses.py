@@ -64,39 +64,14 @@ def contrastive(scores, counted):
 
     Source: Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021.
     """
-    own = ops.eye(scores.shape[-1])
-    for_sentences, for_pictures = match(scores, own, counted), match(ops.swapaxes(scores, -1, -2), own, counted)
-    return ops.mean(for_sentences) + ops.mean(for_pictures)
-
-
-def match(scores, own, counted):
-    """Cross-entropy (..., B) of finding each picture's own sentence among N by their scores (..., B, N).
-
-    `own` (B, N) is 1 at each picture's own sentence; of the others those `counted` (B, N) stand to choice.
-    """
-    own = ops.cast(own, scores.dtype)
-    rivals = ops.where(ops.logical_or(counted, own > 0), scores, -1e9)
-    return ops.logsumexp(rivals, axis=-1) - ops.sum(own * scores, axis=-1)
+    right = ops.diagonal(scores, axis1=-2, axis2=-1)
+    choices = ops.where(ops.logical_or(counted, ops.eye(scores.shape[-1], dtype="bool")), scores, -1e9)
+    return sum(ops.mean(ops.logsumexp(choices, axis=axis) - right) for axis in (-1, -2))
 
 
 def likeness(features, of_real):
     """How far features (B, D) of pictures are from those of real pictures (B, D): squared Euclidean distance (B,)."""
     return ops.sum(ops.square(features - of_real), axis=-1)
-
-
-def mode_seeking(pictures, others, noise):
-    """How little (B,) pictures (B, s, s, 3) of `noise` (B, D) differ from those of the opposite noise.
-
-    The distance of the noises over that of the pictures, both mean absolute differences. Source: Mao et al., "Mode
-    Seeking Generative Adversarial Networks for Diverse Image Synthesis", CVPR 2019, equation 4.
-    """
-    between_pictures = ops.mean(ops.abs(pictures - others), axis=(1, 2, 3))
-    return 2 * ops.mean(ops.abs(noise), axis=1) / (between_pictures + 1e-5)
-
-
-def sketch_distance(pictures, sketches):
-    """Mean absolute difference (B,) of pictures (B, S, S, 3), made as small, to their sketches (B, s, s, 3)."""
-    return ops.mean(ops.abs(shrink(pictures, sketches.shape[1]) - sketches), axis=(1, 2, 3))
 
 
 def reconstruction(pictures, truth):

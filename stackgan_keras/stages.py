@@ -85,7 +85,6 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
         stage1_condition_dim=stage.generator.keywords.get("stage1", {}).get("condition_dim"),
         mean_of_captions=settings.data.mean_of_captions,
         fewest_captions=settings.data.fewest_captions,
-        rivals=settings.train.match_rivals if settings.train.match_weight else 0,
         directions=settings.train.penalty_weight > 0,
         **(_sketches(stage, settings) if settings.train.anew_weight else {}),
         seed=settings.train.seed,
@@ -104,7 +103,7 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
         picture_encoder = _picture_encoder(settings, folders)
     if settings.train.alone_epochs:
         learning = {"generator": players["generator"], **noise_encoder}
-        _train_alone(stage, settings, folders, learning, picture_encoder, stream, strategy, preview)
+        _train_alone(stage, settings, folders, learning, stream, strategy, preview)
     beside = noise_encoder if settings.train.anew_weight else {}  # learns with the generator while the players play
     with strategy.scope():
         halve_every = settings.train.halve_every * stream.steps_per_epoch
@@ -136,11 +135,8 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
             text=settings.discriminator.text,
             penalty_weight=settings.train.penalty_weight,
             kl_weight=settings.train.kl_weight,
-            match_weight=settings.train.match_weight,
             likeness_weight=settings.train.likeness_weight,
             picture_encoder=picture_encoder,
-            mode_weight=settings.train.mode_weight,
-            sketch_weight=settings.train.sketch_weight,
             anew_weight=settings.train.anew_weight,
         ),
         trained={**players, **beside, **optimizers, **averaged},
@@ -161,7 +157,6 @@ def _train_alone(
     settings: Settings,
     folders: Folders,
     learning: dict[str, keras.Model],
-    picture_encoder: keras.Model | None,
     stream: Stream,
     strategy: tf.distribute.Strategy,
     preview: sampler.Preview,
@@ -176,20 +171,14 @@ def _train_alone(
     generator = learning["generator"]
     if tf.train.latest_checkpoint(str(logs / "checkpoints")):
         return
-    stream = replace(stream, rivals=0, directions=False, **_sketches(stage, settings))
+    stream = replace(stream, directions=False, **_sketches(stage, settings))
     make_run = _runner(settings, stream, strategy, settings.train.alone_epochs)
     steps = make_run.keywords["steps"]
     with strategy.scope():
         optimizer = engine.make_cosine_adam(settings.train.generator_learning_rate, steps)
         optimizer.build(_trainable(*learning.values()))
     run = make_run(
-        update=adversarial.make_alone_update(
-            **learning,
-            optimizer=optimizer,
-            kl_weight=settings.train.kl_weight,
-            likeness_weight=settings.train.alone_likeness_weight,
-            picture_encoder=picture_encoder,
-        ),
+        update=adversarial.make_alone_update(**learning, optimizer=optimizer, kl_weight=settings.train.kl_weight),
         trained={**learning, "optimizer": optimizer},
         folder=logs / "alone",
         sample=partial(preview.sheet, generator),
@@ -209,38 +198,30 @@ def train_text(settings: Settings, folders: Folders) -> Path:
     `logs/<run>/text/`, and goes on from there. An encoder with which a stage was already trained is left as it is.
     With `text.learns` pictures it is the picture encoder alone that is trained, with `pictures/` for `text/`.
     """
-    if settings.text.learns == "pictures":
-        return _train_picture_encoder(settings, folders)
-    path, logs, results = folders.weights / TEXT_ENCODER, folders.logs / "text", folders.results / "text"
-    if path.is_file() and any(folders.weights.glob("stage*_gen.weights.h5")):
+    alone = settings.text.learns == "pictures"
+    path, name = folders.weights / TEXT_ENCODER, "pictures" if alone else "text"
+    if not alone and path.is_file() and any(folders.weights.glob("stage*_gen.weights.h5")):
         print(f"{path} is left as it is: a stage of this run was trained with it; for another one give another --run")
         return path
+    logs, results = folders.logs / name, folders.results / name
     for folder in (logs, results, folders.weights):
         _make_writable(folder)
     _check_same_run(settings, logs)
     root = data_root(settings, folders)
+    if alone:
+        _bring_encoders(root, folders)
+        if not path.is_file():
+            raise InputError(
+                f"text.learns is pictures but there is no text encoder {path}: put it there, or run "
+                f"python -m stackgan_keras.train_text --run {settings.run} first"
+            )
+        _check_text_dim(path, settings)
     records = [datasets.read(root, split, text_dim=None) for split in datasets.SPLITS]
     start = settings.train.start_from
     if start is not None:
         start = sampler.find_run(folders.output_dir, start, holding=["text_encoder"])
     joint_embedding.train(*records, settings, path=path, start=start, logs=logs, results=results)
-    return path
-
-
-def _train_picture_encoder(settings: Settings, folders: Folders) -> Path:
-    logs, results = folders.logs / "pictures", folders.results / "pictures"
-    for folder in (logs, results, folders.weights):
-        _make_writable(folder)
-    _check_same_run(settings, logs)
-    records = read_records(settings, folders)
-    text = folders.weights / TEXT_ENCODER
-    if not text.is_file():
-        raise InputError(
-            f"text.learns is pictures but there is no text encoder {text}: put it there, or run "
-            f"python -m stackgan_keras.train_text --run {settings.run} first"
-        )
-    joint_embedding.train_picture_encoder(*records, settings, text=text, logs=logs, results=results)
-    return text.with_name(PICTURE_ENCODER)
+    return path.with_name(PICTURE_ENCODER) if alone else path
 
 
 def data_root(settings: Settings, folders: Folders) -> Path:
@@ -267,25 +248,34 @@ def read_records(settings: Settings, folders: Folders) -> list[Records]:
     there. Without any, the embeddings are those of the data.
     """
     root, own = data_root(settings, folders), folders.weights / TEXT_ENCODER
+    _bring_encoders(root, folders)
+    if own.is_file():
+        _check_text_dim(own, settings)
     brought = root / TEXT_ENCODER
-    text_dim = settings.generator.text_dim
-    if brought.is_file() and not own.is_file():
-        for file in (root / PICTURE_ENCODER, brought):
-            if file.is_file():
-                with layout.whole(own.with_name(file.name)) as unfinished:
-                    shutil.copyfile(file, unfinished)
-    if not own.is_file():
-        return [datasets.read(root, split, text_dim=text_dim) for split in datasets.SPLITS]
-    known = weights.read_recipe(own, "text_encoder").keywords["text_dim"]
-    if known != text_dim:
-        raise InputError(
-            f"the text encoder {own} writes embeddings of {known} numbers but generator.text_dim is {text_dim}: "
-            f"set generator.text_dim to {known}, or give another --run"
-        )
-    if brought.is_file() and filecmp.cmp(own, brought, shallow=False):
+    if not own.is_file() or (brought.is_file() and filecmp.cmp(own, brought, shallow=False)):
+        text_dim = settings.generator.text_dim
         return [datasets.read(root, split, text_dim=text_dim) for split in datasets.SPLITS]
     records = [datasets.read(root, split, text_dim=None) for split in datasets.SPLITS]
     return [_embedded(own, each, folders.logs / "cache") for each in records]
+
+
+def _bring_encoders(root: Path, folders: Folders) -> None:
+    """Copies the encoders that lie with the data to the run's weights, if it has no text encoder of its own."""
+    brought = root / TEXT_ENCODER
+    if brought.is_file() and not (folders.weights / TEXT_ENCODER).is_file():
+        for file in (root / PICTURE_ENCODER, brought):
+            if file.is_file():
+                with layout.whole(folders.weights / file.name) as unfinished:
+                    shutil.copyfile(file, unfinished)
+
+
+def _check_text_dim(encoder: Path, settings: Settings) -> None:
+    asked, known = settings.generator.text_dim, weights.read_recipe(encoder, "text_encoder").keywords["text_dim"]
+    if known != asked:
+        raise InputError(
+            f"the text encoder {encoder} writes embeddings of {known} numbers but generator.text_dim is {asked}: "
+            f"set generator.text_dim to {known}, or give another --run"
+        )
 
 
 def _embedded(encoder: Path, records: Records, cache: Path) -> Records:
@@ -330,15 +320,14 @@ def _start(stage: Stage, settings: Settings, folders: Folders, networks: dict[st
 
 def _picture_encoder(settings: Settings, folders: Folders) -> keras.Model | None:
     """What reads the generator's pictures, frozen; None where that has no weight."""
-    names = ("match_weight", "likeness_weight", "alone_likeness_weight")
-    weighted = [name for name in names if getattr(settings.train, name)]
-    if not weighted:
+    weight = settings.train.likeness_weight
+    if not weight:
         return None
     path = folders.weights / PICTURE_ENCODER
     if not path.is_file():
         raise InputError(
-            f"train.{weighted[0]} is {getattr(settings.train, weighted[0])} but there is no picture encoder {path}: "
-            f"run python -m stackgan_keras.train_text --run {settings.run} first, or set train.{weighted[0]} to 0"
+            f"train.likeness_weight is {weight} but there is no picture encoder {path}: "
+            f"run python -m stackgan_keras.train_text --run {settings.run} first, or set train.likeness_weight to 0"
         )
     encoder = weights.load(path)
     encoder.trainable = False
@@ -441,7 +430,6 @@ def _sketches(stage: Stage, settings: Settings) -> dict:
     return {
         "sketch_size": _stage1_keywords(stage)["image_size"],
         "recoloured": cover if settings.train.recolour else None,
-        "bent": settings.train.bend,
         "told_all": made,
     }
 
@@ -471,33 +459,14 @@ def _make_writable(folder: Path) -> None:
 
 
 def _check_fits(stage: Stage, settings: Settings) -> None:
-    """What has a weight must be there to be paid for."""
-    fewest, most = settings.data.fewest_captions, settings.data.mean_of_captions
-    if fewest is not None and fewest > most:
+    """What is asked of real pictures made anew needs some, and sketches a stage that gets them."""
+    if settings.train.recolour and not (settings.train.anew_weight or settings.train.alone_epochs):
         raise InputError(
-            f"data.fewest_captions is {fewest} but data.mean_of_captions, which is the most, is {most}: ask for fewer"
+            "train.recolour is about real pictures that a generator makes anew: "
+            "give train.alone_epochs or train.anew_weight, or leave it off"
         )
-    for name in ("sketch_weight", "bend"):
-        if getattr(settings.train, name) and _is_first(stage):
-            raise InputError(f"train.{name} is about what Stage II makes of sketches: leave it at 0 for {stage.name}")
-    for name in ("recolour", "bend"):
-        if getattr(settings.train, name) and not (settings.train.anew_weight or settings.train.alone_epochs):
-            raise InputError(
-                f"train.{name} is about real pictures that a generator makes anew: "
-                "give train.alone_epochs or train.anew_weight, or leave it off"
-            )
-    if settings.train.sketches == "stage1":
-        if _is_first(stage):
-            raise InputError("train.sketches is about what Stage II makes pictures of: leave it shrunk for stage1")
-        if settings.train.bend:
-            raise InputError(
-                "train.bend is for sketches that were shrunk: leave it at 0 where train.sketches is stage1"
-            )
-    if settings.train.alone_likeness_weight and not settings.train.alone_epochs:
-        raise InputError(
-            "train.alone_likeness_weight is about epochs in which the generator learns alone: "
-            "give train.alone_epochs, or leave it at 0"
-        )
+    if settings.train.sketches == "stage1" and _is_first(stage):
+        raise InputError("train.sketches is about what Stage II makes pictures of: leave it shrunk for stage1")
 
 
 def _check_same_run(settings: Settings, logs: Path) -> None:

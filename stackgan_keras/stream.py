@@ -20,7 +20,7 @@ from stackgan_keras.datasets import Records
 from stackgan_keras.errors import InputError
 
 ORDER, TOP, LEFT, MIRROR, CAPTION, NOISE, EPSILON, STAGE1_EPSILON = range(8)
-RIVAL, RIVAL_CAPTION, DIRECTION, RECOLOURING, BENDING, COUNT, RIVAL_COUNT = range(8, 15)
+DIRECTION, RECOLOURING, COUNT = range(8, 11)
 PURPOSES = 16  # those are uses of a draw; room to add some without changing the draws of the old ones
 
 
@@ -188,10 +188,9 @@ class Stream(PictureStream):
     those of `mean_of_captions` captions or, given the `fewest_captions`, of any number between; if `told_all` there is
     `all_told` (B, text_dim) as well, the mean over all captions that a picture has.
 
-    If `rivals` are asked for, also `rival` (B, rivals, text_dim): sentences of any pictures, whose classes are
-    `rival_class_id` (B, rivals); if `directions` are, standard normal `direction` of the pictures' shape. With a
-    `sketch_size` there is `sketch` (B, sketch_size, sketch_size, 3): the pictures made as small, if `recoloured` in
-    other colours, in `patches` or `all` over, and if `bent` drawn out of shape by about so many pixels.
+    If `directions` are asked for, there is a standard normal `direction` of the pictures' shape. With a `sketch_size`
+    there is `sketch` (B, sketch_size, sketch_size, 3): the pictures made as small, if `recoloured` in other colours, in
+    `patches` or `all` over.
     """
 
     noise_dim: int
@@ -199,11 +198,9 @@ class Stream(PictureStream):
     stage1_condition_dim: int | None = None
     mean_of_captions: int = 1
     fewest_captions: int | None = None
-    rivals: int = 0
     directions: bool = False
     sketch_size: int | None = None
     recoloured: str | None = None
-    bent: float = 0.0
     told_all: bool = False
 
     def _complete(self, batch: dict, picture, captions, size: int, draw) -> dict:
@@ -217,7 +214,7 @@ class Stream(PictureStream):
 
         batch = {
             **batch,
-            "embedding": embed(self._counts(draw, COUNT)),
+            "embedding": embed(self._counts(size, draw)),
             "noise": normal(NOISE, self.noise_dim),
             "epsilon": normal(EPSILON, self.condition_dim),
         }
@@ -230,34 +227,20 @@ class Stream(PictureStream):
             if self.recoloured:
                 chances = draw(tf.random.stateless_uniform, RECOLOURING, (CHANCES,))
                 batch["sketch"] = recolour(batch["sketch"], chances, all_over=self.recoloured == "all")
-            if self.bent:
-                batch["sketch"] = bend(batch["sketch"], self.bent * normal(BENDING, BENDS, BENDS, 2))
         if self.told_all:
             batch["all_told"] = embed(tf.fill((size,), self._most_captions))
-        return batch | self._rivals(size, draw) if self.rivals else batch
-
-    def _rivals(self, size: int, draw) -> dict:
-        shape = (size, self.rivals)
-        picture = draw(
-            tf.random.stateless_uniform, RIVAL, (self.rivals,), minval=0, maxval=len(self.records), dtype=tf.int32
-        )
-        captions = draw(tf.random.stateless_uniform, RIVAL_CAPTION, (self.rivals, self._most_captions))
-        flat = [tf.reshape(picture, (-1,)), tf.reshape(captions, (-1, self._most_captions))]
-        flat.append(tf.reshape(self._counts(draw, RIVAL_COUNT, self.rivals), (-1,)))
-        embedding = tf.numpy_function(self._embed, flat, tf.float32, stateful=False)
-        return {
-            "rival": tf.reshape(embedding, (*shape, self.records.embeddings.shape[1])),
-            "rival_class_id": tf.gather(self.records.class_ids, picture),
-        }
+        return batch
 
     @property
     def _most_captions(self) -> int:
         return int(np.diff(self.records.first_embedding).max())
 
-    def _counts(self, draw, purpose, *shape):
-        """Of how many captions embeddings are the mean: `mean_of_captions`, or as many at most."""
-        fewest, most = self.fewest_captions or self.mean_of_captions, self.mean_of_captions
-        return draw(tf.random.stateless_uniform, purpose, shape, minval=fewest, maxval=most + 1, dtype=tf.int32)
+    def _counts(self, size: int, draw):
+        """Of how many captions each embedding is the mean: `mean_of_captions`, or as many at most."""
+        fewest, most = self.fewest_captions, self.mean_of_captions
+        if fewest is None:
+            return tf.fill((size,), most)
+        return draw(tf.random.stateless_uniform, COUNT, (), minval=fewest, maxval=most + 1, dtype=tf.int32)
 
     def _embed(self, picture, draws, counts) -> np.ndarray:
         """The means of so many different captions (all, where there are fewer), by the order of `draws`."""
@@ -305,13 +288,12 @@ class PairStream(PictureStream):
         return order[np.argsort(rounds.to_numpy(), kind="stable")]
 
 
-# -- sketches in other colours and shapes -------------------------------------------------------------------------
+# -- sketches in other colours ------------------------------------------------------------------------------------
 
 PATCHES = 4  # along each side: what is recoloured is about as large as a part of a bird
 EDGE = 20.0  # how sharp patches end; a step at infinity
 TURNS = 2.0  # radians, at most, that one channel turns each new one; shades of a colour must not go round
 CHANCES = 1 + PATCHES**2 + 2 * 12  # that a recolouring takes: of the cover, the patches, and two sets of colours
-BENDS = 7  # along each side: what is bent one way is about as large as a head
 
 
 def recolour(pictures, chances, *, all_over: bool = False):
@@ -333,15 +315,3 @@ def _repainted(pictures, chances):
     turns = TURNS * (2 * tf.reshape(chances[:, :9], (-1, 3, 3)) - 1)
     phases = 2 * np.pi * chances[:, None, None, 9:]
     return tf.sin(tf.einsum("bhwc,bcd->bhwd", pictures, turns) + phases)
-
-
-def bend(pictures, ways):
-    """Pictures (B, s, s, 3) out of shape, as those of an unskilled hand: no colour is new, only places are.
-
-    `ways` (B, n, n, 2) say how many pixels down and to the right lies what comes to stand at each of n x n places;
-    in between they change smoothly.
-    """
-    size = pictures.shape[1]
-    down, right = tf.meshgrid(tf.range(size), tf.range(size), indexing="ij")
-    away = tf.cast(tf.round(tf.image.resize(ways, (size, size), "bicubic")), tf.int32)
-    return tf.gather_nd(pictures, tf.clip_by_value(tf.stack([down, right], axis=-1) + away, 0, size - 1), batch_dims=1)

@@ -52,9 +52,9 @@ def test_published_recipes():
             differing = release.changed(config.make(config.read(f"{name}_{stage}")))
             assert set(differing) <= {"run", "data.image_size", "train.halve_every"}
     train = release.train
-    weights = ("penalty", "match", "likeness", "alone_likeness", "mode", "sketch", "anew")
+    weights = ("penalty", "likeness", "anew")
     assert [getattr(train, f"{name}_weight") for name in weights] == [0] * len(weights)
-    assert (train.average, train.alone_epochs, train.recolour, train.bend) == (0, 0, False, 0)
+    assert (train.average, train.alone_epochs, train.recolour) == (0, 0, False)
     assert train.sketches == "shrunk" and (release.data.mean_of_captions, release.data.fewest_captions) == (1, None)
     generator = release.generator
     assert (generator.condition_spread, generator.conditional_norm, generator.palette) == (1, False, False)

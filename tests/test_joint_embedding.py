@@ -191,27 +191,26 @@ def test_a_stopped_training_ends_like_an_unbroken_one(tmp_path):
         np.testing.assert_array_equal(mine, theirs)
 
 
-# -- the picture encoder alone ------------------------------------------------------------------------------------
-
-
-def test_a_picture_is_to_find_its_sentence_among_rivals_and_be_found(tmp_path):
-    """The loss by hand; every weight of the picture encoder learns."""
-    encoder, random = tiny().picture, np.random.default_rng(0)
+def test_a_text_encoder_that_does_not_learn_stays_while_every_weight_of_the_other_moves():
+    encoders, optimizer = tiny(), engine.make_rmsprop(1e-3, 1, 1)
+    encoders.text.trainable = False
+    optimizer.build(encoders.picture.trainable_variables)
+    random = np.random.default_rng(0)
     batch = {
-        "image": random.uniform(-1, 1, (3, 32, 32, 3)).astype(np.float32),
-        "embedding": random.normal(size=(3, 8)).astype(np.float32),
-        "class_id": np.array([1, 1, 2]),
-        "rival": random.normal(size=(3, 2, 8)).astype(np.float32),
-        "rival_class_id": np.array([[3, 3], [2, 4], [4, 4]]),
+        "image": tf.constant(random.uniform(-1, 1, (3, 32, 32, 3)), tf.float32),
+        "characters": tf.constant(random.integers(0, 71, (3, 2, text_encoder.LENGTH)), tf.int32),
+        "class_id": tf.constant([1, 1, 2]),
     }
-    scores = encoder(batch["image"], training=True).numpy()
-    scores = scores @ np.concatenate([batch["embedding"], batch["rival"].reshape(6, 8)]).T
-    scores[0, 1] = scores[1, 0] = scores[2, 3 + 2] = -np.inf  # of one class: neither right nor wrong
-    by_hand = np.mean(np.log(np.exp(scores).sum(axis=1)) - np.diag(scores))
-    before = [variable.numpy() for variable in encoder.trainable_variables]
-    update = joint_embedding.make_picture_update(encoder, engine.make_cosine_adam(1e-3, 10))
-    assert float(update({k: tf.constant(v) for k, v in batch.items()})["match"]) == pytest.approx(by_hand, rel=1e-4)
-    for variable, value in zip(encoder.trainable_variables, before, strict=True):
+    pictures = encoders.picture(batch["image"], training=True).numpy()
+    sentences = np.stack([encoders.text(batch["characters"][:, i], training=False) for i in range(2)])
+    scores = sentences @ pictures.T
+    by_hand = losses.contrastive(scores, np.array([[0, 0, 1], [0, 0, 1], [1, 1, 0]], bool))
+    before = [[variable.numpy() for variable in model.variables] for model in (encoders.text, encoders.picture)]
+    paid = tf.function(joint_embedding.make_update(encoders, optimizer, "cross_entropy"))(batch)["joint"]
+    assert float(paid) == pytest.approx(float(by_hand), rel=1e-4)
+    for variable, value in zip(encoders.text.variables, before[0], strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)
+    for variable, value in zip(encoders.picture.variables, before[1], strict=True):
         assert np.any(variable.numpy() != value), variable.path
 
 

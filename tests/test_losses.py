@@ -42,35 +42,17 @@ def test_discriminator_loss_of_both_stages():
     assert losses.discriminator_loss([1.0, 2.0], [3.0, 4.0, 5.0]) == pytest.approx((1 + 2) / 2 + (3 + 4 + 5) / 3)
 
 
-def test_finding_ones_own_sentence():
-    scores = np.array([[2.0, 1.0, 5.0], [0.0, 3.0, 1.0]], np.float32)
-    own = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
-    counted = np.array([[False, True, False], [True, False, True]])  # the first picture's third sentence is a twin's
-    by_hand = [np.log(np.exp(2) + np.exp(1)) - 2, np.log(np.exp(0) + np.exp(3) + np.exp(1)) - 3]
-    np.testing.assert_allclose(losses.match(scores, own, counted), by_hand, rtol=1e-5)
-
-
 def test_contrastive_loss_by_hand():
     scores = np.array([[2.0, 1.0, 5.0], [0.0, 3.0, 1.0], [1.0, 2.0, 0.5]], np.float32)
     counted = np.array([[False, True, False], [True, False, True], [False, True, False]])  # 0 and 2 are of one class
     total = 0.0
     for table in (scores, scores.T):
         for i, row in enumerate(table):
-            rivals = [np.exp(score) for j, score in enumerate(row) if counted[i, j] or i == j]
-            total += (np.log(sum(rivals)) - row[i]) / 3
+            choices = [np.exp(score) for j, score in enumerate(row) if counted[i, j] or i == j]
+            total += (np.log(sum(choices)) - row[i]) / 3
     np.testing.assert_allclose(losses.contrastive(scores, counted), total, rtol=1e-5)
     several = np.stack([scores, scores + 1, scores])  # a constant changes nothing
     np.testing.assert_allclose(losses.contrastive(several, counted), total, rtol=1e-5)
-
-
-def test_distance_to_the_sketch_looks_at_means_of_blocks():
-    pictures = np.zeros((1, 4, 4, 3), np.float32)
-    pictures[0, :2, :2] = np.array([[1, -1], [1, -1]], np.float32)[..., None]  # a mean of 0
-    sketches = np.zeros((1, 2, 2, 3), np.float32)
-    np.testing.assert_allclose(losses.sketch_distance(pictures, sketches), [0], atol=1e-7)
-    pictures[0, 2:, 2:] = 0.5
-    np.testing.assert_allclose(losses.sketch_distance(pictures, sketches), [0.5 / 4], rtol=1e-6)
-    np.testing.assert_array_equal(losses.shrink(pictures, 4), pictures)
 
 
 def test_likeness_and_penalty_by_hand():
@@ -80,8 +62,10 @@ def test_likeness_and_penalty_by_hand():
     np.testing.assert_allclose(nudged, [0.5 * 2**2, 0.5 * 1**2], rtol=1e-5)
 
 
-def test_mode_seeking_by_hand():
-    pictures = np.zeros((2, 2, 2, 3), np.float32)
-    others = pictures + np.array([0.5, 0.25], np.float32)[:, None, None, None]
-    noise = np.array([[1.0, -3.0], [2.0, 2.0]], np.float32)  # 4 away from its opposite, on average
-    np.testing.assert_allclose(losses.mode_seeking(pictures, others, noise), [4 / 0.5, 4 / 0.25], rtol=1e-4)
+def test_pictures_are_made_small_by_the_means_of_blocks():
+    pictures = np.zeros((1, 4, 4, 3), np.float32)
+    pictures[0, :2, :2] = np.array([[1, -1], [1, 0]], np.float32)[..., None]
+    pictures[0, 2:, 2:] = 0.5
+    by_hand = np.array([[0.25, 0], [0, 0.5]], np.float32)[None, ..., None].repeat(3, axis=-1)
+    np.testing.assert_allclose(losses.shrink(pictures, 2), by_hand, rtol=1e-6)
+    np.testing.assert_array_equal(losses.shrink(pictures, 4), pictures)

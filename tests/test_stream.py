@@ -79,7 +79,7 @@ def test_seeds_differ_and_steps_differ(records):
 
 @pytest.mark.parametrize("replicas", [2, 4])
 def test_replicas_see_exactly_the_global_batch(records, replicas):
-    made = make(records, stage1_condition_dim=2, rivals=2, directions=True, sketch_size=4, recoloured="patches", bent=1)
+    made = make(records, stage1_condition_dim=2, directions=True, sketch_size=4, recoloured="patches", told_all=True)
     whole = collect(made.batches(2, 5))
     for mine in (range(replicas), range(1, replicas)):  # all of them here, or only some, as on one of two machines
         shares = collect(made.batches(2, 5, replicas=replicas, mine=mine))
@@ -143,31 +143,6 @@ def test_sketches_are_the_pictures_made_small_in_other_colours_where_asked_for(r
     assert len(np.unique(away.mean(axis=(2, 3, 4)).round(6))) > 70  # each of 80 pictures in its own way
 
 
-def test_sketches_are_bent_where_asked_for(records):
-    straight, bent = (collect(make(records, sketch_size=SIZE, bent=far).batches(0, 20)) for far in (0, 2))
-    for one, other in zip(straight, bent, strict=True):
-        sketch = other.pop("sketch")
-        for name, value in other.items():
-            np.testing.assert_array_equal(one[name], value)
-        assert (sketch != one["sketch"]).any(axis=(1, 2, 3)).all()
-        for i in range(4):
-            assert {*map(bytes, sketch[i].reshape(-1, 3))} <= {*map(bytes, one["sketch"][i].reshape(-1, 3))}
-
-
-def test_bending_by_hand():
-    down, right = np.mgrid[:8, :8].astype(np.float32)
-    pictures = np.tile(np.stack([down, right, 0 * down], axis=-1), (2, 1, 1, 1))
-    ways = np.zeros((2, 7, 7, 2), np.float32)
-    ways[0] = 2, -1
-    ways[1, :, 4:, 0] = -3
-    one, other = stream.bend(pictures, ways).numpy()
-    np.testing.assert_array_equal(one[..., 0], np.clip(down + 2, 0, 7))
-    np.testing.assert_array_equal(one[..., 1], np.clip(right - 1, 0, 7))
-    np.testing.assert_array_equal(other[..., 1], right)
-    np.testing.assert_array_equal(other[:, :3, 0], down[:, :3])  # what is asked of one side leaves the other
-    np.testing.assert_array_equal(other[:, 6:, 0], np.clip(down - 3, 0, 7)[:, 6:])
-
-
 def test_recolouring_by_hand():
     chances = np.full((4, stream.CHANCES), 0.5, np.float32)  # no turn, half a round: all of it becomes 0
     chances[:, :17] = 0.99999
@@ -196,20 +171,6 @@ def test_recolouring_by_hand():
     assert (np.abs(all_over - pictures).max(axis=-1) > 0.1).mean() > 0.95
     light = pictures.mean(axis=-1) > 0  # what was light is not rather light, nor rather dark
     assert abs(all_over.mean(axis=-1)[light].mean() - all_over.mean(axis=-1)[~light].mean()) < 0.02
-
-
-def test_rivals_are_sentences_of_any_pictures_with_their_classes(records):
-    batches = collect(make(records, rivals=3).batches(0, 60))
-    assert {(b["rival"].shape, b["rival_class_id"].shape) for b in batches} == {((4, 3, 6), (4, 3))}
-    sentences, classes = (np.stack([b[n] for b in batches]) for n in ("rival", "rival_class_id"))
-    picture = sentences[..., 0] // 100
-    np.testing.assert_array_equal(picture % 4, classes)
-    assert set(sentences[..., 0].ravel()) == set(records.embeddings[:, 0])  # every caption of every picture
-    assert len({tuple(row) for step in picture for row in step}) > 100  # each picture of a batch has its own
-    plain = collect(make(records).batches(0, 1))[0]  # and nothing else is drawn otherwise for their sake
-    assert "rival" not in plain
-    for name, value in plain.items():
-        np.testing.assert_array_equal(value, batches[0][name])
 
 
 def test_crops_and_mirrors_vary(records):
