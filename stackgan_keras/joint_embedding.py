@@ -45,8 +45,7 @@ def make_update(encoders: Encoders, optimizer, loss: str = "hinge"):
             pictures = encoders.picture(batch["image"], training=True)
             # one sentence of each picture after the other: (count * B, 201), and their scores (count, B, B)
             characters = tf.reshape(tf.transpose(batch["characters"], (1, 0, 2)), (-1, text_encoder.LENGTH))
-            sentences = encoders.text(characters, training=encoders.text.trainable)
-            scores = tf.matmul(sentences, pictures, transpose_b=True)
+            scores = tf.matmul(encoders.text(characters, training=True), pictures, transpose_b=True)
             scores = tf.reshape(scores, (-1, len(pictures), len(pictures)))  # right pairs on the diagonals
             of_two_classes = batch["class_id"][:, None] != batch["class_id"][None, :]
             paid = paid_for(scores, of_two_classes)

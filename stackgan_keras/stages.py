@@ -219,7 +219,7 @@ def train_text(settings: Settings, folders: Folders) -> Path:
     records = [datasets.read(root, split, text_dim=None) for split in datasets.SPLITS]
     start = settings.train.start_from
     if start is not None:
-        start = sampler.find_run(folders.output_dir, start, holding=["text_encoder"])
+        start = sampler.find_run(folders.output_dir, start, holding=["picture_encoder" if alone else "text_encoder"])
     joint_embedding.train(*records, settings, path=path, start=start, logs=logs, results=results)
     return path.with_name(PICTURE_ENCODER) if alone else path
 

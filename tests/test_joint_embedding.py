@@ -1,6 +1,7 @@
 """Does the joint embedding bring sentences and their pictures together?"""
 
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -80,6 +81,29 @@ def test_every_weight_of_both_encoders_learns(loss, paid, tmp_path):
     for model, old in zip(models_, before, strict=True):
         for variable, value in zip(model.trainable_variables, old, strict=True):
             assert np.abs(variable.numpy() - value).max() > 0, variable.path
+
+
+def test_a_text_encoder_that_does_not_learn_stays_while_every_weight_of_the_other_moves():
+    encoders, optimizer = tiny(), engine.make_rmsprop(1e-3, 1, 1)
+    encoders.text.trainable = False
+    optimizer.build(encoders.picture.trainable_variables)
+    random = np.random.default_rng(0)
+    batch = {
+        "image": tf.constant(random.uniform(-1, 1, (3, 32, 32, 3)), tf.float32),
+        "characters": tf.constant(random.integers(0, 71, (3, 2, text_encoder.LENGTH)), tf.int32),
+        "class_id": tf.constant([1, 1, 2]),
+    }
+    pictures = encoders.picture(batch["image"], training=True).numpy()
+    sentences = np.stack([encoders.text(batch["characters"][:, i], training=False) for i in range(2)])
+    scores = sentences @ pictures.T
+    by_hand = losses.contrastive(scores, np.array([[0, 0, 1], [0, 0, 1], [1, 1, 0]], bool))
+    before = [[variable.numpy() for variable in model.variables] for model in (encoders.text, encoders.picture)]
+    paid = tf.function(joint_embedding.make_update(encoders, optimizer, "cross_entropy"))(batch)["joint"]
+    assert float(paid) == pytest.approx(float(by_hand), rel=1e-4)
+    for variable, value in zip(encoders.text.variables, before[0], strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)
+    for variable, value in zip(encoders.picture.variables, before[1], strict=True):
+        assert np.any(variable.numpy() != value), variable.path
 
 
 # -- the stream ---------------------------------------------------------------------------------------------------
@@ -191,27 +215,25 @@ def test_a_stopped_training_ends_like_an_unbroken_one(tmp_path):
         np.testing.assert_array_equal(mine, theirs)
 
 
-def test_a_text_encoder_that_does_not_learn_stays_while_every_weight_of_the_other_moves():
-    encoders, optimizer = tiny(), engine.make_rmsprop(1e-3, 1, 1)
-    encoders.text.trainable = False
-    optimizer.build(encoders.picture.trainable_variables)
-    random = np.random.default_rng(0)
-    batch = {
-        "image": tf.constant(random.uniform(-1, 1, (3, 32, 32, 3)), tf.float32),
-        "characters": tf.constant(random.integers(0, 71, (3, 2, text_encoder.LENGTH)), tf.int32),
-        "class_id": tf.constant([1, 1, 2]),
-    }
-    pictures = encoders.picture(batch["image"], training=True).numpy()
-    sentences = np.stack([encoders.text(batch["characters"][:, i], training=False) for i in range(2)])
-    scores = sentences @ pictures.T
-    by_hand = losses.contrastive(scores, np.array([[0, 0, 1], [0, 0, 1], [1, 1, 0]], bool))
-    before = [[variable.numpy() for variable in model.variables] for model in (encoders.text, encoders.picture)]
-    paid = tf.function(joint_embedding.make_update(encoders, optimizer, "cross_entropy"))(batch)["joint"]
-    assert float(paid) == pytest.approx(float(by_hand), rel=1e-4)
-    for variable, value in zip(encoders.text.variables, before[0], strict=True):
-        np.testing.assert_array_equal(variable.numpy(), value)
-    for variable, value in zip(encoders.picture.variables, before[1], strict=True):
-        assert np.any(variable.numpy() != value), variable.path
+def test_pictures_alone_learn_from_where_they_start_and_the_text_encoder_stays(tmp_path):
+    records = make_records(tmp_path, count=8)
+    train(tmp_path, settings(), records)
+    path = tmp_path / "weights/text_encoder.weights.h5"
+    files = (path, path.with_name(datasets.PICTURE_ENCODER))
+    before = [[v.numpy() for v in weights.load(file).trainable_variables] for file in files]
+    start = tmp_path / "start"
+    shutil.copytree(path.parent, start)
+
+    def go_on(name, **text):
+        chosen, folders = settings(learns="pictures", **text), {"logs": tmp_path / name, "results": tmp_path / name}
+        model = joint_embedding.train(records, records, chosen, path=path, start=start, **folders)
+        for one, other in zip(before[0], model.variables, strict=True):
+            np.testing.assert_array_equal(one, other.numpy())
+        made = weights.load(files[1]).trainable_variables
+        return max(np.abs(one - other.numpy()).max() for one, other in zip(before[1], made, strict=True))
+
+    assert go_on("far", learning_rate=1e-2) > 1e-2
+    assert go_on("still", learning_rate=1e-9) < 1e-3  # begins at `start`, not at what has learned meanwhile
 
 
 def test_one_class_is_refused(tmp_path):
