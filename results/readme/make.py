@@ -2,6 +2,7 @@
 
 python results/readme/make.py                              drawn birds, and what `drawn` and the demo make of sentences
 python results/readme/make.py --photographs DIR --birds B  and what a run on photographs made, DIR its --output_dir
+python results/readme/make.py --few DIR                    and what the run `few` makes of typed sentences, the same way
 """
 
 import argparse
@@ -24,19 +25,31 @@ SENTENCES = (
     "this bird has a grey back, a brown belly and red wings",
 )
 
+FEW_SENTENCES = (
+    "a black bird with a white belly",
+    "a white bird with dark wings",
+    "a brown bird with a long curved beak",
+    "a dark grey bird with a white eye",
+    "this bird is all black",
+    "a small black bird with an orange beak",
+)
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--photographs", type=Path, help="output folder of the run `photographs`")
     parser.add_argument("--birds", type=Path, help="the published birds, for their sentences' embeddings")
+    parser.add_argument("--few", type=Path, help="output folder of the run `few`")
     arguments = parser.parse_args()
-    save("typed", typed_sheet(HOME / "weights/drawn"))
+    save("typed", typed_sheet(HOME / "weights/drawn", SENTENCES, count=4))
     drawn = datasets.read(HOME / "data/drawn_2000_200_256", "test", text_dim=256)
     save("drawn_birds", data_sheet(drawn))
     save("demo", made_sheet(HOME / "weights/demo", drawn, count=6, captions=True))
     if arguments.photographs:
         birds = datasets.read(arguments.birds, "test")
         save("photographs", made_sheet(arguments.photographs / "weights/photographs", birds, count=8, captions=False))
+    if arguments.few:
+        save("few", typed_sheet(arguments.few / "weights/few", FEW_SENTENCES, count=2))
 
 
 def data_sheet(records: Records) -> np.ndarray:
@@ -47,10 +60,10 @@ def data_sheet(records: Records) -> np.ndarray:
     return images.labelled_grid(rows, [records.captions[i][0] for i in chosen[:6]])
 
 
-def typed_sheet(folder: Path) -> np.ndarray:
-    """The best pictures that a run has for `SENTENCES`, four of each, one below the other."""
-    made = sampler.StackGAN.load(folder).generate(list(SENTENCES), count=4, seed=0)
-    return images.labelled_grid(list(made["image"].swapaxes(0, 1)), list(SENTENCES))
+def typed_sheet(folder: Path, sentences: tuple[str, ...], count: int) -> np.ndarray:
+    """The best pictures that a run has for typed sentences, so many of each, one below the other."""
+    made = sampler.StackGAN.load(folder).generate(list(sentences), count=count, seed=0)
+    return images.labelled_grid(list(made["image"].swapaxes(0, 1)), list(sentences))
 
 
 def made_sheet(folder: Path, records: Records, count: int, captions: bool) -> np.ndarray:
