@@ -1,4 +1,4 @@
-"""Which commands made the README's pictures? This one, from the runs of `make demo` and of the photographs.
+"""Which commands made the README's pictures? This one, from the runs `drawn`, `demo`, `few` and `photographs`.
 
 python results/readme/make.py                              drawn birds, and what `drawn` and the demo make of sentences
 python results/readme/make.py --photographs DIR --birds B  and what a run on photographs made, DIR its --output_dir
