@@ -226,3 +226,20 @@ def test_the_moving_average_moves_after_each_step_and_is_resumed(records, tmp_pa
     assert any(np.any(slow != fast) for slow, fast in zip(unbroken, player, strict=False))
     for mine, theirs in zip(unbroken, resumed, strict=True):
         np.testing.assert_array_equal(mine, theirs)
+
+
+def test_the_first_steps_of_rmsprop_are_no_longer_than_later_ones():
+    optimizer = engine.make_rmsprop(0.1, decay=0.5, decay_every=2)
+    weight = keras.Variable([0.0, 0.0], dtype="float32")
+    optimizer.build([weight])
+    gradients = np.float32([[2.0, 1e-3], [2.0, -3e-3], [2.0, 2e-3], [2.0, 5e-3]])
+    expected = np.zeros(2)
+    for step, gradient in enumerate(gradients):
+        seen = gradients[: step + 1]
+        age = 0.99 ** np.arange(step, -1, -1)[:, None]
+        mean_square = (age * seen**2).sum(0) / age.sum()  # of the gradients there were, and nothing beside
+        expected -= 0.1 * 0.5 ** (step // 2) * gradient / np.sqrt(mean_square)
+        optimizer.apply([gradient])
+        np.testing.assert_allclose(weight.numpy(), expected, rtol=1e-3)
+    unchanging = -0.1 * (1 + 1 + 0.5 + 0.5)  # a gradient that stays as it is makes steps of the rate
+    assert weight.numpy()[0] == pytest.approx(unchanging, rel=1e-5)
