@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stackgan_keras import commands, convert, weights
+from stackgan_keras import checkpoints, commands, convert, releases, weights
 from stackgan_keras.errors import InputError
 
 TINY = Path(__file__).parent / "pytorch_tiny.npz"
@@ -136,9 +136,9 @@ def test_however_it_was_saved(network, how, torch, shared, tmp_path):
     folder = shared / "golden/pytorch_small"
     path = tmp_path / "netX.pth"
     variant(torch, folder, network, path, how)
-    (state,) = convert.networks(convert.read(path))[0].values()
-    plain, recipe = convert.convert(convert.read(folder / f"{network}.pth"))
-    model, same_recipe = convert.convert(state)
+    (state,) = releases.networks(checkpoints.read(path))[0].values()
+    plain, recipe = releases.convert(checkpoints.read(folder / f"{network}.pth"))
+    model, same_recipe = releases.convert(state)
     assert same_recipe == recipe
     expected = weights.named_variables(plain)
     for name, variable in weights.named_variables(model).items():
@@ -150,7 +150,7 @@ def test_however_it_was_saved(network, how, torch, shared, tmp_path):
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_sizes_are_recognized(network):
-    assert convert.recognize(tiny(network)) == TINY_RECIPES[network]
+    assert releases.recognize(tiny(network)) == TINY_RECIPES[network]
 
 
 @pytest.mark.parametrize("network", ["stage1_gen", "stage2_gen"])
@@ -173,11 +173,11 @@ def test_discriminators_of_any_size_are_recognized(image_size):
     )
     variables = weights.named_variables(recipe.build())
     state = {}
-    for theirs, target in convert._targets(recipe):
+    for theirs, target in releases._targets(recipe):
         value = np.asarray(variables[target.path])
         state[theirs] = value.transpose(3, 2, 0, 1) if value.ndim == 4 else value
-    assert convert.recognize(state) == recipe
-    converted = weights.named_variables(convert.convert(state)[0])
+    assert releases.recognize(state) == recipe
+    converted = weights.named_variables(releases.convert(state)[0])
     assert all(np.array_equal(converted[path], variables[path]) for path in variables)
 
 
@@ -429,4 +429,4 @@ def test_arguments(refused):
 
 def test_convert_in_python_raises_too():
     with pytest.raises(InputError, match="holds nothing"):
-        convert.recognize({})
+        releases.recognize({})

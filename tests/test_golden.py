@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from stackgan_keras import adversarial, convert, engine, weights
+from stackgan_keras import adversarial, checkpoints, engine, releases, weights
 
 TINY = Path(__file__).parent / "pytorch_tiny.npz"
 LOSSES = ("discriminator", "real", "mismatched", "fake", "generator", "kl")  # in the order of the files
@@ -32,7 +32,7 @@ class Tiny:
 
     def network(self, name):
         prefix = f"{name}/"
-        return convert.convert({k.removeprefix(prefix): v for k, v in self.arrays.items() if k.startswith(prefix)})[0]
+        return releases.convert({k.removeprefix(prefix): v for k, v in self.arrays.items() if k.startswith(prefix)})[0]
 
     def real(self, stage):
         return self.arrays[f"{stage}_real_every_8th_pixel_repeat_8"].repeat(8, 1).repeat(8, 2)
@@ -49,7 +49,7 @@ class Small:
         self.arrays = dict(np.load(self.folder / "io.npz"))
 
     def network(self, name):
-        return convert.convert(convert.read(self.folder / f"{name}.pth"))[0]
+        return releases.convert(checkpoints.read(self.folder / f"{name}.pth"))[0]
 
     def real(self, stage):
         return self.arrays[f"{stage}_real"]

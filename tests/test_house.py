@@ -6,11 +6,11 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1] / "stackgan_keras"
 FLOORS = [
     {"errors"},
-    {"commands", "config", "curves", "images", "layout", "losses", "metrics", "safe_pickle"},
+    {"checkpoints", "commands", "config", "curves", "images", "layout", "losses", "metrics", "safe_pickle"},
     {"datasets", "drawn_birds", "models", "sources", "text_encoder"},
     {"judge", "stream"},
     {"weights"},
-    {"adversarial", "engine", "sampler"},
+    {"adversarial", "engine", "releases", "sampler"},
     {"joint_embedding"},
     {"stages"},
     {"prepare", "train_text", "train_stage1", "train_stage2", "train_judge", "generate", "evaluate", "convert"},
