@@ -23,10 +23,12 @@ demo: .venv/installed
 	@echo '  .venv/bin/python -m stackgan_keras.generate "a small yellow bird with a black crown"'
 	@echo "Your own pictures: .venv/bin/python -m stackgan_keras.prepare FOLDER --out data/mine"
 
-# makes weights/$(DRAWN) as the shipped weights/drawn were made, but for what configs/drawn_text.yaml says;
+# makes weights/$(DRAWN) as the shipped weights/drawn were made, but for what their settings files say of them;
 # mixed_bfloat16 is faster where the machine has it
 train-drawn: .venv/installed
-	$(RUN) stackgan_keras.train_text --config drawn_text --run $(DRAWN) --train.precision $(PRECISION)
+	$(RUN) stackgan_keras.train_text --config drawn_text --run $(DRAWN)_text --train.precision $(PRECISION)
+	$(RUN) stackgan_keras.train_text --config drawn_finer_text --run $(DRAWN) --train.start_from $(DRAWN)_text \
+	  --train.precision $(PRECISION)
 	$(RUN) stackgan_keras.train_stage1 --config drawn_stage1 --run $(DRAWN) --train.precision $(PRECISION)
 	$(RUN) stackgan_keras.train_stage2 --config drawn_stage2 --run $(DRAWN) --train.precision $(PRECISION)
 	$(RUN) stackgan_keras.train_judge --run $(DRAWN)
