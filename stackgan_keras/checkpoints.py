@@ -1,5 +1,7 @@
 """Which tensors are in this checkpoint of another program? Read without running anything that stands in it."""
 
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,16 +9,23 @@ import numpy as np
 
 from stackgan_keras.errors import InputError
 
+TABLE_END = bytes.fromhex("57fb808b247547db")  # of a TensorFlow checkpoint in one file, and of the index of others
+
 
 def read(path: Path) -> dict[str, np.ndarray]:
     """The tensors of a checkpoint by name, read without executing anything that stands in the file.
 
-    Those of a dict in a dict are called `outer/inner`. Raises `InputError` for a missing or broken file, one that
-    asks for code, and one that holds no tensors.
+    It is an `.npz`, a PyTorch file, or a TensorFlow checkpoint, for which any of its files or what they all begin with
+    will do. Those of a dict in a dict are called `outer/inner`. Raises `InputError` for a missing or broken file, one
+    that asks for code, and one that holds no tensors.
     """
-    if not path.is_file():
-        raise InputError(f"there is no file {path}: give the path of a netG or netD checkpoint")
-    tensors = _read_npz(path) if path.suffix == ".npz" else _read_torch(path)
+    prefix = _tensorflow_prefix(path)
+    if prefix is None and not path.is_file():
+        raise InputError(f"there is no file {path}: give the path of a checkpoint")
+    if prefix is not None:
+        tensors = _read_tensorflow(prefix)
+    else:
+        tensors = _read_npz(path) if path.suffix == ".npz" else _read_torch(path)
     if not tensors:
         raise InputError(f"{path} holds no tensors under names: give a state dict, as the release saves them")
     return tensors
@@ -57,3 +66,30 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
                 yield f"{prefix}{name}", value.detach().to_dense().float().numpy()
 
     return dict(tensors(content, "")) if isinstance(content, dict) else {}
+
+
+def _tensorflow_prefix(path: Path) -> Path | None:
+    """What the files of a TensorFlow checkpoint begin with, if this is one of them or that; None if not."""
+    prefix = path.with_name(re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", path.name))
+    if prefix.with_name(f"{prefix.name}.index").is_file() or prefix != path:
+        return prefix
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - len(TABLE_END), 0))
+        return path if file.read() == TABLE_END else None
+
+
+def _read_tensorflow(prefix: Path) -> dict[str, np.ndarray]:
+    import tensorflow as tf
+
+    try:
+        reader = tf.train.load_checkpoint(str(prefix))
+        types = reader.get_variable_to_dtype_map()
+        return {name: reader.get_tensor(name) for name in sorted(types) if types[name].is_floating}
+    except Exception as problem:  # TensorFlow raises a dozen kinds for files that are missing, broken or foreign
+        reason = (str(problem).strip() or type(problem).__name__).splitlines()[0].rstrip(".")
+        raise InputError(
+            f"{prefix} cannot be read as a TensorFlow checkpoint ({reason}): give all its files, whole, side by side"
+        ) from None

@@ -83,6 +83,9 @@ class Data(Section):
 
 
 class Generator(Section):
+    architecture: Literal["pytorch", "tensorflow"] = Field(
+        "pytorch", description="of whose release; the published birds and flowers are of the tensorflow one"
+    )
     filters: Count = Field(128, description="width: channels of the narrowest full block (GF_DIM)")
     text_dim: Count = Field(1024, description="numbers in a sentence's embedding")
     condition_dim: Count = Field(128, description="numbers in the condition drawn from an embedding")
@@ -100,6 +103,9 @@ class Generator(Section):
 
 
 class Discriminator(Section):
+    architecture: Literal["pytorch", "tensorflow"] = Field(
+        "pytorch", description="of whose release; that of tensorflow has discriminator.text embedding"
+    )
     filters: Count = Field(64, description="width: channels of the first convolution (DF_DIM)")
     text: Literal["mean", "embedding"] = Field(
         "mean", description="how it reads a sentence: the generator's mean (release), or the embedding compressed anew"

@@ -1,11 +1,13 @@
-"""Which of our networks is in this checkpoint of the PyTorch release, and what is each of its tensors called here?
+"""What do weights of older releases look like as files of this package?
 
-    python -m stackgan_keras.convert netG_epoch_600.pth --out weights/birds/stage1_gen.weights.h5
-    python -m stackgan_keras.convert everything.pth --out weights/birds
+    python -m stackgan_keras.convert netG_epoch_600.pth --out weights/coco/stage1_gen.weights.h5
+    python -m stackgan_keras.convert everything.pth --out weights/coco
+    python -m stackgan_keras.convert birds_model_164000.ckpt --out weights/birds
 
-Takes `netG` and `netD` files of both stages, in torch's old and new formats, and `.npz` files of the same names. A
-file may hold several networks, as a dict of state dicts or under names like `netG/fc.0.weight`; then `--out` is a
-folder. What else is in the file, such as optimizers or the epoch, is left out and named.
+Takes `netG` and `netD` files of both stages of the PyTorch release and the char-CNN-RNN of its port, in torch's old and
+new formats, `.npz` files of the same names, and checkpoints of the TensorFlow release, of one file or several. A file
+may hold several networks, as a dict of state dicts, under names like `netG/fc.0.weight`, or as that checkpoint does;
+then `--out` is a folder. What else is in the file, such as optimizers or the epoch, is left out and named.
 """
 
 from pathlib import Path
@@ -20,13 +22,15 @@ with quietly():
 
 def _standard_name(recipe: weights.Recipe) -> str:
     """What the training commands call this network's file."""
+    if recipe.network == "text_encoder":
+        return recipe.network
     stage2 = recipe.network == "stage2_generator" or "real" in recipe.keywords.get("heads", ())
     return f"stage{2 if stage2 else 1}_{'dis' if recipe.network == 'discriminator' else 'gen'}"
 
 
 def _file_names(recipes: dict[str, weights.Recipe]) -> dict[str, str]:
     """A file name for each group: what the network is, or the group's own name where several are the same."""
-    standard = {group: _standard_name(recipe) for group, recipe in recipes.items()}
+    standard = {g: g if g in releases.SCOPES else _standard_name(recipe) for g, recipe in recipes.items()}
     alone = [name for name in standard.values() if list(standard.values()).count(name) == 1]
     names = {g: name if name in alone else g.replace("/", "_") or name for g, name in standard.items()}
     if len(set(names.values())) < len(names):
@@ -37,9 +41,13 @@ def _file_names(recipes: dict[str, weights.Recipe]) -> dict[str, str]:
 def main() -> None:
     parser = Parser(
         prog="python -m stackgan_keras.convert",
-        description="Turns a checkpoint of StackGAN's PyTorch release into weight files of this package.",
+        description="Turns checkpoints of StackGAN's older releases into weight files of this package.",
     )
-    parser.add_argument("file", type=Path, help="netG or netD of either stage, or several: .pth (needs torch) or .npz")
+    parser.add_argument(
+        "file",
+        type=Path,
+        help="netG, netD or text encoder as .pth (needs torch) or .npz, several of them, or a TensorFlow checkpoint",
+    )
     parser.add_argument(
         "--out",
         type=Path,
@@ -55,10 +63,7 @@ def main() -> None:
 
     states, left = releases.networks(checkpoints.read(file))
     if not states:
-        raise InputError(
-            f"{file} holds {', '.join(left[:3])}…, which is no network of StackGAN's PyTorch release: "
-            "give a netG or netD file"
-        )
+        raise InputError(f"{file} holds {', '.join(left[:3])}…, which is {releases.NO_NETWORK}")
     if len(states) > 1 and not into_folder:
         raise InputError(f"{file} holds {len(states)} networks ({', '.join(states)}): give --out a folder for them")
     converted = {group: releases.convert(state) for group, state in states.items()}

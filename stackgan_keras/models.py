@@ -1,11 +1,13 @@
 """What are the networks? StackGAN's players as Keras functional models, built from plain keywords.
 
 Pictures are (height, width, channels) in [-1, 1]. Layer names are public: the converters and the variable list in
-every weight file rely on them. Source: the PyTorch release of StackGAN (Zhang et al., ICCV 2017, arXiv:1612.03242).
+every weight file rely on them. Source: the PyTorch and, where `architecture` asks for it, the TensorFlow release of
+StackGAN (Zhang et al., ICCV 2017, arXiv:1612.03242).
 """
 
 import itertools
 import math
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -22,6 +24,31 @@ COLOURS = 16  # that a palette holds
 SHARPNESS = {"part": 10.0, "colour": 5.0}  # factors on logits: the larger, the sooner a choice is made
 CORE = 4  # pixels: every network narrows to, or grows from, a 4x4 map
 
+
+class Architecture(NamedTuple):
+    """In what the networks of the two releases differ; how noise and condition are joined is no difference to learning.
+
+    A bottleneck is a residual block whose first convolutions have a fourth of the channels. It ends in an activation,
+    and what it follows has none of its own.
+    """
+
+    moments_slope: float  # of the activation after the sentence's dense layer, for what is below 0
+    log_variances: int  # in the second half of that layer's numbers; 2 log variances are the logarithm of a deviation
+    bottlenecks: int  # after so many of Stage I's first maps, and after the last map of a discriminator if any
+    image_doubles: (
+        bool  # Stage I's last convolution is the fifth to see its map doubled, instead of following the fourth
+    )
+    mixing: int  # width of the kernels that a discriminator has on its 4x4 map
+    logits_bias: bool  # and so has the other the dense layer before Stage I's first map
+    heads: tuple[str, ...]  # of Stage II's discriminator
+    truncated: bool  # epsilons farther than two deviations from 0 are drawn again
+
+
+ARCHITECTURES = {
+    "pytorch": Architecture(0.0, 1, 0, False, 3, True, ("matched", "real"), False),
+    "tensorflow": Architecture(0.2, 2, 2, True, 1, False, ("matched",), True),
+}
+
 APPLICATIONS = {  # networks of Keras that can read pictures, and the modules that know their pixels
     "MobileNetV2": keras.applications.mobilenet_v2,
     "ResNet50": keras.applications.resnet50,
@@ -34,7 +61,7 @@ MERGE = np.array([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], np.float32)
 
 
 def conditioning_augmentation(
-    *, text_dim: int, condition_dim: int, augment: bool = True, spread: float = 1.0
+    *, text_dim: int, condition_dim: int, augment: bool = True, spread: float = 1.0, architecture: str = "pytorch"
 ) -> keras.Model:
     """The sentence's condition, drawn from a Gaussian around it (section 3.2 of the paper).
 
@@ -43,12 +70,13 @@ def conditioning_augmentation(
     `epsilon` nor a `log_variance`. As released, no variance is below 1, and a mean has to grow before it is heard;
     what is drawn strays from it `spread` times as far.
     """
+    style = ARCHITECTURES[architecture]
     inputs = _text_inputs(text_dim, condition_dim, augment)
     width = 2 * condition_dim if augment else condition_dim
     moments = layers.Dense(width, dtype=keras.config.floatx(), **_kernel(), name="moments_dense")(inputs["embedding"])
-    moments = layers.ReLU(dtype=keras.config.floatx(), name="moments_relu")(moments)
+    moments = layers.ReLU(negative_slope=style.moments_slope, dtype=keras.config.floatx(), name="moments_relu")(moments)
     if augment:
-        mean, log_variance = moments[:, :condition_dim], moments[:, condition_dim:]
+        mean, log_variance = moments[:, :condition_dim], style.log_variances * moments[:, condition_dim:]
         condition = mean + spread * ops.exp(log_variance / 2) * inputs["epsilon"]
         outputs = {"condition": condition, "mean": mean, "log_variance": log_variance}
     else:
@@ -68,29 +96,50 @@ def stage1_generator(
     conditional_norm: bool = False,
     palette: bool = False,
     flow_steps: int = 0,
+    architecture: str = "pytorch",
 ) -> keras.Model:
     """A sentence and noise to a sketch.
 
     In: `embedding` (B, text_dim), `noise` (B, noise_dim), `epsilon` (B, condition_dim). Out: `image`
     (B, image_size, image_size, 3) in [-1, 1], `mean` and (with `augment_condition`) `log_variance`,
     (B, condition_dim). Without `augment_condition` there is no `epsilon` to give. `image_size` is a power of two; the
-    4x4 map has 8 * `filters` channels. With `flow_steps` the noise goes through a `noise_flow` first.
+    4x4 map has 8 * `filters` channels. With `flow_steps` the noise goes through a `noise_flow` first. `architecture` is
+    one of `ARCHITECTURES`. Raises `InputError` for a palette where the last convolution doubles its map.
     """
+    style = ARCHITECTURES[architecture]
+    if palette and style.image_doubles:
+        raise InputError(
+            f"generator.palette needs a last map as large as the picture, which Stage I of generator.architecture "
+            f"{architecture} has not: leave one of them off"
+        )
     inputs = _text_inputs(text_dim, condition_dim, augment_condition)
     text = conditioning_augmentation(
-        text_dim=text_dim, condition_dim=condition_dim, augment=augment_condition, spread=condition_spread
+        text_dim=text_dim,
+        condition_dim=condition_dim,
+        augment=augment_condition,
+        spread=condition_spread,
+        architecture=architecture,
     )(inputs)
     inputs = {**inputs, "noise": keras.Input((noise_dim,), name="noise")}
     width = 8 * filters
     condition = text.pop("condition")
     noise = noise_flow(noise_dim, flow_steps)(inputs["noise"]) if flow_steps else inputs["noise"]
     x = layers.Concatenate(name="join")([noise, condition])
-    x = layers.Dense(CORE * CORE * width, use_bias=False, **_kernel(), name="project_dense")(x)
+    x = layers.Dense(CORE * CORE * width, use_bias=not style.logits_bias, **_kernel(), name="project_dense")(x)
     x = _normalize(x, "project_norm")
-    x = layers.ReLU(name="project_relu")(x)
+    if not style.bottlenecks:
+        x = layers.ReLU(name="project_relu")(x)
     x = layers.Reshape((CORE, CORE, width), name="project")(x)  # (B, 4, 4, 8 filters)
-    x = _grow(x, image_size, condition if conditional_norm else None)
-    image = _to_image(x, inputs["embedding"] if palette else None)
+    if style.bottlenecks:
+        x = _residual_block(x, "project_residual", bottleneck=True)
+    x = _grow(
+        x,
+        image_size,
+        condition if conditional_norm else None,
+        bottlenecks=style.bottlenecks - 1,
+        image_doubles=style.image_doubles,
+    )
+    image = _to_image(x, inputs["embedding"] if palette else None, doubles=style.image_doubles)
     return keras.Model(inputs, {"image": image, **text}, name="stage1_generator")
 
 
@@ -106,18 +155,24 @@ def stage2_generator(
     condition_spread: float = 1.0,
     conditional_norm: bool = False,
     palette: bool = False,
+    architecture: str = "pytorch",
 ) -> keras.Model:
     """A sentence, read again, turns the sketch of a frozen Stage I into a picture.
 
     `stage1` holds the keywords of `stage1_generator`. In: as Stage I, and `stage1_epsilon`, the frozen part's own.
     Out: `image` (B, image_size, image_size, 3), `stage1_image`, `mean` and `log_variance` of this stage's own
-    conditioning augmentation. The layer `stage1_generator` is frozen and always in inference mode.
+    conditioning augmentation. The layer `stage1_generator` is frozen and always in inference mode. `architecture` is
+    how the sentence is read, the only difference of this network between the releases.
     """
     sketcher = stage1_generator(**stage1)
     sketcher.trainable = False
     inputs = _text_inputs(text_dim, condition_dim, augment_condition)
     text = conditioning_augmentation(
-        text_dim=text_dim, condition_dim=condition_dim, augment=augment_condition, spread=condition_spread
+        text_dim=text_dim,
+        condition_dim=condition_dim,
+        augment=augment_condition,
+        spread=condition_spread,
+        architecture=architecture,
     )(inputs)
     inputs["noise"] = keras.Input(sketcher.input["noise"].shape[1:], name="noise")
     given = {"embedding": inputs["embedding"], "noise": inputs["noise"]}
@@ -208,6 +263,12 @@ def find_flow(generator: keras.Model) -> keras.Model | None:
     return next((layer for layer in generator.layers if layer.name == "noise_flow"), None)
 
 
+def architecture_of(generator: keras.Model) -> Architecture:
+    """The architecture of a generator, told by what a sentence goes through in it."""
+    activation = generator.get_layer("conditioning_augmentation").get_layer("moments_relu")
+    return next(style for style in ARCHITECTURES.values() if style.moments_slope == activation.negative_slope)
+
+
 def is_second(generator: keras.Model) -> bool:
     """Whether a generator starts from the sketches of a Stage I within it."""
     return "stage1_image" in generator.output
@@ -257,23 +318,25 @@ def discriminator(
     text: str = "mean",
     text_dim: int = 1024,
     condition_dim: int = 128,
+    architecture: str = "pytorch",
 ) -> keras.Model:
     """Pictures to logits: `matched` (real, and this sentence's?) and, if asked for, `real` (real at all?).
 
     In: `image` (B, image_size, image_size, 3) and `text`: the generator's mean (B, condition_dim), or with
     `text="embedding"` the sentence's embedding (B, text_dim), which the network then compresses itself.
     Out: a logit (B,) for each of `heads`. The layers `encode_image`, `matched` and `real` are models too, so that
-    one picture's features can be judged with several sentences.
+    one picture's features can be judged with several sentences. `architecture` is one of `ARCHITECTURES`.
     """
-    encode_image = _image_encoder(image_size, filters)
+    style = ARCHITECTURES[architecture]
+    encode_image = _image_encoder(image_size, filters, style)
     image = keras.Input(encode_image.input_shape[1:], name="image")
     features = encode_image(image)
     compress = {"text_dim": text_dim} if text == "embedding" else {}
-    matched = _matched_head(features.shape[1:], filters, condition_dim, **compress)
+    matched = _matched_head(features.shape[1:], filters, condition_dim, style, **compress)
     sentence = keras.Input(matched.input["text"].shape[1:], name="text")
     logits = {"matched": matched({"features": features, "text": sentence})}
     if "real" in heads:
-        logits["real"] = _real_head(features.shape[1:])(features)
+        logits["real"] = _real_head(features.shape[1:], style)(features)
     return keras.Model({"image": image, "text": sentence}, logits, name="discriminator")
 
 
@@ -282,7 +345,7 @@ def noise_encoder(*, image_size: int = 64, filters: int = 64, noise_dim: int = 1
 
     In: (B, image_size, image_size, 3). Out: `mean` and `log_variance` of a Gaussian, each (B, noise_dim).
     """
-    encode_image = _image_encoder(image_size, filters)
+    encode_image = _image_encoder(image_size, filters, ARCHITECTURES["pytorch"])
     image = keras.Input(encode_image.input_shape[1:], name="image")
     x = layers.Flatten(name="flat")(encode_image(image))
     moments = layers.Dense(2 * noise_dim, dtype=keras.config.floatx(), **_kernel(), name="moments")(x)
@@ -381,18 +444,25 @@ NETWORKS = {
 # -- the discriminator's parts ------------------------------------------------------------------------------------
 
 
-def _image_encoder(image_size: int, filters: int) -> keras.Model:
+def _image_encoder(image_size: int, filters: int, style: Architecture) -> keras.Model:
     image = keras.Input((image_size, image_size, 3), name="image")
-    steps = _doublings(image_size)
-    x = _convolve(image, filters, 4, "down1", strides=2, norm=False)
-    for i in range(2, steps + 1):
-        x = _convolve(x, filters * 2 ** (i - 1), 4, f"down{i}", strides=2)
-    for i, width in enumerate((filters * 2**n for n in range(steps - 2, 2, -1)), start=1):
-        x = _convolve(x, width, 3, f"reduce{i}")  # big pictures end wider than 8 filters
+    halvings = _doublings(image_size)
+    widths = {f"down{i + 1}": filters * 2**i for i in range(halvings)}
+    reduced = [filters * 2**n for n in range(halvings - 2, 2, -1)]  # big pictures end wider than 8 filters
+    widths |= {f"reduce{i}": width for i, width in enumerate(reduced, start=1)}
+    bare = list(widths)[-1 if reduced else -2 :] if style.bottlenecks else []  # without an activation, as released
+    x = _convolve(image, widths.pop("down1"), 4, "down1", strides=2, norm=False)
+    for name, width in widths.items():
+        size, strides = (style.mixing, 1) if name.startswith("reduce") else (4, 2)
+        x = _convolve(x, width, size, name, strides=strides, slope=None if name in bare else 0.2)
+    if style.bottlenecks:
+        x = _residual_block(x, "residual", bottleneck=True, slope=0.2)
     return keras.Model(image, x, name="encode_image")  # (B, 4, 4, 8 filters) from 64 pixels on
 
 
-def _matched_head(shape: tuple, filters: int, condition_dim: int, text_dim: int | None = None) -> keras.Model:
+def _matched_head(
+    shape: tuple, filters: int, condition_dim: int, style: Architecture, text_dim: int | None = None
+) -> keras.Model:
     features = keras.Input(shape, name="features")
     sentence = keras.Input((text_dim or condition_dim,), name="text")
     condition = sentence
@@ -400,17 +470,17 @@ def _matched_head(shape: tuple, filters: int, condition_dim: int, text_dim: int 
         condition = layers.Dense(condition_dim, **_kernel(), name="compress_dense")(condition)
         condition = layers.LeakyReLU(0.2, name="compress_relu")(condition)
     x = layers.Concatenate(name="join")([features, _tile(condition, CORE, "tile")])
-    x = _convolve(x, 8 * filters, 3, "join")
-    return keras.Model({"features": features, "text": sentence}, _logit(x), name="matched")
+    x = _convolve(x, 8 * filters, style.mixing, "join")
+    return keras.Model({"features": features, "text": sentence}, _logit(x, style), name="matched")
 
 
-def _real_head(shape: tuple) -> keras.Model:
+def _real_head(shape: tuple, style: Architecture) -> keras.Model:
     features = keras.Input(shape, name="features")
-    return keras.Model(features, _logit(features), name="real")
+    return keras.Model(features, _logit(features, style), name="real")
 
 
-def _logit(x):
-    x = layers.Conv2D(1, CORE, strides=CORE, **_kernel(), name="logit_conv")(x)
+def _logit(x, style: Architecture):
+    x = layers.Conv2D(1, CORE, strides=CORE, use_bias=style.logits_bias, **_kernel(), name="logit_conv")(x)
     return layers.Reshape((), dtype=keras.config.floatx(), name="logit")(x)  # (B,)
 
 
@@ -480,12 +550,17 @@ class UpsampleConv2D(layers.Layer):
         return {**super().get_config(), "filters": self.filters}
 
 
-def _upsample_block(x, filters: int, name: str, condition=None):
-    """Doubles height and width: repeat pixels, 3x3 convolution, batch norm (given a condition, of its scale), ReLU."""
+def _upsample_block(x, filters: int, name: str, condition=None, bottleneck: bool = False):
+    """Doubles height and width: repeat pixels, 3x3 convolution, batch norm (given a condition, of its scale), ReLU.
+
+    If asked for, a bottleneck stands in place of the ReLU.
+    """
     x = UpsampleConv2D(filters, name=f"{name}_conv")(x)
     x = _normalize(x, f"{name}_norm")
     if condition is not None:
         x = _modulate(x, condition, name)
+    if bottleneck:
+        return _residual_block(x, f"{name}_residual", bottleneck=True)
     return layers.ReLU(name=f"{name}_relu")(x)  # (B, 2h, 2w, filters)
 
 
@@ -497,28 +572,42 @@ def _modulate(x, condition, name: str):
     return x * (1 + moments[..., :channels]) + moments[..., channels:]
 
 
-def _grow(x, image_size: int, condition=None):
-    """Up-blocks until the map is `image_size` wide, each with half the channels of the one before."""
+def _grow(x, image_size: int, condition=None, *, bottlenecks: int = 0, image_doubles: bool = False):
+    """Up-blocks until the map is `image_size` wide, each with half the channels of the one before.
+
+    The first `bottlenecks` of them end in one. The last is left out if what makes the image doubles the map itself.
+    """
     steps = _doublings(image_size, start=x.shape[1])
     if x.shape[-1] < 2**steps:
         raise InputError(
             f"generator.filters is too small: {x.shape[-1]} channels cannot be halved {steps} times "
             f"on the way to {image_size} pixels, ask for {-(-(2**steps) // x.shape[-1])} times as many or more"
         )
-    for i in range(1, steps + 1):
-        x = _upsample_block(x, x.shape[-1] // 2, f"up{i}", condition)
+    for i in range(1, steps + 1 - image_doubles):
+        x = _upsample_block(x, x.shape[-1] // 2, f"up{i}", condition, bottleneck=i <= bottlenecks)
     return x
 
 
-def _residual_block(x, name: str):
-    y = _convolve(x, x.shape[-1], 3, f"{name}_1", slope=0.0)
-    y = _convolve(y, x.shape[-1], 3, f"{name}_2", slope=None)
-    return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, y]))
+def _residual_block(x, name: str, *, bottleneck: bool = False, slope: float = 0.0):
+    """Adds to a map what two 3x3 convolutions make of it, then (leaky) ReLU; a bottleneck has three, the first 1x1."""
+    width = x.shape[-1]
+    narrow = max(width // 4, 1)
+    shapes = [(narrow, 1), (narrow, 3), (width, 3)] if bottleneck else [(width, 3), (width, 3)]
+    y = x
+    for i, (filters, size) in enumerate(shapes, start=1):
+        y = _convolve(y, filters, size, f"{name}_{i}", slope=None if i == len(shapes) else slope)
+    return layers.ReLU(negative_slope=slope, name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, y]))
 
 
-def _to_image(x, embedding=None):
-    """A 3x3 convolution to pixels; given an embedding, each place also has the colour that this asks for there."""
-    pixels = layers.Conv2D(3, 3, padding="same", use_bias=False, **_kernel(), name="image_conv")(x)
+def _to_image(x, embedding=None, *, doubles: bool = False):
+    """A 3x3 convolution to pixels; given an embedding, each place also has the colour that this asks for there.
+
+    The convolution sees the map doubled if it `doubles`.
+    """
+    if doubles:
+        pixels = UpsampleConv2D(3, name="image_conv")(x)
+    else:
+        pixels = layers.Conv2D(3, 3, padding="same", use_bias=False, **_kernel(), name="image_conv")(x)
     if embedding is not None:
         pixels = layers.Add(name="image_add")([pixels, _painted(x, embedding)])
     return layers.Activation("tanh", dtype=keras.config.floatx(), name="image")(pixels)  # (B, size, size, 3)

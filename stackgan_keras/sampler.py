@@ -42,6 +42,7 @@ class StackGAN:
                 "different runs, take both from one, or the encoder with whose embeddings the generator was trained"
             )
         self.encoder, self.generator = encoder, generator
+        self._truncated = models.architecture_of(generator).truncated
         self._encode = tf.function(partial(encoder, training=False))
         self._draw = tf.function(partial(generator, training=False))
 
@@ -147,6 +148,8 @@ class StackGAN:
         for name, purpose in self._purposes().items():
             rng = np.random.Generator(np.random.PCG64((*key, purpose)))
             drawn = rng.standard_normal((1, self.generator.input[name].shape[1]), np.float32)
+            while name != "noise" and self._truncated and (far := np.abs(drawn) > 2).any():
+                drawn[far] = rng.standard_normal(far.sum(), np.float32)
             inputs[name] = drawn * np.float32(scales[name])
         return {name: pixels[0] for name, pixels in _pixels(self._draw(inputs)).items()}
 
@@ -275,10 +278,13 @@ def draw(generator, embeddings: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     `embeddings` is (N, text_dim). Noise and epsilons depend on the seed and the row alone.
     """
     inputs = {"embedding": tf.constant(embeddings)}
+    truncated = models.architecture_of(generator).truncated
     for purpose, name in enumerate(DRAWN):
         if name in generator.input:
             shape = (len(embeddings), generator.input[name].shape[1])
-            inputs[name] = tf.random.stateless_normal(shape, [seed, purpose])
+            within = truncated and name != "noise"
+            kind = tf.random.stateless_truncated_normal if within else tf.random.stateless_normal
+            inputs[name] = kind(shape, [seed, purpose])
     made: dict[str, list] = {}
     for start in range(0, len(embeddings), BATCH):
         outputs = generator({k: v[start : start + BATCH] for k, v in inputs.items()}, training=False)

@@ -85,6 +85,7 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
         stage1_condition_dim=stage.generator.keywords.get("stage1", {}).get("condition_dim"),
         mean_of_captions=settings.data.mean_of_captions,
         fewest_captions=settings.data.fewest_captions,
+        truncated=models.ARCHITECTURES[settings.generator.architecture].truncated,
         directions=settings.train.penalty_weight > 0,
         **(_sketches(stage, settings) if settings.train.anew_weight else {}),
         seed=settings.train.seed,
@@ -345,6 +346,7 @@ def text_keywords(settings: Settings) -> dict:
         "condition_spread": settings.generator.condition_spread,
         "conditional_norm": settings.generator.conditional_norm,
         "palette": settings.generator.palette,
+        "architecture": settings.generator.architecture,
     }
 
 
@@ -367,6 +369,7 @@ def _discriminator_recipe(stage: Stage, settings: Settings) -> weights.Recipe:
             "text": settings.discriminator.text,
             "text_dim": settings.generator.text_dim,
             "condition_dim": settings.generator.condition_dim,
+            "architecture": settings.discriminator.architecture,
         },
     )
 

@@ -184,7 +184,8 @@ class Stream(PictureStream):
     """What the two players see.
 
     Besides pictures and classes: `embedding` (B, text_dim), and standard normal `noise` (B, noise_dim), `epsilon`
-    (B, condition_dim) and, if a size is given, `stage1_epsilon` (B, stage1_condition_dim). An embedding is the mean of
+    (B, condition_dim) and, if a size is given, `stage1_epsilon` (B, stage1_condition_dim), which both stay within two
+    deviations if `truncated`. An embedding is the mean of
     those of `mean_of_captions` captions or, given the `fewest_captions`, of any number between; if `told_all` there is
     `all_told` (B, text_dim) as well, the mean over all captions that a picture has.
 
@@ -198,6 +199,7 @@ class Stream(PictureStream):
     stage1_condition_dim: int | None = None
     mean_of_captions: int = 1
     fewest_captions: int | None = None
+    truncated: bool = False
     directions: bool = False
     sketch_size: int | None = None
     recoloured: str | None = None
@@ -206,6 +208,10 @@ class Stream(PictureStream):
     def _complete(self, batch: dict, picture, captions, size: int, draw) -> dict:
         def normal(purpose, *shape):
             return draw(tf.random.stateless_normal, purpose, shape)
+
+        def epsilon(purpose, size):
+            kind = tf.random.stateless_truncated_normal if self.truncated else tf.random.stateless_normal
+            return draw(kind, purpose, (size,))
 
         def embed(counts):
             embedding = tf.numpy_function(self._embed, [picture, captions, counts], tf.float32, stateful=False)
@@ -216,10 +222,10 @@ class Stream(PictureStream):
             **batch,
             "embedding": embed(self._counts(size, draw)),
             "noise": normal(NOISE, self.noise_dim),
-            "epsilon": normal(EPSILON, self.condition_dim),
+            "epsilon": epsilon(EPSILON, self.condition_dim),
         }
         if self.stage1_condition_dim is not None:
-            batch["stage1_epsilon"] = normal(STAGE1_EPSILON, self.stage1_condition_dim)
+            batch["stage1_epsilon"] = epsilon(STAGE1_EPSILON, self.stage1_condition_dim)
         if self.directions:
             batch["direction"] = normal(DIRECTION, self.image_size, self.image_size, 3)
         if self.sketch_size:

@@ -28,7 +28,7 @@ def main() -> None:
             f"run python -m stackgan_keras.train_stage1 --run {settings.run} first, with the same --output_dir"
         )
     with quietly():  # only now, as it takes seconds: help and wrong settings answer at once
-        from stackgan_keras import stages, weights
+        from stackgan_keras import models, stages, weights
         from stackgan_keras.weights import Recipe
 
     sketch = weights.read_recipe(sketcher, "stage1_generator").keywords
@@ -42,6 +42,12 @@ def main() -> None:
             f"data.image_size is {settings.data.image_size} but the sketches of {sketcher} have "
             f"{sketch['image_size']} pixels: ask Stage II for as many or more"
         )
+    known = sketch.get("architecture", "pytorch")
+    if known != settings.generator.architecture:
+        raise InputError(
+            f"{sketcher} is a Stage I of generator.architecture {known} but Stage II is asked for with "
+            f"{settings.generator.architecture}: give both the same"
+        )
     generator = Recipe(
         "stage2_generator",
         {
@@ -53,7 +59,7 @@ def main() -> None:
     stage = stages.Stage(
         "stage2",
         generator,
-        heads=("matched", "real"),
+        heads=models.ARCHITECTURES[settings.discriminator.architecture].heads,
         prepare=lambda model: weights.fill(model.get_layer("stage1_generator"), sketcher),
     )
     sheet = stages.train(stage, settings, folders)

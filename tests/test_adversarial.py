@@ -26,10 +26,11 @@ class Players:
         seed=0,
         sizes=SIZES,
         flow=0,
+        architecture="pytorch",
         **extra,
     ):
         keras.utils.set_random_seed(seed)
-        sizes = {**sizes, "augment_condition": augment, "conditional_norm": modulate}
+        sizes = {**sizes, "augment_condition": augment, "conditional_norm": modulate, "architecture": architecture}
         stage1 = {**sizes, "image_size": 16, "filters": 2, "noise_dim": 5, "flow_steps": flow}
         if stage == 1:
             self.generator, heads, size = models.stage1_generator(**stage1), ("matched",), 16
@@ -37,8 +38,8 @@ class Players:
             self.generator = models.stage2_generator(
                 stage1=stage1, image_size=32, filters=8, residual_blocks=1, **sizes
             )
-            heads, size = ("matched", "real"), 32
-        sizes = {name: sizes[name] for name in ("text_dim", "condition_dim")}
+            heads, size = models.ARCHITECTURES[architecture].heads, 32
+        sizes = {name: sizes[name] for name in ("text_dim", "condition_dim", "architecture")}
         self.discriminator = models.discriminator(image_size=size, filters=2, heads=heads, text=text, **sizes)
         self.optimizers = [engine.make_adam(learning_rate, 1000) for _ in range(2)]
         along = extra["noise_encoder"].trainable_variables if "noise_encoder" in extra else []
@@ -70,12 +71,19 @@ class Players:
 
 
 @pytest.mark.parametrize(
-    ("text", "augment", "modulate"),
-    [("mean", True, False), ("mean", False, False), ("embedding", True, True), ("embedding", False, True)],
+    ("text", "augment", "modulate", "architecture"),
+    [
+        ("mean", True, False, "pytorch"),
+        ("mean", False, False, "pytorch"),
+        ("embedding", True, True, "pytorch"),
+        ("embedding", False, True, "pytorch"),
+        ("embedding", True, False, "tensorflow"),
+        ("mean", False, True, "tensorflow"),
+    ],
 )
 @pytest.mark.parametrize("stage", [1, 2])
-def test_every_trainable_weight_moves_and_nothing_else(stage, text, augment, modulate):
-    players = Players(stage, text, augment, modulate)
+def test_every_trainable_weight_moves_and_nothing_else(stage, text, augment, modulate, architecture):
+    players = Players(stage, text, augment, modulate, architecture=architecture)
     frozen = {f"stage1_generator/{n}" for n in _names_of_stage1(players)}
     before = players.variables()
     for seed in range(2):

@@ -179,6 +179,18 @@ def test_both_stages_leave_what_they_should(trained):
         assert np.array_equal(inside[f"stage1_generator/{path}"], variable)  # frozen, and complete
 
 
+def test_both_stages_of_the_tensorflow_release(train, drawn, out):
+    style = ["--generator.architecture", "tensorflow", "--discriminator.architecture", "tensorflow"]
+    for stage in STAGES:
+        ended = train(stage, drawn, *style, "--discriminator.text", "embedding", "--data.mean_of_captions", "4")
+        assert ended.code == 0, ended.errors
+    files = [out / f"weights/tiny/{name}.weights.h5" for name in ("stage2_gen", "stage2_dis")]
+    recipes = [weights.read_recipe(file).keywords for file in files]
+    assert recipes[0]["stage1"]["architecture"] == "tensorflow"
+    assert [recipe["architecture"] for recipe in recipes] == ["tensorflow", "tensorflow"]
+    assert set(weights.load(files[1]).output) == {"matched"}
+
+
 def test_the_same_command_again_trains_no_further(train, drawn, trained_out):
     before = contents(trained_out / "weights")
     ended = train("stage1", drawn)
@@ -362,6 +374,12 @@ def test_stage2_with_a_stage1_of_another_embedding(refused, drawn, stage1):
     weights.save(recipe.build(), recipe, stage1)
     sentence = refused("stage2", drawn)
     assert "reads embeddings of 20 numbers but generator.text_dim is 16: give both stages the same data" in sentence
+
+
+def test_stage2_with_a_stage1_of_the_other_release(refused, drawn, stage1):
+    sentence = refused("stage2", drawn, "--generator.architecture", "tensorflow")
+    expected = f"{stage1} is a Stage I of generator.architecture pytorch but Stage II is asked for with tensorflow"
+    assert expected in sentence
 
 
 def test_stage2_smaller_than_its_sketches(refused, drawn, stage1):

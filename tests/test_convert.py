@@ -173,12 +173,169 @@ def test_discriminators_of_any_size_are_recognized(image_size):
     )
     variables = weights.named_variables(recipe.build())
     state = {}
-    for theirs, target in releases._targets(recipe):
+    (kind,) = (kind for kind in releases.KINDS if kind.marks == ("encode_img.",))
+    for theirs, target in kind.table(**recipe.keywords):
         value = np.asarray(variables[target.path])
         state[theirs] = value.transpose(3, 2, 0, 1) if value.ndim == 4 else value
     assert releases.recognize(state) == recipe
     converted = weights.named_variables(releases.convert(state)[0])
     assert all(np.array_equal(converted[path], variables[path]) for path in variables)
+
+
+# -- checkpoints of the TensorFlow release ------------------------------------------------------------------------
+
+TF = {"text_dim": 6, "condition_dim": 3, "architecture": "tensorflow"}
+TF_STAGE1 = {"image_size": 32, "filters": 2, **TF, "noise_dim": 4}
+TF_RECIPES = {
+    "stage1_gen": weights.Recipe("stage1_generator", TF_STAGE1),
+    "stage2_gen": weights.Recipe(
+        "stage2_generator", {"stage1": TF_STAGE1, "image_size": 64, "filters": 4, **TF, "residual_blocks": 2}
+    ),
+    "stage1_dis": weights.Recipe(
+        "discriminator", {"image_size": 64, "filters": 2, "heads": ["matched"], "text": "embedding", **TF}
+    ),
+    "stage2_dis": weights.Recipe(
+        "discriminator", {"image_size": 128, "filters": 2, "heads": ["matched"], "text": "embedding", **TF}
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def tf_networks():
+    """A tiny network of each kind, and its tensors by their names in the TensorFlow release."""
+    made, tensors, rng = {}, {}, np.random.default_rng(0)
+    kinds = {kind.network: kind for kind in releases.KINDS[-3:]}
+    for name, recipe in TF_RECIPES.items():
+        made[name] = weights.named_variables(recipe.build())
+        for theirs, target in kinds[recipe.network].table(**recipe.keywords):
+            value = tensors.get(theirs)  # Stage II holds the Stage I that is there too
+            if value is None:
+                value = rng.normal(size=made[name][target.path].shape).astype(np.float32)
+            made[name][target.path].assign(target.arrange(value))
+            tensors[theirs] = value
+    return made, tensors
+
+
+def save_tensorflow(prefix, tensors, version="V2"):
+    """Writes a checkpoint as TensorFlow's own `Saver` does; returns its prefix."""
+    import tensorflow as tf
+
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        for name, value in tensors.items():
+            v1.get_variable(name, initializer=value, use_resource=False)
+        session.run(v1.global_variables_initializer())
+        saver = v1.train.Saver(write_version=getattr(v1.train.SaverDef, version))
+        saver.save(session, str(prefix), write_meta_graph=False)
+    return prefix
+
+
+@pytest.mark.parametrize("version", ["V1", "V2"])
+def test_a_checkpoint_of_the_tensorflow_release(version, tf_networks, tmp_path, command):
+    made, tensors = tf_networks
+    bookkeeping = "d_net/conv_batch_norm/conv_batch_norm/d_net/conv_batch_norm/conv_batch_norm/mean/biased"
+    extra = {bookkeeping: np.ones(4, np.float32), "d_net/custom_conv2d/custom_conv2d/w/Adam": np.ones(3, np.float32)}
+    file = save_tensorflow(tmp_path / "birds_model_7.ckpt", tensors | extra, version)
+    assert file.is_file() == (version == "V1")
+    code, output, errors = command(file, "--out", tmp_path / "weights")
+    assert (code, errors) == (0, "")
+    assert f"left out, as it belongs to no network: {bookkeeping}, d_net/custom_conv2d/custom_conv2d/w/Adam\n" in output
+    assert sorted(p.name for p in (tmp_path / "weights").iterdir()) == sorted(f"{n}.weights.h5" for n in TF_RECIPES)
+    for name, recipe in TF_RECIPES.items():
+        path = tmp_path / "weights" / f"{name}.weights.h5"
+        assert weights.read_recipe(path) == recipe
+        for variable, value in weights.named_variables(weights.load(path)).items():
+            np.testing.assert_array_equal(value, made[name][variable], err_msg=variable)
+
+
+@pytest.mark.parametrize("ending", [".index", ".data-00000-of-00001", ".meta"])
+def test_any_file_of_a_checkpoint_will_do(ending, tf_networks, tmp_path, command):
+    tensors = {name: value for name, value in tf_networks[1].items() if name.startswith("d_net/")}
+    prefix = save_tensorflow(tmp_path / "model.ckpt", tensors)
+    out = tmp_path / "judge.weights.h5"
+    assert command(f"{prefix}{ending}", "--out", out)[0] == 0
+    assert weights.read_recipe(out) == TF_RECIPES["stage1_dis"]
+
+
+def test_a_checkpoint_that_is_not_whole(tf_networks, tmp_path, refused):
+    prefix = save_tensorflow(tmp_path / "model.ckpt", tf_networks[1])
+    out = tmp_path / "weights"
+    data, index = tmp_path / "model.ckpt.data-00000-of-00001", tmp_path / "model.ckpt.index"
+    whole = data.read_bytes()
+    for content in (whole[: len(whole) // 2], bytes(len(whole)), b""):
+        data.write_bytes(content)
+        assert f"{prefix} cannot be read as a TensorFlow checkpoint" in refused(prefix, "--out", out)
+    data.unlink()
+    assert f"{prefix} cannot be read as a TensorFlow checkpoint" in refused(index, "--out", out)
+    data.write_bytes(whole)
+    index.write_bytes(index.read_bytes()[:-100])
+    assert f"{prefix} cannot be read as a TensorFlow checkpoint" in refused(prefix, "--out", out)
+    index.unlink()
+    assert "give all its files, whole, side by side" in refused(data, "--out", out)
+    assert not out.exists()
+
+
+def test_half_a_file_of_one_is_no_checkpoint(tf_networks, tmp_path, refused):
+    file = save_tensorflow(tmp_path / "model.ckpt", tf_networks[1], "V1")
+    whole = file.read_bytes()
+    file.write_bytes(whole[len(whole) // 2 :])  # it ends as one
+    assert f"{file} cannot be read as a TensorFlow checkpoint" in refused(file, "--out", tmp_path / "weights")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (lambda t: t.pop("hr_g_net/conv_batch_norm_3/conv_batch_norm_3/mean"), "conv_batch_norm_3/mean is missing"),
+        (lambda t: t.pop("hr_g_net/custom_fully_connected/Linear/Matrix"), "Linear/Matrix is missing"),
+        (lambda t: [t.pop(n) for n in list(t) if n.startswith("g_net/")], "g_net/custom_fully_connected/Linear/Matrix"),
+        (
+            lambda t: t.update({"g_net/fc_batch_norm/batch_norm/beta": np.ones(3, np.float32)}),
+            "g_net/fc_batch_norm/batch_norm/beta is (3,), which does not give (256,) as",
+        ),
+        (
+            lambda t: t.update({"hr_g_net/conv_batch_norm_40/conv_batch_norm_40/mean": np.ones(3, np.float32)}),
+            "conv_batch_norm_40/mean is left over",
+        ),
+    ],
+)
+def test_a_checkpoint_with_other_tensors(spoil, expected, tf_networks, tmp_path, refused):
+    tensors = {name: value for name, value in tf_networks[1].items() if "g_net" in name}
+    spoil(tensors)
+    prefix = save_tensorflow(tmp_path / "model.ckpt", tensors)
+    sentence = refused(prefix, "--out", tmp_path / "weights")
+    assert expected in sentence and "generator" in sentence
+    assert not (tmp_path / "weights").exists()
+
+
+def test_a_checkpoint_of_something_else(tmp_path, refused):
+    prefix = save_tensorflow(tmp_path / "model.ckpt", {"dense/kernel": np.ones((2, 3), np.float32)})
+    assert "holds dense/kernel…, which is no network" in refused(prefix, "--out", tmp_path / "weights")
+
+
+# -- text encoders ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["birds", "flowers"])
+def test_text_encoders(form, tmp_path, command):
+    keywords = {"form": form, "filters": 6, "recurrent_dim": 5, "text_dim": 4}
+    recipe = weights.Recipe("text_encoder", keywords)
+    variables, rng = weights.named_variables(recipe.build()), np.random.default_rng(0)
+    (kind,) = (kind for kind in releases.KINDS if kind.network == "text_encoder")
+    state = {}
+    for theirs, target in kind.table(**keywords):
+        shape = variables[target.path].shape
+        state[theirs] = rng.normal(size=shape[::-1] if theirs.endswith("weight") else shape).astype(np.float32)
+    np.savez(tmp_path / "encoder.npz", **state)
+    assert command(tmp_path / "encoder.npz", "--out", tmp_path / "weights")[0] == 0
+    path = tmp_path / "weights" / "text_encoder.weights.h5"
+    assert weights.read_recipe(path) == recipe
+    made = weights.named_variables(weights.load(path))
+    np.testing.assert_array_equal(made["conv2/kernel"], state["conv2.weight"].transpose(2, 1, 0))
+    np.testing.assert_array_equal(made["recurrence/state_recurrent_kernel"], state["rnn.h2h.weight"].T)
+    np.testing.assert_array_equal(made["project/bias"], state["emb_proj.bias"])
+    if form == "birds":
+        np.testing.assert_array_equal(made["recurrence/reset_input_kernel"], state["rnn.i2h_reset.weight"].T)
+        np.testing.assert_array_equal(made["recurrence/update_recurrent_bias"], state["rnn.h2h_update.bias"])
 
 
 # -- several networks in one file ---------------------------------------------------------------------------------
@@ -330,7 +487,7 @@ def file(tmp_path):
 def test_somebody_elses_arrays(tmp_path, refused):
     np.savez(tmp_path / "net.npz", conv1=np.zeros(3), conv2=np.zeros(3))
     sentence = refused(tmp_path / "net.npz", "--out", tmp_path / "x.weights.h5")
-    assert "holds conv1, conv2…, which is no network of StackGAN's PyTorch release" in sentence
+    assert "holds conv1, conv2…, which is no network of StackGAN's PyTorch or TensorFlow release" in sentence
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip file", TINY.read_bytes()[:5000]])

@@ -1,4 +1,4 @@
-"""Are our numbers those of the original program? Outputs, losses and weights of the PyTorch release.
+"""Are our numbers those of the original programs? Outputs, losses and weights of the PyTorch release, outputs of both.
 
 `pytorch_tiny.npz` and `pytorch_small/` hold weights, inputs and outputs in inference mode, and the losses and weights
 of the first training steps, with a batch of 3 and of 4.
@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from stackgan_keras import adversarial, checkpoints, engine, releases, weights
+from stackgan_keras import adversarial, checkpoints, engine, losses, releases, weights
 
 TINY = Path(__file__).parent / "pytorch_tiny.npz"
 LOSSES = ("discriminator", "real", "mismatched", "fake", "generator", "kl")  # in the order of the files
@@ -130,6 +130,48 @@ def test_first_step_in_float32(golden, stage):
     scalars = update(_batch(golden, stage, 0, np.float32))
     expected = golden.arrays[f"{stage}_train_losses"][0]
     np.testing.assert_allclose([float(scalars[name]) for name in LOSSES], expected, rtol=5e-4)
+
+
+@pytest.fixture(scope="module")
+def tf_release(shared):
+    """What a checkpoint of the TensorFlow release computes here, and what it did there."""
+    folder = shared / "golden/tf_release_small"
+    states, _ = releases.networks(checkpoints.read(folder / "birds_model_3.ckpt"))
+    networks = {name: releases.convert(state)[0] for name, state in states.items()}
+    with np.load(folder / "io.npz") as io:
+        golden = {name: values.astype(np.float32) for name, values in io.items()}
+    return networks, golden | {"stage1_epsilon": golden["epsilon"]}  # one epsilon served both stages
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_pictures_of_the_tensorflow_release(tf_release, stage):
+    networks, golden = tf_release
+    generator = networks[f"{stage}_gen"]
+    made = generator({name: golden[name] for name in generator.input}, training=False)
+    np.testing.assert_allclose(made["image"], golden[f"{stage}_image"], atol=1e-4)
+    if stage == "stage2":
+        np.testing.assert_allclose(made["stage1_image"], golden["stage1_image"], atol=1e-4)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_logits_of_the_tensorflow_release(tf_release, stage):
+    """Its discriminators always take the moments of their batch, which is what ours do while they train."""
+    networks, golden = tf_release
+    given = {"image": golden[f"{stage}_image"], "text": golden["embedding"]}
+    logits = networks[f"{stage}_dis"](given, training=True)["matched"]
+    np.testing.assert_allclose(logits, golden[f"{stage}_logits"].ravel(), atol=1e-4)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_divergence_of_the_tensorflow_release(tf_release, stage):
+    """Its formula is of the logarithm of the deviation, which is half of what ours is of."""
+    networks, golden = tf_release
+    generator = networks[f"{stage}_gen"]
+    made = generator({name: golden[name] for name in generator.input}, training=False)
+    mean, log_sigma = np.float64(made["mean"]), np.float64(made["log_variance"]) / 2
+    theirs = np.mean(-log_sigma + 0.5 * (np.exp(2 * log_sigma) + mean**2 - 1))
+    ours = losses.kl_divergence(made["mean"], made["log_variance"])
+    np.testing.assert_allclose(np.mean(ours), theirs, rtol=1e-5)
 
 
 def _update(generator, discriminator):

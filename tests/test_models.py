@@ -44,21 +44,53 @@ def test_widths_of_the_release():
     assert counts["stage2_discriminator"] == encoder + wider + head + 16 * 512 + 1
 
 
+def test_widths_of_the_tensorflow_release():
+    style = {"architecture": "tensorflow"}
+
+    def norms(*channels):
+        return 4 * sum(channels)
+
+    def bottleneck(width):
+        narrow = width // 4
+        return width * narrow + 9 * narrow * narrow + 9 * narrow * width + norms(narrow, narrow, width)
+
+    assert models.stage1_generator(filters=128, **style).count_params() == (
+        1024 * 256 + 256  # conditioning augmentation
+        + 228 * 16 * 1024 + 16 * 1024 + norms(16 * 1024) + bottleneck(1024) + bottleneck(512)
+        + 9 * (1024 * 512 + 512 * 256 + 256 * 128 + 128 * 3) + norms(512, 256, 128)
+    )  # fmt: skip
+    encoder = 16 * (3 * 64 + 64 * 128 + 128 * 256 + 256 * 512) + norms(128, 256, 512) + bottleneck(512)
+    head = 1024 * 128 + 128 + (512 + 128) * 512 + norms(512) + 16 * 512
+    assert models.discriminator(image_size=64, text="embedding", **style).count_params() == encoder + head
+    wider = 16 * (512 * 1024 + 1024 * 2048) + 2048 * 1024 + 1024 * 512 + norms(1024, 2048, 1024, 512)
+    assert models.discriminator(image_size=256, text="embedding", **style).count_params() == encoder + wider + head
+
+
+def test_a_palette_needs_a_map_as_large_as_the_picture():
+    with pytest.raises(InputError, match=r"generator.palette needs .* Stage I of generator.architecture tensorflow"):
+        models.stage1_generator(noise_dim=5, palette=True, architecture="tensorflow", **SMALL)
+
+
+@pytest.mark.parametrize("architecture", models.ARCHITECTURES)
 @pytest.mark.parametrize("image_size", [8, 16, 32, 64, 128, 256])
-def test_any_power_of_two_for_stage1(image_size):
-    generator = models.stage1_generator(image_size=image_size, noise_dim=5, **{**SMALL, "filters": 8})
-    discriminator = models.discriminator(image_size=image_size, **SMALL)
+def test_any_power_of_two_for_stage1(image_size, architecture):
+    style = {"architecture": architecture}
+    generator = models.stage1_generator(image_size=image_size, noise_dim=5, **{**SMALL, "filters": 8}, **style)
+    discriminator = models.discriminator(image_size=image_size, **SMALL, **style)
     made = generator(inputs_of(generator))
     assert made["image"].shape == (3, image_size, image_size, 3)
     assert discriminator({"image": made["image"], "text": made["mean"]})["matched"].shape == (3,)
 
 
+@pytest.mark.parametrize("architecture", models.ARCHITECTURES)
 @pytest.mark.parametrize(("sketch", "image_size"), [(64, 256), (64, 128), (128, 256), (16, 64)])
-def test_any_power_of_two_for_stage2(sketch, image_size):
-    stage1 = {**SMALL, "image_size": sketch, "filters": 8, "noise_dim": 5}
+def test_any_power_of_two_for_stage2(sketch, image_size, architecture):
+    style = {"architecture": architecture}
+    stage1 = {**SMALL, "image_size": sketch, "filters": 8, "noise_dim": 5, **style}
     generator = models.stage2_generator(
-        stage1=stage1, image_size=image_size, **{**SMALL, "filters": 4}, residual_blocks=1
+        stage1=stage1, image_size=image_size, **{**SMALL, "filters": 4}, residual_blocks=1, **style
     )
+    assert models.architecture_of(generator) == models.ARCHITECTURES[architecture]
     made = generator(inputs_of(generator))
     assert made["image"].shape == (3, image_size, image_size, 3)
     assert made["stage1_image"].shape == (3, sketch, sketch, 3)

@@ -137,6 +137,22 @@ def test_the_noise_is_normal_and_scaled(model, monkeypatch):
     assert abs(between) < 0.1
 
 
+def test_epsilons_are_as_the_architecture_was_trained_with(copy, monkeypatch):
+    style = {"architecture": "tensorflow"}
+    keywords = RECIPES["stage2_gen"].keywords
+    keywords = {**keywords, **style, "stage1": {**keywords["stage1"], **style}}
+    recipe = Recipe("stage2_generator", keywords)
+    weights.save(recipe.build(), recipe, copy / "stage2_gen.weights.h5")
+    model, given = StackGAN.load(copy), []
+    draw = model._draw
+    monkeypatch.setattr(model, "_draw", lambda inputs: given.append(inputs) or draw(inputs))
+    model.generate([RED] * 4, count=100)
+    for name, limited in (("noise", False), ("epsilon", True), ("stage1_epsilon", True)):
+        drawn = np.concatenate([inputs[name] for inputs in given])
+        assert (np.abs(drawn).max() <= 2) == limited
+        assert drawn.std() == pytest.approx(0.88 if limited else 1, abs=0.05)
+
+
 def test_walk(model):
     made = model.walk(RED, BLUE, steps=5, seed=2)
     assert {name: x.shape for name, x in made.items()} == {"stage1_image": (5, 16, 16, 3), "image": (5, 32, 32, 3)}

@@ -46,6 +46,19 @@ def test_shapes_and_ranges(records):
     assert not np.allclose(batch["epsilon"][:, :2], batch["stage1_epsilon"])
 
 
+def test_truncated_epsilons_stay_within_two_deviations(records):
+    values = {"noise_dim": 50, "condition_dim": 50, "stage1_condition_dim": 50}
+    drawn = [collect(make(records, truncated=truncated, **values).batches(0, 20)) for truncated in (False, True)]
+    for name in ("noise", "epsilon", "stage1_epsilon"):
+        plain, truncated = (np.concatenate([batch[name] for batch in batches]) for batches in drawn)
+        assert np.abs(plain).max() > 3
+        if name == "noise":
+            np.testing.assert_array_equal(truncated, plain)
+        else:
+            assert 1.9 < np.abs(truncated).max() <= 2
+            assert truncated.std() == pytest.approx(0.88, abs=0.02)  # of a normal distribution cut there
+
+
 def test_text_and_class_belong_to_the_picture(records):
     for batch in collect(make(records).batches(0, 20)):
         np.testing.assert_array_equal(batch["embedding"][:, 0] // 100, numbers(batch))

@@ -6,7 +6,7 @@ import pytest
 from helpers import refusal
 from keras import ops
 
-from stackgan_keras import text_encoder, weights
+from stackgan_keras import checkpoints, releases, text_encoder, weights
 from stackgan_keras.text_encoder import ALPHABET, LENGTH, embed, encode
 
 SMALL = {"filters": 6, "recurrent_dim": 5, "text_dim": 7}
@@ -16,18 +16,9 @@ SENTENCES = ["a small yellow bird with a black crown", "the petals are pink", ""
 @pytest.fixture(scope="module")
 def golden(shared):
     """The published encoder's weights in our network, the golden sentences and what the original made of them."""
-    torch = pytest.importorskip("torch", reason="the golden text encoder is a PyTorch file")
+    pytest.importorskip("torch", reason="the golden text encoder is a PyTorch file")
     folder = shared / "golden/text_small"
-    state = {k: v.numpy() for k, v in torch.load(folder / "birds_icml.pth", weights_only=True).items()}
-    model = text_encoder.text_encoder()
-    for name in ("conv1", "conv2", "conv3"):
-        model.get_layer(name).set_weights([state[f"{name}.weight"].transpose(2, 1, 0), state[f"{name}.bias"]])
-    recurrence = model.get_layer("recurrence")
-    for gate, suffix in (("update", "_update"), ("reset", "_reset"), ("state", "")):
-        for source, prefix in (("input", "i2h"), ("recurrent", "h2h")):
-            recurrence.kernels[f"{gate}_{source}"].assign(state[f"rnn.{prefix}{suffix}.weight"].T)
-            recurrence.biases[f"{gate}_{source}"].assign(state[f"rnn.{prefix}{suffix}.bias"])
-    model.get_layer("project").set_weights([state["emb_proj.weight"].T, state["emb_proj.bias"]])
+    model, _ = releases.convert(checkpoints.read(folder / "birds_icml.pth"))
     with np.load(folder / "io.npz") as io:
         return model, [str(sentence) for sentence in io["sentences"]], io["birds_icml"]
 
