@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from stackgan_keras import torch7
 from stackgan_keras.errors import InputError
 
 TABLE_END = bytes.fromhex("57fb808b247547db")  # of a TensorFlow checkpoint in one file, and of the index of others
@@ -15,8 +16,9 @@ TABLE_END = bytes.fromhex("57fb808b247547db")  # of a TensorFlow checkpoint in o
 def read(path: Path) -> dict[str, np.ndarray]:
     """The tensors of a checkpoint by name, read without executing anything that stands in the file.
 
-    It is an `.npz`, a PyTorch file, or a TensorFlow checkpoint, for which any of its files or what they all begin with
-    will do. Those of a dict in a dict are called `outer/inner`. Raises `InputError` for a missing or broken file, one
+    It is an `.npz`, a PyTorch file, a TensorFlow checkpoint, for which any of its files or what they all begin with
+    will do, or a Torch-7 file of a text encoder, whose tensors are called as in its PyTorch port. Those of a dict in a
+    dict are called `outer/inner`. Raises `InputError` for a missing or broken file, one
     that asks for code, and one that holds no tensors.
     """
     prefix = _tensorflow_prefix(path)
@@ -25,7 +27,8 @@ def read(path: Path) -> dict[str, np.ndarray]:
     if prefix is not None:
         tensors = _read_tensorflow(prefix)
     else:
-        tensors = _read_npz(path) if path.suffix == ".npz" else _read_torch(path)
+        reads = {".npz": _read_npz, ".t7": _read_torch7}
+        tensors = reads.get(path.suffix, _read_torch)(path)
     if not tensors:
         raise InputError(f"{path} holds no tensors under names: give a state dict, as the release saves them")
     return tensors
@@ -39,6 +42,18 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
         reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
         raise InputError(f"{path} cannot be read as an .npz of arrays ({reason}): make it again") from problem
     return {name: array for name, array in arrays.items() if array.dtype.kind in "fiu"}
+
+
+def _read_torch7(path: Path) -> dict[str, np.ndarray]:
+    content = torch7.read(path)
+    state = torch7.encoder(content)
+    if state is None and torch7.embedded(content) is not None:
+        raise InputError(
+            f"{path} holds embedded sentences, no network: draw them with python -m stackgan_keras.generate --embedded"
+        )
+    if state is None:
+        raise InputError(f"{path} holds no text encoder: give the .t7 file of a char-CNN-RNN")
+    return state
 
 
 def _read_torch(path: Path) -> dict[str, np.ndarray]:

@@ -3,11 +3,13 @@
     python -m stackgan_keras.convert netG_epoch_600.pth --out weights/coco/stage1_gen.weights.h5
     python -m stackgan_keras.convert everything.pth --out weights/coco
     python -m stackgan_keras.convert birds_model_164000.ckpt --out weights/birds
+    python -m stackgan_keras.convert text_encoder.t7 --out weights/birds
 
 Takes `netG` and `netD` files of both stages of the PyTorch release and the char-CNN-RNN of its port, in torch's old and
-new formats, `.npz` files of the same names, and checkpoints of the TensorFlow release, of one file or several. A file
-may hold several networks, as a dict of state dicts, under names like `netG/fc.0.weight`, or as that checkpoint does;
-then `--out` is a folder. What else is in the file, such as optimizers or the epoch, is left out and named.
+new formats, `.npz` files of the same names, checkpoints of the TensorFlow release, of one file or several, and the
+char-CNN-RNN as Torch 7 saved it. A file may hold several networks, as a dict of state dicts, under names like
+`netG/fc.0.weight`, or as a checkpoint does; then `--out` is a folder. What else is in the file, such as optimizers or
+the epoch, is left out and named.
 """
 
 from pathlib import Path
@@ -46,7 +48,8 @@ def main() -> None:
     parser.add_argument(
         "file",
         type=Path,
-        help="netG, netD or text encoder as .pth (needs torch) or .npz, several of them, or a TensorFlow checkpoint",
+        help="netG, netD or text encoder as .pth (needs torch) or .npz, several of them, a text encoder as .t7 (needs "
+        "torchfile), or a TensorFlow checkpoint",
     )
     parser.add_argument(
         "--out",

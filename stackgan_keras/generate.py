@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from stackgan_keras import images
+from stackgan_keras import embedded, images
 from stackgan_keras.commands import quietly, run
 from stackgan_keras.config import Folders, Parser
 from stackgan_keras.errors import InputError
@@ -41,6 +41,8 @@ examples:
     python -m stackgan_keras.generate --walk "a red bird" "a blue bird" --steps 12
   from the weights of a run of your own
     python -m stackgan_keras.generate --run birds --output_dir DIR "a red bird"
+  of sentences that another program has embedded: .t7 of the old tools, .npy or .npz
+    python -m stackgan_keras.generate --run birds --embedded example_captions.t7
 
 what is where: results/<run>/generated/ holds
   01_a-red-bird_seed0_copy01_stage1.png     sentence 1, copy 1: the sketch,
@@ -56,6 +58,7 @@ so other sentences, seeds or scales make other files, and the same call makes th
 class Call:
     """What decides the pictures of one call, beside the weights: sentences, and how their noise is drawn."""
 
+    given: list[str] | np.ndarray  # the sentences, or their embeddings
     sentences: list[str]
     captions: list[str]  # the sentences as far as they are read
     draws: dict  # seed, epsilon_scale, noise_scale
@@ -66,6 +69,8 @@ class Call:
         """The part of a file's name that says how the noise was drawn."""
         scales = {name: self.draws[f"{name}_scale"] for name in ("epsilon", "noise")}
         parts = [f"seed{self.draws['seed']}", *(f"{name}{scale}" for name, scale in scales.items() if scale != 1)]
+        if isinstance(self.given, np.ndarray):
+            parts.append(f"embedded-{_code(self.given.tobytes())}")
         return "_".join([*parts, *["samenoise"] * self.same_noise])
 
 
@@ -73,15 +78,20 @@ def main() -> None:
     words = sys.argv[1:]
     dashes = words.index("--") if "--" in words else len(words)  # argparse would forget them on its second look
     arguments = _parser().parse_intermixed_args(words[:dashes])
-    sentences = _sentences(arguments, words[dashes + 1 :])
+    if arguments.embedded is not None:
+        if arguments.file is not None or arguments.sentences or words[dashes + 1 :]:
+            raise InputError("--embedded brings sentences of its own: leave out the others")
+        sentences, given = embedded.read(arguments.embedded)
+    else:
+        sentences = given = _sentences(arguments, words[dashes + 1 :])
     _check_walk(arguments, len(sentences))
     with quietly():  # only now, as it takes seconds: help and missing sentences answer at once
         from stackgan_keras import sampler, text_encoder
 
     weights = sampler.find_run(arguments.output_dir, arguments.run)
-    model = sampler.StackGAN.load(weights)
+    model = sampler.StackGAN.load(weights, embedded=arguments.embedded is not None)
     print(f"weights: {weights}")
-    for place, sentence in enumerate(sentences, start=1):
+    for place, sentence in enumerate([] if arguments.embedded else sentences, start=1):
         if note := sampler.unread(sentence):
             print(f"note: sentence {place}: {note}")
     if "stage1_image" not in model.generator.output:
@@ -90,6 +100,7 @@ def main() -> None:
             f"python -m stackgan_keras.train_stage2 --run {arguments.run} makes the rest"
         )
     call = Call(
+        given,
         sentences,
         [_caption(sentence, text_encoder.LENGTH) for sentence in sentences],
         {name: getattr(arguments, name) for name in ("seed", "epsilon_scale", "noise_scale")},
@@ -117,6 +128,11 @@ def _parser() -> Parser:
         help="in quotes, after -- if it begins with a dash; without any, standard input is read",
     )
     add("--file", metavar="FILE", help="text file of one sentence a line, blank lines are skipped; -: standard input")
+    add(
+        "--embedded",
+        metavar="FILE",
+        help="sentences that are embedded already, instead: .t7 of the old tools, .npy, .npz",
+    )
     add("--run", metavar="NAME", default="drawn", help="run whose weights draw (default drawn, which is shipped)")
     add("--output_dir", metavar="DIR", type=Path, default=Path(), help="parent of weights/ and results/ (default .)")
     add("--count", metavar="N", type=int, help="pictures of each sentence (default 4)")
@@ -213,7 +229,7 @@ def _caption(sentence: str, length: int) -> str:
 
 def _write_pictures(model, call: Call, count: int, folder: Path) -> None:
     """One PNG a picture as they are drawn, and grids of as many sentences as go well on one."""
-    drawn = model.pictures(call.sentences, count, **call.draws, same_noise=call.same_noise)
+    drawn = model.pictures(call.given, count, **call.draws, same_noise=call.same_noise)
     number, shown = len(call.sentences), min(count, SHOWN)
     per_page = max(1, PAGE // shown)
     stem = f"grid_{_tag_of_all(call.sentences)}_{call.suffix}_copies{count}"
@@ -258,7 +274,7 @@ def _rows(copies: Iterable[dict[str, np.ndarray]]) -> list[tuple[str, np.ndarray
 
 def _write_walk(model, call: Call, steps: int, folder: Path) -> None:
     """The strip, sketches above pictures, and the GIF, there and back."""
-    made = _by_stage(model.walk(*call.sentences, steps, **call.draws))
+    made = _by_stage(model.walk(*call.given, steps, **call.draws))
     pictures = list(made.values())[-1]
     stem = folder / f"walk_{_tag(call.sentences[0])}_to_{_tag(call.sentences[1])}_{call.suffix}_steps{steps}"
     shown = np.unique(np.linspace(0, steps - 1, min(steps, STRIP)).round().astype(int))
@@ -295,8 +311,9 @@ def _tag_of_all(sentences: list[str]) -> str:
     return f"{_tag(sentences[0])}-and-{len(sentences) - 1}-more-{_code(chr(10).join(sentences))}"
 
 
-def _code(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+def _code(content: str | bytes) -> str:
+    content = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
+    return hashlib.sha256(content).hexdigest()[:8]
 
 
 if __name__ == "__main__":

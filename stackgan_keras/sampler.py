@@ -33,9 +33,13 @@ class StackGAN:
     own. So it depends neither on the other sentences nor on how many copies are asked for, to the bit.
     """
 
-    def __init__(self, encoder: keras.Model, generator: keras.Model):
-        """A text encoder and a generator of either stage. Raises `InputError` if their embeddings differ in size."""
-        made, read = encoder.output_shape[-1], generator.input["embedding"].shape[-1]
+    def __init__(self, encoder: keras.Model | None, generator: keras.Model):
+        """A text encoder, or None to draw embeddings alone, and a generator of either stage.
+
+        Raises `InputError` if their embeddings differ in size.
+        """
+        read = generator.input["embedding"].shape[-1]
+        made = read if encoder is None else encoder.output_shape[-1]
         if made != read:
             raise InputError(
                 f"the text encoder makes embeddings of {made} numbers but the generator reads {read}: they come from "
@@ -43,13 +47,14 @@ class StackGAN:
             )
         self.encoder, self.generator = encoder, generator
         self._truncated = models.architecture_of(generator).truncated
-        self._encode = tf.function(partial(encoder, training=False))
+        self._encode = None if encoder is None else tf.function(partial(encoder, training=False))
         self._draw = tf.function(partial(generator, training=False))
 
     @classmethod
-    def load(cls, folder: str | Path) -> "StackGAN":
+    def load(cls, folder: str | Path, *, embedded: bool = False) -> "StackGAN":
         """The run in a folder of weights: its text encoder and its Stage II, or Stage I where it has no other.
 
+        If all sentences to come are `embedded` already, the run needs no text encoder, and none is loaded.
         A relative `weights/<run>` that is not there means the weights of that name that came with the package.
         Raises `InputError` for a folder without them, and for weights that do not fit each other.
         """
@@ -58,12 +63,12 @@ class StackGAN:
         found = next((candidate for candidate in (folder, *shipped) if _has_weights(candidate)), None)
         if found is None:
             raise InputError(_no_weights(folder))
-        if not _file(found, "text_encoder").is_file():
+        if not embedded and not _file(found, "text_encoder").is_file():
             raise InputError(
                 f"{found} holds generators but no text_encoder.weights.h5, so no sentence can be read: copy the "
-                "encoder that made the embeddings of its training data there"
+                "encoder that made the embeddings of its training data there, or draw embedded sentences"
             )
-        encoder = _load(_file(found, "text_encoder"), "text_encoder")
+        encoder = None if embedded else _load(_file(found, "text_encoder"), "text_encoder")
         best = next(name for name in GENERATORS if _file(found, name).is_file())
         generator = _load(_file(found, best), GENERATORS[best])
         try:
@@ -93,8 +98,8 @@ class StackGAN:
 
     def walk(
         self,
-        first: str,
-        second: str,
+        first: str | np.ndarray,
+        second: str | np.ndarray,
         steps: int = 8,
         seed: int = 0,
         *,
@@ -103,11 +108,12 @@ class StackGAN:
     ) -> dict[str, np.ndarray]:
         """From one sentence to another in even steps between their embeddings, with the same noise and epsilons.
 
+        Instead of sentences it also takes two embeddings (text_dim,).
         Returns arrays (steps, size, size, 3) uint8, named as by `generate`. The first picture is that of
         `generate(first)`, the last that of `generate([first, second], same_noise=True)`.
         """
         steps = _whole("steps", steps, 2, MOST_STEPS)
-        start, end = self.embed([first, second])
+        start, end = self._meanings(np.stack([first, second]) if isinstance(first, np.ndarray) else [first, second])
         along = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
         scales = {"epsilon_scale": epsilon_scale, "noise_scale": noise_scale}
         pictures = self.pictures((1 - along) * start + along * end, 1, seed, **scales, same_noise=True)
@@ -115,6 +121,8 @@ class StackGAN:
 
     def embed(self, sentences: str | Iterable[str]) -> np.ndarray:
         """The embeddings (N, text_dim) float32 of sentences."""
+        if self._encode is None:
+            raise InputError("this run was loaded to draw embeddings alone, so it reads no sentence: load it without")
         codes = text_encoder.encode(_sentences(sentences))
         return np.concatenate([np.asarray(self._encode(row[None]), np.float32) for row in codes])
 
@@ -135,8 +143,7 @@ class StackGAN:
         count, seed = _whole("count", count, 1), _whole("seed", seed, 0, MOST_SEED)
         epsilon_scale, noise_scale = _scale("epsilon_scale", epsilon_scale), _scale("noise_scale", noise_scale)
         scales = {"noise": noise_scale, "epsilon": epsilon_scale, "stage1_epsilon": epsilon_scale}
-        numbers = isinstance(sentences, np.ndarray) and sentences.dtype.kind in "fiu"
-        embeddings = self._embeddings(sentences) if numbers else self.embed(sentences)
+        embeddings = self._meanings(sentences)
         return (
             self._picture(embedding, (seed, 0 if same_noise else place, copy), scales)
             for place, embedding in enumerate(embeddings)
@@ -159,7 +166,10 @@ class StackGAN:
         order = ["noise", stage1_epsilon, *(name for name in DRAWN[1:] if name != stage1_epsilon)]
         return {name: purpose for purpose, name in enumerate(order) if name in self.generator.input}
 
-    def _embeddings(self, given: np.ndarray) -> np.ndarray:
+    def _meanings(self, given: str | Iterable[str] | np.ndarray) -> np.ndarray:
+        """The embeddings (N, text_dim) of sentences, or those that are given instead."""
+        if not isinstance(given, np.ndarray) or given.dtype.kind not in "fiu":
+            return self.embed(given)
         text_dim = self.generator.input["embedding"].shape[1]
         if given.ndim != 2 or given.shape[1] != text_dim or not len(given):
             raise InputError(f"the embeddings are {given.shape}: give sentences, or an array (N, {text_dim})")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import test_torch7
 
 from stackgan_keras import checkpoints, commands, convert, releases, weights
 from stackgan_keras.errors import InputError
@@ -336,6 +337,21 @@ def test_text_encoders(form, tmp_path, command):
     if form == "birds":
         np.testing.assert_array_equal(made["recurrence/reset_input_kernel"], state["rnn.i2h_reset.weight"].T)
         np.testing.assert_array_equal(made["recurrence/update_recurrent_bias"], state["rnn.h2h_update.bias"])
+
+
+def test_text_encoders_of_torch_7(tmp_path, command, refused):
+    pytest.importorskip("torchfile", reason="reading .t7 files needs torchfile")
+    made = test_torch7.Encoder("birds")
+    file = test_torch7.write(tmp_path / "encoder.t7", {"protos": {"enc_doc": made.network}})
+    assert command(file, "--out", tmp_path / "weights")[0] == 0
+    variables = weights.named_variables(weights.load(tmp_path / "weights" / "text_encoder.weights.h5"))
+    np.testing.assert_array_equal(variables["conv3/kernel"], made.state["conv3.weight"].transpose(2, 1, 0))
+    np.testing.assert_array_equal(variables["recurrence/reset_recurrent_kernel"], made.state["rnn.h2h_reset.weight"].T)
+    out = tmp_path / "none"
+    flat = np.ones(4, np.float32)
+    captions = {"raw_txt": {1: "a bird"}, "fea_txt": {1: test_torch7.Tensor(flat, 0, (4,))}}
+    assert "generate --embedded" in refused(test_torch7.write(tmp_path / "captions.t7", captions), "--out", out)
+    assert "holds no text encoder" in refused(test_torch7.write(tmp_path / "other.t7", {"a": 1}), "--out", out)
 
 
 # -- several networks in one file ---------------------------------------------------------------------------------

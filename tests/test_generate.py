@@ -263,6 +263,33 @@ def test_sentences_of_files(tmp_path, content, expected):
     assert generate._lines("file", str(tmp_path / "süße Sätze.txt")) == expected
 
 
+def test_sentences_that_are_embedded_already(draw, made, trained, tmp_path):
+    meanings = sampler.StackGAN.load(trained / "weights/both").embed([RED, BLUE])
+    np.savez(tmp_path / "meanings.npz", embeddings=meanings, sentences=[RED, BLUE])
+    code, _, errors = draw("--embedded", tmp_path / "meanings.npz", "--count", 2)
+    assert (code, errors) == (0, "")
+    folder = tmp_path / "results/both/generated"
+    (tag,) = {path.name.split("_copy")[0].split("embedded-")[1] for path in folder.glob("0*.png")}
+    draw(RED, BLUE, "--count", 2)
+    for place, sentence in ((1, "this-bird-is-red-with-black-wings"), (2, "a-blue-bird")):
+        for end in ("copy01_stage1.png", "copy02_stage2.png"):
+            theirs = folder / f"{place:02d}_{sentence}_seed0_embedded-{tag}_{end}"
+            assert theirs.read_bytes() == (folder / f"{place:02d}_{sentence}_seed0_{end}").read_bytes()
+    assert draw("--run", "blind", "--embedded", tmp_path / "meanings.npz", "--count", 1)[0] == 0
+    assert draw("--embedded", tmp_path / "meanings.npz", "--walk", "--steps", 3)[0] == 0
+    assert len(list(folder.glob(f"walk_*_embedded-{tag}_steps3.*"))) == 2
+
+
+def test_embedded_sentences_that_do_not_fit(refused, tmp_path):
+    np.save(tmp_path / "meanings.npy", np.zeros((2, 5)))
+    assert "the embeddings are (2, 5): give sentences, or an array (N, 6)" in refused(
+        "--embedded", tmp_path / "meanings.npy"
+    )
+    assert "leave out the others" in refused("--embedded", tmp_path / "meanings.npy", RED)
+    assert "leave out the others" in refused("--embedded", tmp_path / "meanings.npy", "--", RED)
+    assert "there is no file" in refused("--embedded", tmp_path / "other.npy")
+
+
 def test_standard_input(draw, made):
     for arguments in ([], ["--file", "-"]):
         assert draw(*arguments, "--count", 1, stdin="a blue bird\n\nschön\n".encode())[0] == 0

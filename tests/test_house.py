@@ -6,8 +6,8 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1] / "stackgan_keras"
 FLOORS = [
     {"errors"},
-    {"checkpoints", "commands", "config", "curves", "images", "layout", "losses", "metrics", "safe_pickle"},
-    {"datasets", "drawn_birds", "models", "sources", "text_encoder"},
+    {"commands", "config", "curves", "images", "layout", "losses", "metrics", "safe_pickle", "torch7"},
+    {"checkpoints", "datasets", "drawn_birds", "embedded", "models", "sources", "text_encoder"},
     {"judge", "stream"},
     {"weights"},
     {"adversarial", "engine", "releases", "sampler"},

@@ -235,6 +235,16 @@ def test_no_encoder(copy):
     assert refusal(StackGAN.load, copy).startswith(f"{copy} holds generators but no text_encoder.weights.h5")
 
 
+def test_embeddings_need_no_encoder(copy, model):
+    meanings = model.embed([RED, BLUE])
+    (copy / "text_encoder.weights.h5").unlink()
+    alone = StackGAN.load(copy, embedded=True)
+    assert same(alone.generate(meanings, count=2, seed=3), model.generate([RED, BLUE], count=2, seed=3))
+    assert same(alone.walk(*meanings, steps=3), model.walk(RED, BLUE, steps=3))
+    for draw in (alone.generate, alone.embed):
+        assert "was loaded to draw embeddings alone" in refusal(draw, RED)
+
+
 def test_no_generator(copy):
     for name in ("stage1_gen", "stage2_gen"):
         (copy / f"{name}.weights.h5").unlink()

@@ -1,0 +1,56 @@
+"""Which sentences does this file hold, embedded by another program?"""
+
+from pathlib import Path
+
+import numpy as np
+
+from stackgan_keras import torch7
+from stackgan_keras.errors import InputError
+
+KINDS = ".t7 with raw_txt and fea_txt, .npy of shape (N, numbers), or .npz with embeddings (N, numbers) and sentences"
+
+
+def read(path: Path) -> tuple[list[str], np.ndarray]:
+    """The sentences, or in their place "embedding 1" and so on, and their embeddings (N, text_dim) float32.
+
+    Reads `.t7` files of the old tools, `.npy`, and `.npz` with `embeddings` and, if they are known, `sentences`.
+    Nothing in the file is executed. Raises `InputError` for a file that is missing, broken, or holds none.
+    """
+    path = Path(path).expanduser()
+    if path.suffix not in (".t7", ".npy", ".npz"):
+        raise InputError(f"{path} does not end in .t7, .npy or .npz: give a {KINDS}")
+    if not path.is_file():
+        raise InputError(f"there is no file {path}: give a {KINDS}")
+    if path.suffix == ".t7":
+        found = torch7.embedded(torch7.read(path))
+        if found is None:
+            raise InputError(f"{path} holds no embedded sentences: give a {KINDS}")
+        sentences, embeddings = found
+    else:
+        sentences, embeddings = _read_numpy(path)
+    embeddings = np.atleast_2d(embeddings)
+    if embeddings.ndim != 2 or not embeddings.size or embeddings.dtype.kind not in "fiu":
+        raise InputError(f"{path} holds an array {embeddings.shape} of {embeddings.dtype}: give a {KINDS}")
+    if not np.isfinite(embeddings).all():
+        raise InputError(f"{path} holds embeddings with numbers that are infinite or none: make it again")
+    if sentences is None:
+        sentences = [f"embedding {row}" for row in range(1, len(embeddings) + 1)]
+    if len(sentences) != len(embeddings):
+        raise InputError(f"{path} holds {len(sentences)} sentences and {len(embeddings)} embeddings: give one for each")
+    return sentences, embeddings.astype(np.float32)
+
+
+def _read_numpy(path: Path) -> tuple[list[str] | None, np.ndarray]:
+    try:
+        found = np.load(path, allow_pickle=False)
+        if isinstance(found, np.ndarray):
+            return None, found
+        with found:
+            arrays = {name: found[name] for name in found.files if name in ("embeddings", "sentences")}
+    except Exception as problem:  # numpy and zipfile raise a dozen kinds for files that are broken or foreign
+        reason = (str(problem).strip() or type(problem).__name__).splitlines()[0].rstrip(".")
+        raise InputError(f"{path} cannot be read as arrays ({reason}): give a {KINDS}") from None
+    if "embeddings" not in arrays:
+        raise InputError(f"{path} holds no array called embeddings: give a {KINDS}")
+    sentences = arrays.get("sentences")
+    return None if sentences is None else [str(sentence) for sentence in np.ravel(sentences)], arrays["embeddings"]
