@@ -15,21 +15,30 @@ from stackgan_keras.errors import InputError
 def quietly():
     """Imports TensorFlow and the block's modules without the notices that would bury a command's own lines.
 
-    Its libraries write them below Python's `sys.stderr`, whatever the log level, so the file descriptor itself is
-    turned away. They appear if an import fails, or if TF_CPP_MIN_LOG_LEVEL is set: 0 shows all.
+    They appear if an import fails, or if TF_CPP_MIN_LOG_LEVEL is set: 0 shows all.
     """
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ or "tensorflow" in sys.modules:
         yield
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"  # errors only, from now on
+    with without_notices():
+        import tensorflow
+
+        tensorflow.config.list_physical_devices()  # where there is no GPU, says so at length
+        yield
+
+
+@contextmanager
+def without_notices():
+    """Turns away what the block writes to standard error, and shows it only if the block fails.
+
+    Libraries write below Python's `sys.stderr`, whatever the log level, so the file descriptor itself is turned away.
+    """
     sys.stderr.flush()
     terminal = os.dup(2)
     with tempfile.TemporaryFile() as notices:
         os.dup2(notices.fileno(), 2)
         try:
-            import tensorflow
-
-            tensorflow.config.list_physical_devices()  # where there is no GPU, says so at length
             yield
         except BaseException:
             notices.seek(0)

@@ -190,6 +190,15 @@ def find_run(output_dir: Path, name: str, *, holding: Iterable[str] = GENERATORS
     return found
 
 
+def generators(folder: Path) -> dict[str, keras.Model]:
+    """The generators in a folder of weights, by the names of their files without their ending."""
+    return {
+        name: _load(_file(folder, name), network)
+        for name, network in GENERATORS.items()
+        if _has_weights(folder, [name])
+    }
+
+
 def unread(sentence: str) -> str:
     """What the text encoder does not read of a sentence, in words; empty where it reads all."""
     text = sentence.lower()
@@ -287,20 +296,25 @@ def draw(generator, embeddings: np.ndarray, seed: int) -> dict[str, np.ndarray]:
 
     `embeddings` is (N, text_dim). Noise and epsilons depend on the seed and the row alone.
     """
-    inputs = {"embedding": tf.constant(embeddings)}
-    truncated = models.architecture_of(generator).truncated
-    for purpose, name in enumerate(DRAWN):
-        if name in generator.input:
-            shape = (len(embeddings), generator.input[name].shape[1])
-            within = truncated and name != "noise"
-            kind = tf.random.stateless_truncated_normal if within else tf.random.stateless_normal
-            inputs[name] = kind(shape, [seed, purpose])
+    inputs = {"embedding": tf.constant(embeddings), **noise(generator, len(embeddings), seed)}
     made: dict[str, list] = {}
     for start in range(0, len(embeddings), BATCH):
         outputs = generator({k: v[start : start + BATCH] for k, v in inputs.items()}, training=False)
         for name, pixels in _pixels(outputs).items():
             made.setdefault(name, []).append(pixels)
     return {name: np.concatenate(parts) for name, parts in made.items()}
+
+
+def noise(generator, count, seed) -> dict[str, tf.Tensor]:
+    """What a generator wants drawn, (count, …) each, as TensorFlow draws it from a seed; both may be tensors."""
+    truncated = models.architecture_of(generator).truncated
+    drawn = {}
+    for purpose, name in enumerate(DRAWN):
+        if name in generator.input:
+            within = truncated and name != "noise"
+            kind = tf.random.stateless_truncated_normal if within else tf.random.stateless_normal
+            drawn[name] = kind((count, generator.input[name].shape[1]), [seed, purpose])
+    return drawn
 
 
 def _pixels(outputs: dict) -> dict[str, np.ndarray]:

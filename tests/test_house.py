@@ -11,9 +11,19 @@ FLOORS = [
     {"judge", "stream"},
     {"weights"},
     {"adversarial", "engine", "releases", "sampler"},
-    {"joint_embedding"},
+    {"joint_embedding", "serving"},
     {"stages"},
-    {"prepare", "train_text", "train_stage1", "train_stage2", "train_judge", "generate", "evaluate", "convert"},
+    {
+        "prepare",
+        "train_text",
+        "train_stage1",
+        "train_stage2",
+        "train_judge",
+        "generate",
+        "evaluate",
+        "convert",
+        "export",
+    },
 ]
 MUST_NOT_IMPORT = {
     "config": {"tensorflow", "keras"},

@@ -1,0 +1,184 @@
+"""Does what is written for other runtimes draw there what the Keras models draw here?"""
+
+import sys
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from stackgan_keras import commands, export, images, models, sampler, serving, text_encoder, weights
+from stackgan_keras.weights import Recipe
+
+STAGE1 = {"image_size": 16, "filters": 4, "text_dim": 6, "condition_dim": 3, "noise_dim": 4, "palette": True}
+STAGE2 = {"image_size": 32, "filters": 4, "text_dim": 6, "condition_dim": 3, "residual_blocks": 1}
+STAGE2 |= {"conditional_norm": True, "palette": True, "stage1": {**STAGE1, "flow_steps": 2}}
+RECIPES = {
+    "text_encoder": Recipe("text_encoder", {"filters": 3, "recurrent_dim": 4, "text_dim": 6}),
+    "stage1_gen": Recipe("stage1_generator", STAGE2["stage1"]),
+    "stage2_gen": Recipe("stage2_generator", STAGE2),
+}
+ODD = ["", " ", "a\tb\n", "Red Bird", "x" * 500, "🐦🦜 bird", "ÀÉ ß İ", "красная птица", "鳥", "a-b_c|d\\e~"]
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    """An output folder with the weights of the run `tiny`; not to be changed."""
+    out, rng = tmp_path_factory.mktemp("out"), np.random.default_rng(0)
+    for name, recipe in RECIPES.items():
+        model = recipe.build()
+        for path, variable in weights.named_variables(model).items():
+            if path.endswith("kernel"):
+                variable.assign(rng.normal(0, 1.5 / np.sqrt(np.prod(variable.shape[:-1])), variable.shape))
+        weights.save(model, recipe, out / "weights" / "tiny" / f"{name}.weights.h5")
+    return out
+
+
+@pytest.fixture
+def command(out, tmp_path, monkeypatch, capfd):
+    """Runs the command on the run `tiny`; returns its exit code, its output and its errors."""
+
+    def run(*arguments):
+        given = ["export", "--run", "tiny", "--output_dir", out, "--out", tmp_path / "exported", *arguments]
+        monkeypatch.setattr(sys, "argv", [str(argument) for argument in given])
+        capfd.readouterr()
+        try:
+            commands.run(export.main)
+            code = 0
+        except SystemExit as end:
+            code = end.code
+        return code, *capfd.readouterr()
+
+    return run
+
+
+def load(out):
+    return sampler.StackGAN.load(out / "weights" / "tiny")
+
+
+# -- strings to pixels --------------------------------------------------------------------------------------------
+
+
+def test_characters_are_those_of_the_text_encoder():
+    np.testing.assert_array_equal(serving.characters(tf.constant(ODD)), text_encoder.encode(ODD))
+    assert serving.characters(tf.constant([], tf.string)).shape == (0, text_encoder.LENGTH)
+    broken = serving.characters(tf.constant([b"a \xff bird"])).numpy()[0]
+    np.testing.assert_array_equal(broken, text_encoder.encode(["a   bird"])[0])
+
+
+def test_a_saved_model_draws_strings(out, tmp_path, command):
+    code, output, errors = command("--format", "saved_model")
+    assert (code, errors) == (0, "")
+    folder = tmp_path / "exported" / "saved_model" / "1"
+    assert f"{folder}: " in output and " MB; its pictures differ from those of the Keras models by " in output
+    assert sorted(path.name for path in (tmp_path / "exported" / "saved_model").iterdir()) == ["1"]
+    served, model = tf.saved_model.load(str(folder)), load(out)
+    made = served.serve(tf.constant(ODD), tf.constant(7))
+    assert {name: (x.shape, x.dtype) for name, x in made.items()} == {
+        "image": ((len(ODD), 32, 32, 3), tf.uint8),
+        "stage1_image": ((len(ODD), 16, 16, 3), tf.uint8),
+    }
+    inputs = {
+        "embedding": tf.constant(text_encoder.embed(model.encoder, ODD)),
+        **sampler.noise(model.generator, len(ODD), 7),
+    }
+    outputs = model.generator(inputs, training=False)
+    for name, pixels in made.items():
+        apart = np.abs(pixels.numpy().astype(int) - images.to_uint8(outputs[name]))
+        assert apart.max() <= 1 and apart.mean() < 0.01, name
+        assert pixels.numpy().std() > 10
+    signature = served.signatures["serve"]
+    by_name = signature(sentences=tf.constant(ODD), seed=tf.constant(7))
+    np.testing.assert_array_equal(by_name["image"], made["image"])
+    one = served.serve(tf.constant(ODD[:1]), tf.constant(7))["image"]
+    np.testing.assert_allclose(one.numpy()[0].astype(int), made["image"].numpy()[0], atol=1)
+    assert np.any(served.serve(tf.constant(ODD), tf.constant(8))["image"] != made["image"])
+
+
+def test_again_replaces_the_whole_folder(tmp_path, command):
+    folder = tmp_path / "exported" / "saved_model" / "1"
+    (folder / "variables").mkdir(parents=True)
+    (folder / "variables" / "old").write_text("of before")
+    (folder.parent / ".1.unfinished").mkdir()
+    assert command("--format", "saved_model")[0] == 0
+    assert not (folder / "variables" / "old").exists() and (folder / "saved_model.pb").is_file()
+    assert [path.name for path in folder.parent.iterdir()] == ["1"]
+
+
+def test_epsilons_of_the_tensorflow_release_are_truncated():
+    generator = models.stage1_generator(image_size=16, filters=2, text_dim=6, architecture="tensorflow")
+    drawn = sampler.noise(generator, tf.constant(200), tf.constant(3))
+    assert float(tf.reduce_max(tf.abs(drawn["epsilon"]))) <= 2 < float(tf.reduce_max(tf.abs(drawn["noise"])))
+
+
+# -- generators ---------------------------------------------------------------------------------------------------
+
+
+def inputs_of(generator, count=3):
+    rng = np.random.default_rng(1)
+    return {name: rng.normal(size=(count, *x.shape[1:])).astype(np.float32) for name, x in generator.input.items()}
+
+
+@pytest.mark.slow
+def test_onnx(out, tmp_path, command):
+    pytest.importorskip("tf2onnx", reason="needs tf2onnx")
+    onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
+    code, output, errors = command("--format", "onnx")
+    assert (code, errors) == (0, "")
+    assert output.count(" MB; its pictures differ from those of the Keras model by ") == 2
+    for name, generator in sampler.generators(out / "weights" / "tiny").items():
+        session = onnxruntime.InferenceSession(str(tmp_path / "exported" / f"{name}.onnx"))
+        inputs = inputs_of(generator)
+        assert {given.name for given in session.get_inputs()} == set(inputs)
+        (picture,) = session.run(None, inputs)
+        np.testing.assert_allclose(picture, generator(inputs, training=False)["image"], atol=1e-4)
+
+
+@pytest.mark.slow
+def test_litert(out, tmp_path, command):
+    interpreter = pytest.importorskip("ai_edge_litert.interpreter", reason="needs ai-edge-litert")
+    code, output, errors = command("--format", "litert")
+    assert (code, errors) == (0, "")
+    assert output.count(" MB; its pictures differ from those of the Keras model by ") == 4
+    sizes = {}
+    for name, generator in sampler.generators(out / "weights" / "tiny").items():
+        inputs = inputs_of(generator, count=1)
+        expected = generator(inputs, training=False)["image"]
+        for precision, tolerance in (("float32", 1e-4), ("float16", 2e-2)):
+            file = tmp_path / "exported" / f"{name}_{precision}.tflite"
+            made = interpreter.Interpreter(str(file)).get_signature_runner()(**inputs)["image"]
+            np.testing.assert_allclose(made, expected, atol=tolerance, err_msg=file.name)
+            sizes[precision] = file.stat().st_size
+        assert sizes["float16"] < sizes["float32"]
+    assert sorted(path.suffix for path in (tmp_path / "exported").iterdir()) == [".tflite"] * 4
+
+
+# -- what cannot be -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "package"), [("onnx", "tf2onnx"), ("litert", "ai_edge_litert")])
+def test_a_format_whose_package_is_not_there(name, package, command, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "find_spec", lambda wanted: None if wanted == package else find_spec("sys"))
+    code, output, errors = command()
+    assert (code, output) == (2, "")
+    assert f"error: {name} needs {package}, which is not installed: pip install 'stackgan_keras[{name}]'" in errors
+    assert not (tmp_path / "exported").exists()
+
+
+def test_runs_that_are_not_there_or_cannot_read(out, command, tmp_path):
+    assert command("--run", "none", "--format", "saved_model")[0] == 2
+    code, _, errors = command("--format", "png")
+    assert code == 2 and "invalid choice" in errors
+    blind = tmp_path / "weights" / "blind"
+    blind.mkdir(parents=True)
+    (blind / "stage1_gen.weights.h5").write_bytes((out / "weights/tiny/stage1_gen.weights.h5").read_bytes())
+    code, _, errors = command("--run", "blind", "--output_dir", tmp_path, "--format", "saved_model")
+    assert code == 2 and "holds generators but no text_encoder.weights.h5" in errors
+    assert not (tmp_path / "exported" / "saved_model" / "1").exists()
+
+
+def test_a_file_stands_in_the_way(command, tmp_path):
+    (tmp_path / "exported").write_text("mine")
+    code, _, errors = command("--format", "saved_model")
+    assert code == 2 and "a file stands where a folder should be" in errors
+    assert (tmp_path / "exported").read_text() == "mine"
