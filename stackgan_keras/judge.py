@@ -11,7 +11,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import layers, ops
 
 from stackgan_keras import images, metrics
@@ -21,8 +20,6 @@ from stackgan_keras.errors import InputError
 PARTS = {**{part: tuple(COLOURS) for part in PLUMAGE}, "beak": BEAK["beak"]}  # the colours that each may have
 BATCH = 50  # pictures at a time: what fits beside a generator
 UNSEEN = 0.5  # share of the patches that it does without in training, so that it looks at many
-BLURRED = 1 / 3  # share of the training pictures that go through 64 pixels: sketches are no sharper
-BRIGHTNESS = 20.0  # grey levels by which a training picture may be lighter or darker
 
 _PART_OF = {noun: part for part, nouns in NOUNS.items() for noun in nouns}
 _NOUN = "|".join(sorted(_PART_OF, key=len, reverse=True))  # "wing feathers" before a shorter noun
@@ -184,30 +181,3 @@ class Scores:
 def labels(birds: Sequence[dict[str, str]]) -> dict[str, np.ndarray]:
     """What `truth` says as numbers for `fit`: for each of `PARTS` the places (N,) of the colours among its own."""
     return {part: np.array([colours.index(bird[part]) for bird in birds]) for part, colours in PARTS.items()}
-
-
-def views(pictures: np.ndarray, answers: dict, image_size: int, batch_size: int, seed: int) -> tf.data.Dataset:
-    """Batches of (pictures in [-1, 1], answers) without end: shuffled, and each picture seen anew every time.
-
-    `pictures` is (N, `images.load_size(image_size)`, same, 3) uint8. A view is a random crop of `image_size`, mirrored
-    half the time as the stages' stream does it, a little lighter or darker, and often blurred.
-    """
-
-    def view(row, position):
-        answer = {part: places[row] for part, places in tensors.items()}
-        return images.to_range(_view(everything[row], image_size, tf.stack([seed, position]))), answer
-
-    everything, tensors = tf.constant(pictures), {part: tf.constant(places) for part, places in answers.items()}
-    rows = tf.data.Dataset.range(len(pictures)).shuffle(len(pictures), seed=seed).repeat()
-    numbered = tf.data.Dataset.zip(rows, tf.data.Dataset.counter())
-    return numbered.map(view, num_parallel_calls=2).batch(batch_size, drop_remainder=True).prefetch(4)
-
-
-def _view(pixels, size: int, seed):
-    """One picture (load_size, load_size, 3) uint8 as training shows it: (size, size, 3) floats of 0..255."""
-    pixels = tf.image.stateless_random_crop(pixels, (size, size, 3), seed)
-    pixels = tf.cast(tf.image.stateless_random_flip_left_right(pixels, seed), tf.float32)
-    blur, brightness = tf.unstack(tf.random.stateless_uniform([2], seed))
-    small = tf.image.resize(pixels, (size // 2, size // 2), antialias=True)
-    pixels = tf.cond(blur < BLURRED, lambda: tf.image.resize(small, (size, size)), lambda: pixels)
-    return tf.clip_by_value(pixels + BRIGHTNESS * (2 * brightness - 1), 0, 255)

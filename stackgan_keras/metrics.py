@@ -3,7 +3,6 @@
 from itertools import combinations
 
 import numpy as np
-import tensorflow as tf
 
 from stackgan_keras.errors import InputError
 
@@ -19,6 +18,8 @@ def diversity(pictures: np.ndarray) -> float:
     to a sum of 1. So figures compare only between pictures of one size. Source: Odena et al. 2017 (arXiv:1610.09585),
     section 4.2, with Wang et al. 2003's MS-SSIM. Raises `InputError` for a single picture and for smaller ones.
     """
+    import tensorflow as tf  # only here, as networks also load where Keras runs on another backend and it is not needed
+
     if len(pictures) < 2:
         raise InputError(f"diversity compares two pictures or more, not {len(pictures)}: ask for more of each sentence")
     first, second = np.array(list(combinations(range(len(pictures)), 2))).T

@@ -294,6 +294,39 @@ class PairStream(PictureStream):
         return order[np.argsort(rounds.to_numpy(), kind="stable")]
 
 
+# -- pictures for the judge ---------------------------------------------------------------------------------------
+
+BLURRED = 1 / 3  # share of the training pictures that go through 64 pixels: sketches are no sharper
+BRIGHTNESS = 20.0  # grey levels by which a training picture may be lighter or darker
+
+
+def views(pictures: np.ndarray, answers: dict, image_size: int, batch_size: int, seed: int) -> tf.data.Dataset:
+    """Batches of (pictures in [-1, 1], answers) without end: shuffled, and each picture seen anew every time.
+
+    `pictures` is (N, `images.load_size(image_size)`, same, 3) uint8. A view is a random crop of `image_size`, mirrored
+    half the time as the stages' stream does it, a little lighter or darker, and often blurred.
+    """
+
+    def view(row, position):
+        answer = {part: places[row] for part, places in tensors.items()}
+        return images.to_range(_view(everything[row], image_size, tf.stack([seed, position]))), answer
+
+    everything, tensors = tf.constant(pictures), {part: tf.constant(places) for part, places in answers.items()}
+    rows = tf.data.Dataset.range(len(pictures)).shuffle(len(pictures), seed=seed).repeat()
+    numbered = tf.data.Dataset.zip(rows, tf.data.Dataset.counter())
+    return numbered.map(view, num_parallel_calls=2).batch(batch_size, drop_remainder=True).prefetch(4)
+
+
+def _view(pixels, size: int, seed):
+    """One picture (load_size, load_size, 3) uint8 as training shows it: (size, size, 3) floats of 0..255."""
+    pixels = tf.image.stateless_random_crop(pixels, (size, size, 3), seed)
+    pixels = tf.cast(tf.image.stateless_random_flip_left_right(pixels, seed), tf.float32)
+    blur, brightness = tf.unstack(tf.random.stateless_uniform([2], seed))
+    small = tf.image.resize(pixels, (size // 2, size // 2), antialias=True)
+    pixels = tf.cond(blur < BLURRED, lambda: tf.image.resize(small, (size, size)), lambda: pixels)
+    return tf.clip_by_value(pixels + BRIGHTNESS * (2 * brightness - 1), 0, 255)
+
+
 # -- sketches in other colours ------------------------------------------------------------------------------------
 
 PATCHES = 4  # along each side: what is recoloured is about as large as a part of a bird

@@ -29,7 +29,7 @@ def main() -> None:
         import keras
 
         from stackgan_keras import datasets, drawn_birds, judge, weights
-        from stackgan_keras.stream import decode
+        from stackgan_keras.stream import decode, views
 
     root = given.root
     if root is None:
@@ -49,8 +49,8 @@ def main() -> None:
         keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps * given.epochs)),
         loss=dict.fromkeys(judge.PARTS, "sparse_categorical_crossentropy"),
     )
-    views = judge.views(pictures, judge.labels(answers), recipe.keywords["image_size"], BATCH, given.seed)
-    student.fit(views, steps_per_epoch=steps, epochs=given.epochs, shuffle=False, verbose=2)
+    lessons_seen = views(pictures, judge.labels(answers), recipe.keywords["image_size"], BATCH, given.seed)
+    student.fit(lessons_seen, steps_per_epoch=steps, epochs=given.epochs, shuffle=False, verbose=2)
 
     path = Folders(given.output_dir, given.run).weights / "judge.weights.h5"
     weights.save(reader, recipe, path)

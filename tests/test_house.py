@@ -32,6 +32,9 @@ MUST_NOT_IMPORT = {
     "drawn_birds": {"tensorflow", "keras"},
     "safe_pickle": {"pickle._Unpickler", "tensorflow", "keras"},
     "models": {"tensorflow"},
+    "judge": {"tensorflow"},
+    "weights": {"tensorflow"},
+    "images": {"tensorflow"},
     "text_encoder": {"tensorflow", "stackgan_keras.datasets"},
     "engine": {"stackgan_keras.models", "stackgan_keras.losses"},
 }

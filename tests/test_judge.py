@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from helpers import refusal
 
-from stackgan_keras import drawn_birds, images, judge, train_judge, weights
+from stackgan_keras import drawn_birds, images, judge, stream, train_judge, weights
 from stackgan_keras.judge import PARTS, agreement, named_parts
 
 TINY = {"image_size": 32, "filters": 2}
@@ -228,7 +228,7 @@ def test_views_keep_their_answers_and_are_seen_anew():
     answers = {part: np.arange(5) for part in PARTS}
 
     def some(seed):
-        batches = judge.views(pictures, answers, 32, 4, seed).take(10)
+        batches = stream.views(pictures, answers, 32, 4, seed).take(10)
         return [(np.asarray(x), {part: np.asarray(y[part]) for part in PARTS}) for x, y in batches]
 
     seen, mirrored, blurred, counts = some(0), 0, 0, np.zeros(5, int)
@@ -237,7 +237,7 @@ def test_views_keep_their_answers_and_are_seen_anew():
         assert -1 <= x.min() < x.max() <= 1
         for view, answer in zip((x + 1) * 127.5, y["tail"], strict=True):
             left, right = view[:, 2].mean(), view[:, -3].mean()
-            assert abs(max(left, right) - (40 * answer + 30)) <= judge.BRIGHTNESS + 1
+            assert abs(max(left, right) - (40 * answer + 30)) <= stream.BRIGHTNESS + 1
             mirrored += right > left
             blurred += len(np.unique(view.round(1))) > 2
             counts[answer] += 1

@@ -1,0 +1,97 @@
+"""Do the networks draw the same with every backend of Keras, and without TensorFlow?"""
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+from stackgan_keras import weights
+from stackgan_keras.weights import Recipe
+
+TEXT = {"text_dim": 6, "condition_dim": 3}
+STAGE1 = {"image_size": 16, "filters": 8, "noise_dim": 4, **TEXT}
+OURS = {"palette": True, "conditional_norm": True}
+RECIPES = {  # everything that a generator can be made of, of either release, and all other networks
+    "stage1": Recipe("stage1_generator", {**STAGE1, **OURS, "flow_steps": 2}),
+    "stage2": Recipe(
+        "stage2_generator", {"stage1": STAGE1, "image_size": 32, "filters": 4, **TEXT, **OURS, "residual_blocks": 1}
+    ),
+    "stage1_of_tensorflow": Recipe("stage1_generator", {**STAGE1, "architecture": "tensorflow"}),
+    "discriminator": Recipe("discriminator", {"image_size": 128, "filters": 2, "heads": ["matched", "real"], **TEXT}),
+    "text_encoder": Recipe("text_encoder", {"filters": 6, "recurrent_dim": 5, "text_dim": 6}),
+    "picture_encoder": Recipe("picture_encoder", {"image_size": 32, "filters": 4, "text_dim": 6}),
+    "noise_encoder": Recipe("noise_encoder", {"image_size": 32, "filters": 2, "noise_dim": 4}),
+    "judge": Recipe("judge", {"image_size": 32, "filters": 2}),
+}
+PROGRAM = """
+import json, sys
+import numpy as np
+from pathlib import Path
+import keras
+from stackgan_keras import weights
+
+folder = Path(sys.argv[1])
+for file in sorted(folder.glob("*.weights.h5")):
+    name = file.name.removesuffix(".weights.h5")
+    network = weights.load(file)
+    with np.load(folder / f"{name}_inputs.npz") as inputs:
+        given = {key: inputs[key] for key in inputs.files}
+    made = network(given["only"] if "only" in given else given, training=False)
+    made = made if isinstance(made, dict) else {"only": made}
+    np.savez(folder / f"{name}_made.npz", **{key: keras.ops.convert_to_numpy(value) for key, value in made.items()})
+print(json.dumps([keras.backend.backend(), "tensorflow" in sys.modules]))
+"""
+
+
+def inputs_of(network):
+    rng = np.random.default_rng(0)
+    inputs = network.input if isinstance(network.input, dict) else {"only": network.input}
+    return {
+        name: rng.integers(0, 70, (2, *x.shape[1:])).astype(np.int32)
+        if x.dtype == "int32"
+        else rng.normal(size=(2, *x.shape[1:])).astype(np.float32)
+        for name, x in inputs.items()
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_networks_draw_the_same_without_tensorflow(backend, tmp_path):
+    if find_spec(backend) is None:
+        pytest.skip(f"needs {backend}")
+    expected = {}
+    for name, recipe in RECIPES.items():
+        network, rng = recipe.build(), np.random.default_rng(1)
+        for path, variable in weights.named_variables(network).items():
+            if path.endswith("kernel"):
+                variable.assign(rng.normal(0, 1.5 / np.sqrt(np.prod(variable.shape[:-1])), variable.shape))
+        weights.save(network, recipe, tmp_path / f"{name}.weights.h5")
+        given = inputs_of(network)
+        np.savez(tmp_path / f"{name}_inputs.npz", **given)
+        made = network(given.get("only", given), training=False)
+        expected[name] = made if isinstance(made, dict) else {"only": made}
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(tmp_path)],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout.splitlines()[-1]) == [backend, False]
+    for name, outputs in expected.items():
+        with np.load(tmp_path / f"{name}_made.npz") as made:
+            assert set(made.files) == set(outputs)
+            for key, value in outputs.items():
+                np.testing.assert_allclose(made[key], value, atol=1e-4, err_msg=f"{name} {key}")
+
+
+def test_networks_are_built_without_tensorflow():
+    program = "import sys; from stackgan_keras import weights; print('stackgan_keras.judge' in sys.modules)"
+    hidden = f"import sys; sys.modules['tensorflow'] = None; {program}"
+    environment = {**os.environ, "KERAS_BACKEND": "numpy"}
+    ended = subprocess.run([sys.executable, "-c", hidden], env=environment, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (0, "True\n"), ended.stderr
