@@ -220,6 +220,26 @@ def make(sizes: Sizes, precision: str, jit: bool, layout=torch.contiguous_format
     return _count(generator, discriminator), make_update(generator, discriminator, precision)
 
 
+def make_drawing(sizes: Sizes, precision: str, jit: bool) -> tuple[dict[str, int], Callable]:
+    """The numbers of parameters, and `step(batch)`, which draws a picture of every row and returns their mean."""
+    generator = Stage1Generator(sizes.image_size, sizes.generator_filters)
+    if sizes.sketch_size:
+        generator = Stage2Generator(sizes.image_size, sizes.generator_filters, sizes.sketch_size, sizes.residual_blocks)
+    generator.apply(initialize).to(_place()).eval()
+    arithmetic = torch.autocast(_place().type, torch.bfloat16, enabled=precision != "float32")
+    reads = ["embedding", "noise", "epsilon"] + ["stage1_epsilon"] * bool(sizes.sketch_size)
+    if jit:
+        generator.compile()
+
+    @torch.no_grad()
+    def draw(batch):
+        with arithmetic:
+            return {"picture": generator(*(batch[name] for name in reads))[0].mean()}
+
+    every = [value for value in generator.state_dict().values() if value.is_floating_point()]
+    return {"generator": sum(value.numel() for value in every)}, draw
+
+
 make_channels_last = partial(make, layout=torch.channels_last)
 
 
