@@ -40,9 +40,10 @@ MUST_NOT_IMPORT = {
 }
 
 
-def imports(file: Path) -> set[str]:
-    found = set()
-    for node in ast.walk(ast.parse(file.read_text())):
+def imports(file: Path, *, at_once: bool = False) -> set[str]:
+    """What a file imports anywhere, or only what it does `at_once`, outside its functions."""
+    found, tree = set(), ast.parse(file.read_text())
+    for node in tree.body if at_once else ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -67,6 +68,18 @@ def test_what_each_must_not_know():
     for name, forbidden in MUST_NOT_IMPORT.items():
         found = imports(PACKAGE / f"{name}.py")
         assert not {i for i in found for f in forbidden if i == f or i.startswith(f"{f}.")}, name
+
+
+def test_networks_load_without_tensorflow():
+    needed, seen = {"weights"}, set()
+    while needed - seen:
+        name = (needed - seen).pop()
+        seen.add(name)
+        imported = imports(PACKAGE / f"{name}.py", at_once=True)
+        assert not {module for module in imported if module.split(".")[0] == "tensorflow"}, name
+        parts = {module.split(".")[1] for module in imported if module.startswith("stackgan_keras.")}
+        needed |= {part for part in parts if (PACKAGE / f"{part}.py").is_file()}
+    assert {"models", "judge", "text_encoder", "metrics"} <= seen
 
 
 def test_first_line_of_every_file_is_its_question():
