@@ -18,8 +18,8 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
     It is an `.npz`, a PyTorch file, a TensorFlow checkpoint, for which any of its files or what they all begin with
     will do, or a Torch-7 file of a text encoder, whose tensors are called as in its PyTorch port. Those of a dict in a
-    dict are called `outer/inner`. Raises `InputError` for a missing or broken file, one
-    that asks for code, and one that holds no tensors.
+    dict are called `outer/inner`. Raises `InputError` for a missing or broken file, one that asks for code, and one
+    that holds no tensors.
     """
     prefix = _tensorflow_prefix(path)
     if prefix is None and not path.is_file():

@@ -7,8 +7,10 @@ python -m stackgan_keras.export --run mine --format onnx litert          some of
 import argparse
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -41,10 +43,11 @@ def main() -> None:
     if "saved_model" in formats:
         _write_saved_model(sampler.StackGAN.load(weights), out / "saved_model" / "1")
     for name, generator in sampler.generators(weights).items():
+        picture = _picture(generator)
         if "onnx" in formats:
-            _write_onnx(generator, out / f"{name}.onnx")
-        for precision in ("float32", "float16") if "litert" in formats else ():
-            _write_litert(generator, precision, out / f"{name}_{precision}.tflite")
+            _write_onnx(picture, out / f"{name}.onnx")
+        if "litert" in formats:
+            _write_litert(picture, {kind: out / f"{name}_{kind}.tflite" for kind in ("float32", "float16")})
 
 
 def _arguments(arguments: list[str]) -> argparse.Namespace:
@@ -79,10 +82,9 @@ def _write_saved_model(model, folder: Path) -> None:
     _tell(folder, f"its pictures differ from those of the Keras models by {apart} of 255 at most")
 
 
-def _write_onnx(generator, path: Path) -> None:
+def _write_onnx(picture, path: Path) -> None:
     import onnxruntime
 
-    picture = _picture(generator)
     with layout.whole(path) as unfinished, without_notices():
         picture.export(str(unfinished), format="onnx", verbose=False)
         session = onnxruntime.InferenceSession(str(unfinished), providers=["CPUExecutionProvider"])
@@ -90,34 +92,32 @@ def _write_onnx(generator, path: Path) -> None:
     _compare(picture, path, lambda inputs: session.run(None, {name: inputs[name] for name in names})[0])
 
 
-def _write_litert(generator, precision: str, path: Path) -> None:
+def _write_litert(picture, paths: dict[str, Path]) -> None:
+    """One file for each precision, all from one SavedModel, which is where its converter starts."""
     import keras
     import tensorflow as tf
     from ai_edge_litert.interpreter import Interpreter
 
-    picture = _picture(generator)
-    shapes = {name: tf.TensorSpec((1, *x.shape[1:]), tf.float32, name) for name, x in generator.input.items()}
+    shapes = {name: tf.TensorSpec((1, *x.shape[1:]), tf.float32, name) for name, x in picture.input.items()}
     archive = keras.export.ExportArchive()
     archive.track(picture)
     archive.add_endpoint("serve", lambda inputs: {"image": picture(inputs, training=False)}, [shapes])
-    with layout.whole(path) as unfinished, without_notices():
-        folder = unfinished.with_name(f"{unfinished.name}.saved_model")
-        try:
-            archive.write_out(str(folder), verbose=False)
-            converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
-            if precision == "float16":
-                converter.optimizations = [tf.lite.Optimize.DEFAULT]
-                converter.target_spec.supported_types = [tf.float16]
-            unfinished.write_bytes(converter.convert())
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-    runner = Interpreter(str(path)).get_signature_runner()
 
-    def draw(inputs: dict) -> np.ndarray:
+    def draw(runner, inputs: dict) -> np.ndarray:
         rows = [{name: values[i : i + 1] for name, values in inputs.items()} for i in range(TRIED)]
         return np.concatenate([runner(**row)["image"] for row in rows])
 
-    _compare(picture, path, draw)
+    with tempfile.TemporaryDirectory() as folder:
+        with without_notices():
+            archive.write_out(folder, verbose=False)
+        for precision, path in paths.items():
+            with layout.whole(path) as unfinished, without_notices():
+                converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+                if precision == "float16":
+                    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+                    converter.target_spec.supported_types = [tf.float16]
+                unfinished.write_bytes(converter.convert())
+            _compare(picture, path, partial(draw, Interpreter(str(path)).get_signature_runner()))
 
 
 def _picture(generator):

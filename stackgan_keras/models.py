@@ -35,9 +35,7 @@ class Architecture(NamedTuple):
     moments_slope: float  # of the activation after the sentence's dense layer, for what is below 0
     log_variances: int  # in the second half of that layer's numbers; 2 log variances are the logarithm of a deviation
     bottlenecks: int  # after so many of Stage I's first maps, and after the last map of a discriminator if any
-    image_doubles: (
-        bool  # Stage I's last convolution is the fifth to see its map doubled, instead of following the fourth
-    )
+    image_doubles: bool  # the convolution to Stage I's image doubles its map, in place of the last up-block
     mixing: int  # width of the kernels that a discriminator has on its 4x4 map
     logits_bias: bool  # and so has the other the dense layer before Stage I's first map
     heads: tuple[str, ...]  # of Stage II's discriminator
@@ -112,14 +110,7 @@ def stage1_generator(
             f"generator.palette needs a last map as large as the picture, which Stage I of generator.architecture "
             f"{architecture} has not: leave one of them off"
         )
-    inputs = _text_inputs(text_dim, condition_dim, augment_condition)
-    text = conditioning_augmentation(
-        text_dim=text_dim,
-        condition_dim=condition_dim,
-        augment=augment_condition,
-        spread=condition_spread,
-        architecture=architecture,
-    )(inputs)
+    inputs, text = _read_sentence(text_dim, condition_dim, augment_condition, condition_spread, architecture)
     inputs = {**inputs, "noise": keras.Input((noise_dim,), name="noise")}
     width = 8 * filters
     condition = text.pop("condition")
@@ -166,14 +157,7 @@ def stage2_generator(
     """
     sketcher = stage1_generator(**stage1)
     sketcher.trainable = False
-    inputs = _text_inputs(text_dim, condition_dim, augment_condition)
-    text = conditioning_augmentation(
-        text_dim=text_dim,
-        condition_dim=condition_dim,
-        augment=augment_condition,
-        spread=condition_spread,
-        architecture=architecture,
-    )(inputs)
+    inputs, text = _read_sentence(text_dim, condition_dim, augment_condition, condition_spread, architecture)
     inputs["noise"] = keras.Input(sketcher.input["noise"].shape[1:], name="noise")
     given = {"embedding": inputs["embedding"], "noise": inputs["noise"]}
     if "epsilon" in sketcher.input:
@@ -496,6 +480,16 @@ def _text_inputs(text_dim: int, condition_dim: int, augment: bool) -> dict:
     if augment:
         inputs["epsilon"] = keras.Input((condition_dim,), name="epsilon")
     return inputs
+
+
+def _read_sentence(
+    text_dim: int, condition_dim: int, augment: bool, spread: float, architecture: str
+) -> tuple[dict, dict]:
+    """A generator's inputs that come with a sentence, and what its conditioning augmentation makes of them."""
+    inputs = _text_inputs(text_dim, condition_dim, augment)
+    sizes = {"text_dim": text_dim, "condition_dim": condition_dim}
+    read = conditioning_augmentation(**sizes, augment=augment, spread=spread, architecture=architecture)
+    return inputs, read(inputs)
 
 
 def _doublings(image_size: int, start: int = CORE) -> int:

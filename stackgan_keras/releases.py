@@ -264,11 +264,10 @@ def _channels_last(width: int) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _encoder_sizes(state) -> dict:
-    recurrent_dim = state["conv3.weight"].shape[0]
     return {
         "form": "birds" if any(name.startswith("rnn.h2h_update.") for name in state) else "flowers",
         "filters": state["conv1.weight"].shape[0],
-        "recurrent_dim": recurrent_dim,
+        "recurrent_dim": state["conv3.weight"].shape[0],
         "text_dim": state["emb_proj.weight"].shape[0],
     }
 

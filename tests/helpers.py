@@ -1,11 +1,13 @@
 """What do several tests share? Small real data, and how a refusal is read."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from stackgan_keras import commands
 from stackgan_keras.datasets import Records
 from stackgan_keras.errors import InputError
 
@@ -40,3 +42,15 @@ def refusal(function, *arguments) -> str:
     sentence = str(problem.value)
     assert "\n" not in sentence
     return sentence
+
+
+def ended(main, arguments, monkeypatch, captured) -> tuple[int, str, str]:
+    """Runs a command's `main` as a shell would: its exit code, its output and its errors, as `captured` sees them."""
+    monkeypatch.setattr(sys, "argv", ["command", *map(str, arguments)])
+    captured.readouterr()
+    try:
+        commands.run(main)
+        code = 0
+    except SystemExit as end:
+        code = end.code
+    return code, *captured.readouterr()

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import test_torch7
+from helpers import ended
 
-from stackgan_keras import checkpoints, commands, convert, releases, weights
+from stackgan_keras import checkpoints, convert, releases, weights
 from stackgan_keras.errors import InputError
 
 TINY = Path(__file__).parent / "pytorch_tiny.npz"
@@ -53,14 +54,7 @@ def command(monkeypatch, capsys):
     """Runs the command as a shell would; returns its exit code, its output and its errors."""
 
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["convert", *map(str, arguments)])
-        capsys.readouterr()
-        try:
-            commands.run(convert.main)
-            code = 0
-        except SystemExit as end:
-            code = end.code
-        return code, *capsys.readouterr()
+        return ended(convert.main, arguments, monkeypatch, capsys)
 
     return run
 

@@ -1,13 +1,13 @@
 """Does what is written for other runtimes draw there what the Keras models draw here?"""
 
-import sys
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import ended
 
-from stackgan_keras import commands, export, images, models, sampler, serving, text_encoder, weights
+from stackgan_keras import export, images, models, sampler, serving, text_encoder, weights
 from stackgan_keras.weights import Recipe
 
 STAGE1 = {"image_size": 16, "filters": 4, "text_dim": 6, "condition_dim": 3, "noise_dim": 4, "palette": True}
@@ -39,15 +39,8 @@ def command(out, tmp_path, monkeypatch, capfd):
     """Runs the command on the run `tiny`; returns its exit code, its output and its errors."""
 
     def run(*arguments):
-        given = ["export", "--run", "tiny", "--output_dir", out, "--out", tmp_path / "exported", *arguments]
-        monkeypatch.setattr(sys, "argv", [str(argument) for argument in given])
-        capfd.readouterr()
-        try:
-            commands.run(export.main)
-            code = 0
-        except SystemExit as end:
-            code = end.code
-        return code, *capfd.readouterr()
+        given = ["--run", "tiny", "--output_dir", out, "--out", tmp_path / "exported", *arguments]
+        return ended(export.main, given, monkeypatch, capfd)
 
     return run
 
