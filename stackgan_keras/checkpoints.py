@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from stackgan_keras import torch7
-from stackgan_keras.errors import InputError
+from stackgan_keras.errors import InputError, first_line
 
 TABLE_END = bytes.fromhex("57fb808b247547db")  # of a TensorFlow checkpoint in one file, and of the index of others
 
@@ -104,7 +104,7 @@ def _read_tensorflow(prefix: Path) -> dict[str, np.ndarray]:
         types = reader.get_variable_to_dtype_map()
         return {name: reader.get_tensor(name) for name in sorted(types) if types[name].is_floating}
     except Exception as problem:  # TensorFlow raises a dozen kinds for files that are missing, broken or foreign
-        reason = (str(problem).strip() or type(problem).__name__).splitlines()[0].rstrip(".")
+        reason = first_line(problem)
         raise InputError(
             f"{prefix} cannot be read as a TensorFlow checkpoint ({reason}): give all its files, whole, side by side"
         ) from None

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from stackgan_keras import torch7
-from stackgan_keras.errors import InputError
+from stackgan_keras.errors import InputError, first_line
 
 KINDS = ".t7 with raw_txt and fea_txt, .npy of shape (N, numbers), or .npz with embeddings (N, numbers) and sentences"
 
@@ -48,7 +48,7 @@ def _read_numpy(path: Path) -> tuple[list[str] | None, np.ndarray]:
         with found:
             arrays = {name: found[name] for name in found.files if name in ("embeddings", "sentences")}
     except Exception as problem:  # numpy and zipfile raise a dozen kinds for files that are broken or foreign
-        reason = (str(problem).strip() or type(problem).__name__).splitlines()[0].rstrip(".")
+        reason = first_line(problem)
         raise InputError(f"{path} cannot be read as arrays ({reason}): give a {KINDS}") from None
     if "embeddings" not in arrays:
         raise InputError(f"{path} holds no array called embeddings: give a {KINDS}")

@@ -7,3 +7,8 @@ class InputError(Exception):
     Raised by every floor for bad files, settings and folders; the commands print the
     sentence and end with exit code 2 instead of a traceback.
     """
+
+
+def first_line(problem: Exception) -> str:
+    """What another library's error says, for the middle of a sentence: its first line, or else its kind."""
+    return (str(problem).strip() or type(problem).__name__).splitlines()[0].rstrip(".:")

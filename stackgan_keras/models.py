@@ -14,7 +14,7 @@ import numpy as np
 from keras import initializers, layers, ops
 
 from stackgan_keras import images
-from stackgan_keras.errors import InputError
+from stackgan_keras.errors import InputError, first_line
 
 PLACES = 12  # that the small picture encoder looks at
 FLOW_WIDTH = 128  # of the networks in a noise flow
@@ -396,7 +396,7 @@ def _application(network: str, image_size: int, pretrained: bool) -> keras.Model
             include_top=False, input_shape=shape, weights="imagenet" if pretrained else None
         )
     except Exception as problem:  # whatever a download, its file or a size can lead to
-        reason = (str(problem).strip() or type(problem).__name__).splitlines()[0].rstrip(".")
+        reason = first_line(problem)
         raise InputError(
             f"{network} for pictures of {image_size} pixels could not be had ({reason}): connect to the internet, "
             "change data.image_size, or use text.image_encoder small"

@@ -23,7 +23,7 @@ from PIL import Image
 
 from stackgan_keras import safe_pickle
 from stackgan_keras.commands import quietly
-from stackgan_keras.errors import InputError
+from stackgan_keras.errors import InputError, first_line
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")  # of equal names the first counts
 TABLES = ("metadata.jsonl", "metadata.csv")
@@ -702,7 +702,7 @@ class _Hub:
                 "'stackgan_keras[hub]', or give --pictures an unpacked folder"
             ) from None
         except Exception as problem:  # no network, a dead address, a full disk: it has a kind for each
-            reason = (str(problem).strip() or type(problem).__name__).splitlines()[0].rstrip(".:")
+            reason = first_line(problem)
             raise InputError(
                 f"tensorflow-datasets could not get {name} ({reason}): download and unpack the pictures yourself, and "
                 "give --pictures their folder, or --tfds_dir a folder that has the data set"

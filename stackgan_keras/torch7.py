@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stackgan_keras.errors import InputError
+from stackgan_keras.errors import InputError, first_line
 
 MOST_DIMENSIONS = 8  # of a tensor that is believed to be one
 TENSORS = {
@@ -36,7 +36,7 @@ def read(path: Path):
         with path.open("rb") as file, _careful(torchfile.type_handlers):
             return torchfile.T7Reader(file, use_list_heuristic=False).read_obj()
     except Exception as problem:  # struct, numpy and torchfile raise a dozen kinds for files that are broken or foreign
-        reason = (str(problem).strip() or type(problem).__name__).splitlines()[0].rstrip(".")
+        reason = first_line(problem)
         raise InputError(
             f"{path} cannot be read as a Torch-7 file ({reason}): give a whole one, in the binary form"
         ) from None

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from stackgan_keras import judge, models, text_encoder
-from stackgan_keras.errors import InputError
+from stackgan_keras.errors import InputError, first_line
 
 RECIPE = "stackgan_keras_recipe"  # attribute: JSON of the network's name and keywords
 VARIABLES = "stackgan_keras_variables"  # attribute: JSON list of [path, shape]
@@ -63,7 +63,7 @@ def save(model: keras.Model, recipe: Recipe, path: Path) -> None:
         unfinished.replace(path)
     except (OSError, RuntimeError) as problem:
         raise InputError(
-            f"{path} could not be written ({_first_line(problem)}), what was there before is untouched: make room on "
+            f"{path} could not be written ({first_line(problem)}), what was there before is untouched: make room on "
             "the disk or mend the folder, and run the same command again"
         ) from None
     finally:
@@ -94,7 +94,7 @@ def load(path: Path) -> keras.Model:
     ) as problem:  # whatever odd keywords lead to
         raise InputError(
             f"{path} asks for a {recipe.network} with {recipe.keywords}, which cannot be built "
-            f"({_first_line(problem)}): use the version of this package that wrote it"
+            f"({first_line(problem)}): use the version of this package that wrote it"
         ) from None
     fill(model, path)
     return model
@@ -123,7 +123,7 @@ def fill(model: keras.Model, path: Path) -> None:
     try:
         model.load_weights(path)
     except (ValueError, KeyError, OSError, RuntimeError) as problem:
-        raise InputError(f"{path} is damaged ({_first_line(problem)}): make or copy it again") from None
+        raise InputError(f"{path} is damaged ({first_line(problem)}): make or copy it again") from None
 
 
 def read_recipe(path: Path, network: str | None = None) -> Recipe:
@@ -151,10 +151,6 @@ def _shown(entry) -> str:
         return f"{path} {tuple(shape)}"
     except (TypeError, ValueError):  # no entry that `save` wrote
         return repr(entry)
-
-
-def _first_line(problem: Exception) -> str:
-    return (str(problem).strip() or type(problem).__name__).splitlines()[0].rstrip(".:")
 
 
 def _open(path: Path) -> h5py.File:
