@@ -10,7 +10,7 @@ import pytest
 import test_torch7
 from helpers import ended
 
-from stackgan_keras import checkpoints, convert, releases, weights
+from stackgan_keras import StackGAN, checkpoints, convert, embedded, images, releases, text_encoder, weights
 from stackgan_keras.errors import InputError
 
 TINY = Path(__file__).parent / "pytorch_tiny.npz"
@@ -354,6 +354,37 @@ def test_text_encoders_of_torch_7(tmp_path, command, refused):
 def save_npz(path, groups):
     np.savez(path, **{f"{group}/{name}": value for group, state in groups.items() for name, value in state.items()})
     return path
+
+
+@pytest.mark.parametrize("ending", ["pth", "t7"])
+def test_typed_and_embedded_sentences_become_pictures_of_published_weights(ending, torch, shared, tmp_path, command):
+    """The published bird model and text encoder, as small as the golden files are, from files to pictures."""
+    golden, folder = shared / "golden", tmp_path / "weights/birds"
+    encoder = golden / "text_small/birds_icml.pth"
+    if ending == "t7":
+        state = {name: value.numpy() for name, value in torch.load(encoder, weights_only=True).items()}
+        encoder = test_torch7.write(tmp_path / "net.t7", test_torch7.Encoder("birds", state=state).network)
+    for file in (golden / "tf_release_small/birds_model_3.ckpt", encoder):
+        code, _, errors = command(file, "--out", folder)
+        assert (code, errors) == (0, "")
+
+    def drawn(embedding):  # by the network that test_golden.py has compared with the release
+        generator = weights.load(folder / "stage2_gen.weights.h5")
+        zeros = {name: np.zeros((1, *value.shape[1:]), np.float32) for name, value in generator.input.items()}
+        return images.to_uint8(generator(zeros | {"embedding": embedding[None]}, training=False)["image"])[0]
+
+    sentences = ["this bird is red with black wings", "a small yellow bird"]
+    network, _ = releases.convert(checkpoints.read(golden / "text_small/birds_icml.pth"))
+    still = {"epsilon_scale": 0, "noise_scale": 0}
+    made = StackGAN.load(folder).generate(sentences, 1, **still)["image"]
+    for picture, embedding in zip(made[:, 0], text_encoder.embed(network, sentences), strict=True):
+        assert np.abs(picture.astype(int) - drawn(embedding)).max() <= 1  # grey levels
+    assert not np.array_equal(made[0], made[1])
+
+    file = golden / "caption_embedding_t7/example_captions.t7"
+    _, embeddings = embedded.read(file)
+    (made,) = StackGAN.load(folder, embedded=True).generate(embeddings, 1, **still)["image"]
+    assert np.abs(made[0].astype(int) - drawn(embeddings[0])).max() <= 1
 
 
 def test_several_networks_are_named_by_what_they_are(tmp_path, command):

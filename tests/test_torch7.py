@@ -117,23 +117,28 @@ SIZES = {"filters": 6, "recurrent_dim": 5, "text_dim": 4}
 
 
 class Encoder:
-    """A text encoder of Reed's and the tensors in it, by their names in the PyTorch port."""
+    """A text encoder of Reed's and the tensors in it, by their names in the PyTorch port: small random ones, or these."""
 
-    def __init__(self, form, kind="Float", mean=True):
+    def __init__(self, form, kind="Float", mean=True, state=None):
         self.kind, self.steps = kind, {"birds": 18, "flowers": 8}[form]
-        gates = ("_update", "_reset", "") if form == "birds" else ("",)
-        shapes = {"conv1": (6, 70, 4), "conv2": (8, 6, 4), "conv3": (5, 8, 4), "emb_proj": (4, 5)}
-        shapes |= {f"rnn.{source}{gate}": (5, 5) for source in ("i2h", "h2h") for gate in gates}
-        rng, self.state = np.random.default_rng(0), {}
-        for name, shape in shapes.items():
-            self.state[f"{name}.weight"] = rng.normal(size=shape).astype(np.float32)
-            self.state[f"{name}.bias"] = rng.normal(size=shape[0]).astype(np.float32)
+        self.state = state or self._random(form)
         arranged = {n: v.transpose(0, 2, 1) if v.ndim == 3 else v for n, v in self.state.items()}
         self.flat = np.concatenate([v.ravel() for v in arranged.values()]).astype({"Double": "f8"}.get(kind, "f4"))
         firsts = np.cumsum([0, *(v.size for v in arranged.values())])
         self.views = dict(zip(arranged, zip(firsts.tolist(), arranged.values(), strict=False), strict=True))
         self.recurrence = (self._gated if form == "birds" else self._plain)(mean)
         self.network = self._network(form)
+
+    @staticmethod
+    def _random(form):
+        gates = ("_update", "_reset", "") if form == "birds" else ("",)
+        shapes = {"conv1": (6, 70, 4), "conv2": (8, 6, 4), "conv3": (5, 8, 4), "emb_proj": (4, 5)}
+        shapes |= {f"rnn.{source}{gate}": (5, 5) for source in ("i2h", "h2h") for gate in gates}
+        rng, state = np.random.default_rng(0), {}
+        for name, shape in shapes.items():
+            state[f"{name}.weight"] = rng.normal(size=shape).astype(np.float32)
+            state[f"{name}.bias"] = rng.normal(size=shape[0]).astype(np.float32)
+        return state
 
     def tensor(self, name):
         first, value = self.views[name]
