@@ -17,6 +17,14 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from stackgan_keras.errors import InputError
 
 
+def _at_most(name: str, value, info):
+    """`value`, or none, where it is no more than the section's setting of that full name, which is asked first."""
+    most = info.data.get(name.split(".")[1])  # not there if it is wrong itself
+    if value is not None and most is not None and value > most:
+        raise ValueError(f"must be at most {name}, which is {most}")
+    return value
+
+
 def _power_of_two(value: int) -> int:
     if value & (value - 1):
         raise ValueError("must be a power of two")
@@ -76,10 +84,7 @@ class Data(Section):
     @field_validator("fewest_captions")
     @classmethod
     def _fewest_are_not_more_than_most(cls, fewest, info):
-        most = info.data.get("mean_of_captions")  # not there if it is wrong itself
-        if fewest is not None and most is not None and fewest > most:
-            raise ValueError(f"must be at most data.mean_of_captions, which is {most}")
-        return fewest
+        return _at_most("data.mean_of_captions", fewest, info)
 
 
 class Generator(Section):
@@ -137,6 +142,9 @@ class Train(Section):
     alone_epochs: Annotated[int, Field(ge=0)] = Field(
         0, description="epochs at the start in which the generator alone learns to make real pictures anew"
     )
+    most_captions_epochs: Annotated[int, Field(ge=0)] = Field(
+        0, description="of these, those at the start that average data.mean_of_captions captions and no fewer"
+    )
     recolour: bool = Field(
         False, description="recolour what real pictures are made anew of, so that sentences must tell the colours"
     )
@@ -156,6 +164,11 @@ class Train(Section):
     jit_compile: bool = Field(False, description="compile the step with XLA (one device only)")
     sample_every: Count = Field(10, description="epochs between grids of pictures")
     save_every: Count = Field(10, description="epochs between checkpoints")
+
+    @field_validator("most_captions_epochs")
+    @classmethod
+    def _these_are_epochs_alone(cls, epochs, info):
+        return _at_most("train.alone_epochs", epochs, info)
 
 
 class Text(Section):

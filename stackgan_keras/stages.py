@@ -172,7 +172,8 @@ def _train_alone(
     generator = learning["generator"]
     if tf.train.latest_checkpoint(str(logs / "checkpoints")):
         return
-    stream = replace(stream, directions=False, **_sketches(stage, settings))
+    fewer_from = settings.train.most_captions_epochs * stream.steps_per_epoch
+    stream = replace(stream, directions=False, fewer_from=fewer_from, **_sketches(stage, settings))
     make_run = _runner(settings, stream, strategy, settings.train.alone_epochs)
     steps = make_run.keywords["steps"]
     with strategy.scope():

@@ -148,9 +148,9 @@ class PictureStream:
         }
         batch["image"].set_shape((size, self.image_size, self.image_size, 3))
         captions = draw(tf.random.stateless_uniform, CAPTION, (self._most_captions,))
-        return self._complete(batch, picture, captions, size, draw)
+        return self._complete(batch, step, picture, captions, size, draw)
 
-    def _complete(self, batch: dict, picture, captions, size: int, draw) -> dict:
+    def _complete(self, batch: dict, step, picture, captions, size: int, draw) -> dict:
         """The batch and what it holds besides pictures: `captions` (size, most) uniform draws say which are taken."""
         raise NotImplementedError
 
@@ -186,8 +186,8 @@ class Stream(PictureStream):
     Besides pictures and classes: `embedding` (B, text_dim), and standard normal `noise` (B, noise_dim), `epsilon`
     (B, condition_dim) and, if a size is given, `stage1_epsilon` (B, stage1_condition_dim), which both stay within two
     deviations if `truncated`. An embedding is the mean of
-    those of `mean_of_captions` captions or, given the `fewest_captions`, of any number between; if `told_all` there is
-    `all_told` (B, text_dim) as well, the mean over all captions that a picture has.
+    those of `mean_of_captions` captions or, given the `fewest_captions`, from step `fewer_from` on of any number
+    between; if `told_all` there is `all_told` (B, text_dim) as well, the mean over all captions that a picture has.
 
     If `directions` are asked for, there is a standard normal `direction` of the pictures' shape. With a `sketch_size`
     there is `sketch` (B, sketch_size, sketch_size, 3): the pictures made as small, if `recoloured` in other colours, in
@@ -199,13 +199,14 @@ class Stream(PictureStream):
     stage1_condition_dim: int | None = None
     mean_of_captions: int = 1
     fewest_captions: int | None = None
+    fewer_from: int = 0
     truncated: bool = False
     directions: bool = False
     sketch_size: int | None = None
     recoloured: str | None = None
     told_all: bool = False
 
-    def _complete(self, batch: dict, picture, captions, size: int, draw) -> dict:
+    def _complete(self, batch: dict, step, picture, captions, size: int, draw) -> dict:
         def normal(purpose, *shape):
             return draw(tf.random.stateless_normal, purpose, shape)
 
@@ -220,7 +221,7 @@ class Stream(PictureStream):
 
         batch = {
             **batch,
-            "embedding": embed(self._counts(size, draw)),
+            "embedding": embed(self._counts(step, size, draw)),
             "noise": normal(NOISE, self.noise_dim),
             "epsilon": epsilon(EPSILON, self.condition_dim),
         }
@@ -241,12 +242,13 @@ class Stream(PictureStream):
     def _most_captions(self) -> int:
         return int(np.diff(self.records.first_embedding).max())
 
-    def _counts(self, size: int, draw):
+    def _counts(self, step, size: int, draw):
         """Of how many captions each embedding is the mean: `mean_of_captions`, or as many at most."""
         fewest, most = self.fewest_captions, self.mean_of_captions
         if fewest is None:
             return tf.fill((size,), most)
-        return draw(tf.random.stateless_uniform, COUNT, (), minval=fewest, maxval=most + 1, dtype=tf.int32)
+        counts = draw(tf.random.stateless_uniform, COUNT, (), minval=fewest, maxval=most + 1, dtype=tf.int32)
+        return tf.where(step < self.fewer_from, most, counts)
 
     def _embed(self, picture, draws, counts) -> np.ndarray:
         """The means of so many different captions (all, where there are fewer), by the order of `draws`."""
@@ -269,7 +271,7 @@ class PairStream(PictureStream):
 
     count: int = 1
 
-    def _complete(self, batch: dict, picture, captions, size: int, draw) -> dict:
+    def _complete(self, batch: dict, step, picture, captions, size: int, draw) -> dict:
         characters = tf.numpy_function(self._characters, [picture, captions], tf.int32, stateful=False)
         characters.set_shape((size, self.count, text_encoder.LENGTH))
         return {**batch, "characters": characters}

@@ -110,6 +110,7 @@ def test_abbreviations_are_refused():
         ("train.kl_weight", "inf", "must be a finite number"),
         ("train.kl_weight", "nan", "must be"),
         ("data.fewest_captions", "2", "must be at most data.mean_of_captions, which is 1"),
+        ("train.most_captions_epochs", "1", "must be at most train.alone_epochs, which is 0"),
         ("generator.augment_condition", "maybe", "must be yes or no"),
         ("train.precision", "float8", "must be 'float32', 'mixed_bfloat16' or 'mixed_float16'"),
         ("data.image_size", "65", "must be a power of two"),

@@ -335,6 +335,16 @@ def test_stage1_begins_with_its_generator_alone_and_a_noise_encoder(drawn, folde
     assert sorted(path.name for path in folders.weights.iterdir()) == names
 
 
+def test_the_first_epochs_alone_are_told_by_the_most_captions(drawn, folders, monkeypatch):
+    asked = {"max_steps": 2, "alone_epochs": 3, "most_captions_epochs": 2}
+    chosen = settings(drawn, **asked)
+    streams, call = [], engine.Run.__call__
+    monkeypatch.setattr(engine.Run, "__call__", lambda run: streams.append(run.batches.__self__) or call(run))
+    stages.train(stage1(chosen), chosen, folders)
+    alone, play = streams
+    assert (alone.fewer_from, play.fewer_from) == (2 * alone.steps_per_epoch, 0)
+
+
 def test_stage2_learns_from_the_sketches_of_its_stage1(drawn, folders, monkeypatch):
     chosen = settings(drawn, max_steps=2, alone_epochs=1, recolour=True)
     stages.train(stage1(chosen), chosen, folders)

@@ -127,6 +127,18 @@ def test_any_number_of_captions_may_be_averaged_and_all_of_them_beside(records):
     assert seen == {1: {0.0}, 2: {0.0, 0.5, 1.0}, 3: {0.0, 0.5, 1.0, 1.5, 2.0}}  # of one, two and all three
 
 
+def test_fewer_captions_from_a_step_on_and_nothing_else_changes(records):
+    asked, always = (make(records, mean_of_captions=3, fewest_captions=1, fewer_from=step) for step in (20, 0))
+    most = make(records, mean_of_captions=3)
+    for same, first, last in ((most, 0, 20), (always, 20, 60)):
+        for batch, other in zip(collect(asked.batches(first, last)), collect(same.batches(first, last)), strict=True):
+            for name, value in other.items():
+                np.testing.assert_array_equal(batch[name], value)
+    for first, last in ((0, 20), (20, 60)):  # the two between which it changes do differ in both
+        pairs = zip(collect(most.batches(first, last)), collect(always.batches(first, last)), strict=True)
+        assert not all(np.array_equal(one["embedding"], other["embedding"]) for one, other in pairs)
+
+
 def test_directions_are_standard_normal_and_change_nothing_else(records):
     batches, plain = (collect(make(records, directions=asked).batches(0, 20)) for asked in (True, False))
     directions = np.stack([batch.pop("direction") for batch in batches])
