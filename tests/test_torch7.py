@@ -117,7 +117,7 @@ SIZES = {"filters": 6, "recurrent_dim": 5, "text_dim": 4}
 
 
 class Encoder:
-    """A text encoder of Reed's and the tensors in it, by their names in the PyTorch port: small random ones, or these."""
+    """A text encoder of Reed's and its tensors by their names in the PyTorch port: small random ones, or a `state`."""
 
     def __init__(self, form, kind="Float", mean=True, state=None):
         self.kind, self.steps = kind, {"birds": 18, "flowers": 8}[form]
