@@ -39,8 +39,9 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: np.asarray(file[name]) for name in file.files}
     except Exception as problem:  # numpy and zipfile raise a dozen kinds for files that are broken or foreign
-        reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
-        raise InputError(f"{path} cannot be read as an .npz of arrays ({reason}): make it again") from problem
+        raise InputError(
+            f"{path} cannot be read as an .npz of arrays ({first_line(problem)}): make it again"
+        ) from problem
     return {name: array for name, array in arrays.items() if array.dtype.kind in "fiu"}
 
 

@@ -52,7 +52,7 @@ def networks(tensors: dict[str, np.ndarray]) -> tuple[dict[str, dict], list[str]
     groups: dict[str, dict] = {}
     for name, value in tensors.items():
         group, _, inner = name.rpartition("/")
-        groups.setdefault(group, {})[inner] = value
+        groups.setdefault(group, {})[inner.removeprefix("module.")] = value  # a DataParallel has it before all names
     found = {group: state for group, state in groups.items() if _kind(state)}
     return found, [name for name in tensors if name.rpartition("/")[0] not in found]
 
@@ -76,7 +76,6 @@ def convert(state: dict[str, np.ndarray]):
 
     Raises `InputError`, listing the names, if any is missing, left over or of another shape.
     """
-    state = {name.removeprefix("module."): value for name, value in state.items()}
     state = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
     recipe = recognize(state)
     try:
@@ -115,7 +114,7 @@ def convert(state: dict[str, np.ndarray]):
 
 def recognize(state: dict[str, np.ndarray]) -> weights.Recipe:
     """The network, and the sizes it was built with, from names and shapes alone."""
-    kind = _kind({name.removeprefix("module."): value for name, value in state.items()})
+    kind = _kind(state)
     if kind is None:
         found = ", ".join(list(state)[:3]) or "nothing"
         raise InputError(f"the file holds {found}…, which is {NO_NETWORK}")

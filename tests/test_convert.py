@@ -144,6 +144,14 @@ def test_however_it_was_saved(network, how, torch, shared, tmp_path):
 
 
 @pytest.mark.parametrize("network", NETWORKS)
+def test_a_data_parallel_network_is_one_without_its_prefix(network):
+    plain = tiny(network)
+    found, left = releases.networks({f"netX/module.{name}": value for name, value in plain.items()})
+    assert (list(found), left) == (["netX"], [])
+    assert found["netX"].keys() == plain.keys()
+
+
+@pytest.mark.parametrize("network", NETWORKS)
 def test_sizes_are_recognized(network):
     assert releases.recognize(tiny(network)) == TINY_RECIPES[network]
 
