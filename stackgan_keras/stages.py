@@ -34,6 +34,7 @@ from stackgan_keras.errors import InputError
 from stackgan_keras.stream import Stream, decode
 
 NOISE_ENCODER = "noise_encoder.weights.h5"  # beside Stage I, with which it learned
+TEXT_FOLDERS = {"both": "text", "pictures": "pictures"}  # of logs and results, by what is trained (`text.learns`)
 
 MAY_CHANGE = {  # settings that a run may change between one command and the next
     "data.root",
@@ -201,7 +202,7 @@ def train_text(settings: Settings, folders: Folders) -> Path:
     With `text.learns` pictures it is the picture encoder alone that is trained, with `pictures/` for `text/`.
     """
     alone = settings.text.learns == "pictures"
-    path, name = folders.weights / TEXT_ENCODER, "pictures" if alone else "text"
+    path, name = folders.weights / TEXT_ENCODER, TEXT_FOLDERS[settings.text.learns]
     if not alone and path.is_file() and any(folders.weights.glob("stage*_gen.weights.h5")):
         print(f"{path} is left as it is: a stage of this run was trained with it; for another one give another --run")
         return path

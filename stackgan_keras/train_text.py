@@ -25,8 +25,7 @@ def main() -> None:
         from stackgan_keras import stages
 
     path = stages.train_text(settings, folders)
-    shown = folders.results / ("text" if settings.text.learns == "both" else "pictures")
-    print(f"weights: {path}\nwhat sentences find: {shown}")
+    print(f"weights: {path}\nwhat sentences find: {folders.results / stages.TEXT_FOLDERS[settings.text.learns]}")
 
 
 if __name__ == "__main__":
