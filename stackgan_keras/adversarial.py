@@ -94,8 +94,7 @@ def make_update(
             kl = kl_of(made, share)
             wanted = {}
             if weights["likeness"]:
-                seen, of_real = (_read(picture_encoder, pictures) for pictures in (made["image"], batch["image"]))
-                wanted["likeness"] = _likeness(seen, of_real, share)
+                wanted["likeness"] = _likeness(picture_encoder, made["image"], batch["image"], share)
             if weights["anew"]:
                 wanted |= make_anew(batch, share)[1]
             extra = sum(weights[name] * loss for name, loss in wanted.items())
@@ -116,7 +115,15 @@ def make_update(
     return update
 
 
-def make_alone_update(generator, optimizer, *, noise_encoder=None, kl_weight: float = 2.0):
+def make_alone_update(
+    generator,
+    optimizer,
+    *,
+    noise_encoder=None,
+    kl_weight: float = 2.0,
+    likeness_weight: float = 0.0,
+    picture_encoder=None,
+):
     """As `make_update`, but the generator learns alone, to make real pictures anew out of what is left of them.
 
     That is the `sketch` in the batch. A Stage I makes the picture from the noise that the `noise_encoder` reads in it,
@@ -127,15 +134,21 @@ def make_alone_update(generator, optimizer, *, noise_encoder=None, kl_weight: fl
     `noise_encoder` from what the frozen Stage I makes of that noise: a sketch with the faults of all that will come,
     of a picture that is known. That sketch is told all that captions say of the picture: so of what its own sentence
     leaves open, a Stage II learns to believe the sketch. What that does not show, only the sentence can tell.
+
+    With `likeness_weight` the frozen `picture_encoder` is to read the picture like the one it is made anew of (as
+    `make_update` says), which is where small parts count that few pixels show.
     """
     make_anew, learning = _make_anew(generator, noise_encoder)
+    weights = {"likeness": likeness_weight, **ANEW}
 
     def update(batch):
         share = Share(tf.distribute.get_replica_context(), tf.shape(batch["image"])[0])
         with tf.GradientTape() as tape:
             made, paid = make_anew(batch, share)
             kl = kl_of(made, share)
-            scaled = optimizer.scale_loss(kl_weight * kl + sum(ANEW[name] * loss for name, loss in paid.items()))
+            if likeness_weight:
+                paid["likeness"] = _likeness(picture_encoder, made["image"], batch["image"], share)
+            scaled = optimizer.scale_loss(kl_weight * kl + sum(weights[name] * loss for name, loss in paid.items()))
         _apply(optimizer, tape, scaled, learning)
         return {**paid, "kl": kl}
 
@@ -191,8 +204,9 @@ def _read(picture_encoder, pictures):
     return picture_encoder(losses.shrink(pictures, picture_encoder.input_shape[1]), training=False)
 
 
-def _likeness(seen, of_real, share):
+def _likeness(picture_encoder, pictures, real, share):
     """How far pictures are read from the real ones, in parts of how far those are read apart from their mean."""
+    seen, of_real = (_read(picture_encoder, each) for each in (pictures, real))
     everyones = share.everyone(of_real)
     apart = tf.reduce_mean(losses.likeness(everyones, tf.reduce_mean(everyones, axis=0)))
     alike = apart < 1e-6 * tf.reduce_mean(tf.reduce_sum(everyones**2, axis=-1))  # nothing to measure by

@@ -145,6 +145,9 @@ class Train(Section):
     most_captions_epochs: Annotated[int, Field(ge=0)] = Field(
         0, description="of these, those at the start that average data.mean_of_captions captions and no fewer"
     )
+    alone_likeness_weight: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="as train.likeness_weight, in the epochs alone, beside 1 for how far these pictures are off"
+    )
     recolour: bool = Field(
         False, description="recolour what real pictures are made anew of, so that sentences must tell the colours"
     )

@@ -105,7 +105,7 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
         picture_encoder = _picture_encoder(settings, folders)
     if settings.train.alone_epochs:
         learning = {"generator": players["generator"], **noise_encoder}
-        _train_alone(stage, settings, folders, learning, stream, strategy, preview)
+        _train_alone(stage, settings, folders, learning, picture_encoder, stream, strategy, preview)
     beside = noise_encoder if settings.train.anew_weight else {}  # learns with the generator while the players play
     with strategy.scope():
         halve_every = settings.train.halve_every * stream.steps_per_epoch
@@ -159,6 +159,7 @@ def _train_alone(
     settings: Settings,
     folders: Folders,
     learning: dict[str, keras.Model],
+    picture_encoder: keras.Model | None,
     stream: Stream,
     strategy: tf.distribute.Strategy,
     preview: sampler.Preview,
@@ -181,7 +182,13 @@ def _train_alone(
         optimizer = engine.make_cosine_adam(settings.train.generator_learning_rate, steps)
         optimizer.build(_trainable(*learning.values()))
     run = make_run(
-        update=adversarial.make_alone_update(**learning, optimizer=optimizer, kl_weight=settings.train.kl_weight),
+        update=adversarial.make_alone_update(
+            **learning,
+            optimizer=optimizer,
+            kl_weight=settings.train.kl_weight,
+            likeness_weight=settings.train.alone_likeness_weight,
+            picture_encoder=picture_encoder,
+        ),
         trained={**learning, "optimizer": optimizer},
         folder=logs / "alone",
         sample=partial(preview.sheet, generator),
@@ -323,14 +330,15 @@ def _start(stage: Stage, settings: Settings, folders: Folders, networks: dict[st
 
 def _picture_encoder(settings: Settings, folders: Folders) -> keras.Model | None:
     """What reads the generator's pictures, frozen; None where that has no weight."""
-    weight = settings.train.likeness_weight
-    if not weight:
+    names = ("alone_likeness_weight",) * bool(settings.train.alone_epochs) + ("likeness_weight",)
+    asked = next((name for name in names if getattr(settings.train, name)), None)
+    if asked is None:
         return None
     path = folders.weights / PICTURE_ENCODER
     if not path.is_file():
         raise InputError(
-            f"train.likeness_weight is {weight} but there is no picture encoder {path}: "
-            f"run python -m stackgan_keras.train_text --run {settings.run} first, or set train.likeness_weight to 0"
+            f"train.{asked} is {getattr(settings.train, asked)} but there is no picture encoder {path}: "
+            f"run python -m stackgan_keras.train_text --run {settings.run} first, or set train.{asked} to 0"
         )
     encoder = weights.load(path)
     encoder.trainable = False

@@ -155,11 +155,29 @@ def test_reading_pictures_needs_the_picture_encoder(drawn, folders):
     chosen = settings(drawn, likeness_weight=1.0, penalty_weight=0.1)
     message = refusal(stages.train, stage1(chosen), chosen, folders)
     assert "train_text --run tiny" in message and "set train.likeness_weight to 0" in message
-    recipe = weights.Recipe("picture_encoder", {"text_dim": 16, "image_size": 32, "filters": 2})
-    weights.save(models.picture_encoder(**recipe.keywords), recipe, folders.weights / datasets.PICTURE_ENCODER)
+    put_picture_encoder(folders.weights)
     stages.train(stage1(chosen), chosen, folders)
     logged = (folders.logs / "stage1/metrics.jsonl").read_text()
     assert '"likeness"' in logged and '"penalty"' in logged
+
+
+def test_reading_pictures_of_a_generator_alone_needs_it_too(drawn, folders):
+    asked = {"max_steps": 1, "alone_likeness_weight": 0.5}
+    unasked = settings(drawn, **asked)  # without epochs alone there is nothing to read in them
+    stages.train(stage1(unasked), unasked, folders)
+    other = Folders(folders.output_dir, "other")
+    chosen = settings(drawn, **asked, alone_epochs=1)
+    message = refusal(stages.train, stage1(chosen), chosen, other)
+    assert "train.alone_likeness_weight is 0.5" in message and "set train.alone_likeness_weight to 0" in message
+    put_picture_encoder(other.weights)
+    stages.train(stage1(chosen), chosen, other)
+    logged = {place: (other.logs / "stage1" / place / "metrics.jsonl").read_text() for place in ("", "alone")}
+    assert '"likeness"' in logged["alone"] and '"likeness"' not in logged[""]
+
+
+def put_picture_encoder(folder):
+    recipe = weights.Recipe("picture_encoder", {"text_dim": 16, "image_size": 32, "filters": 2})
+    weights.save(models.picture_encoder(**recipe.keywords), recipe, folder / datasets.PICTURE_ENCODER)
 
 
 def test_the_picture_encoder_alone_is_trained_for_a_text_encoder_there_is(drawn, folders, capsys):
