@@ -145,8 +145,11 @@ class Train(Section):
     most_captions_epochs: Annotated[int, Field(ge=0)] = Field(
         0, description="of these, those at the start that average data.mean_of_captions captions and no fewer"
     )
-    alone_likeness_weight: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="as train.likeness_weight, in the epochs alone, beside 1 for how far these pictures are off"
+    alike_epochs: Annotated[int, Field(ge=0)] = Field(
+        0, description="epochs after these in which, still alone, it also pays for how the picture encoder reads them"
+    )
+    alike_weight: Annotated[float, Field(gt=0)] = Field(
+        0.1, description="weight of that, as train.likeness_weight, beside 1 for how far the pictures are off"
     )
     recolour: bool = Field(
         False, description="recolour what real pictures are made anew of, so that sentences must tell the colours"
@@ -167,6 +170,11 @@ class Train(Section):
     jit_compile: bool = Field(False, description="compile the step with XLA (one device only)")
     sample_every: Count = Field(10, description="epochs between grids of pictures")
     save_every: Count = Field(10, description="epochs between checkpoints")
+
+    @property
+    def makes_anew(self) -> bool:
+        """Whether the generator ever learns to make real pictures anew."""
+        return bool(self.alone_epochs or self.alike_epochs or self.anew_weight)
 
     @field_validator("most_captions_epochs")
     @classmethod

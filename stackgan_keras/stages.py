@@ -35,6 +35,7 @@ from stackgan_keras.stream import Stream, decode
 
 NOISE_ENCODER = "noise_encoder.weights.h5"  # beside Stage I, with which it learned
 TEXT_FOLDERS = {"both": "text", "pictures": "pictures"}  # of logs and results, by what is trained (`text.learns`)
+PHASES = ("alone", "alike")  # in which a generator learns without a discriminator, by name of their logs and grids
 
 MAY_CHANGE = {  # settings that a run may change between one command and the next
     "data.root",
@@ -103,9 +104,9 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
             for network in (players | noise_encoder).values():
                 models.synchronize(network)
         picture_encoder = _picture_encoder(settings, folders)
-    if settings.train.alone_epochs:
-        learning = {"generator": players["generator"], **noise_encoder}
-        _train_alone(stage, settings, folders, learning, picture_encoder, stream, strategy, preview)
+    learning = {"generator": players["generator"], **noise_encoder}
+    for phase in _phases(settings, picture_encoder):
+        _train_alone(phase, stage, settings, folders, learning, stream, strategy, preview)
     beside = noise_encoder if settings.train.anew_weight else {}  # learns with the generator while the players play
     with strategy.scope():
         halve_every = settings.train.halve_every * stream.steps_per_epoch
@@ -154,50 +155,67 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
     return max(results.glob("epoch_*.png"), default=results)  # other machines than the first draw none
 
 
+@dataclass(frozen=True)
+class Phase:
+    """Epochs at the start of a stage in which its generator learns alone."""
+
+    name: str  # of its folder of logs, and of its grids
+    epochs: int
+    told_most: int  # of these, those that are told by the most captions
+    likeness: dict  # what it pays for how the picture encoder reads its pictures, as keywords of its update
+
+
+def _phases(settings: Settings, picture_encoder: keras.Model | None) -> list[Phase]:
+    train = settings.train
+    likeness = {"likeness_weight": train.alike_weight, "picture_encoder": picture_encoder}
+    alone, alike = PHASES
+    phases = [
+        Phase(alone, train.alone_epochs, train.most_captions_epochs, {}),
+        Phase(alike, train.alike_epochs, 0, likeness),
+    ]
+    return [phase for phase in phases if phase.epochs]
+
+
 def _train_alone(
+    phase: Phase,
     stage: Stage,
     settings: Settings,
     folders: Folders,
     learning: dict[str, keras.Model],
-    picture_encoder: keras.Model | None,
     stream: Stream,
     strategy: tf.distribute.Strategy,
     preview: sampler.Preview,
 ) -> None:
-    """Begins a stage: its generator alone learns to make real pictures anew, unless the players have begun to play.
+    """A phase in which the generator alone learns to make real pictures anew, unless the players have begun to play.
 
     What is `learning` is the `generator` and, for Stage I, the `noise_encoder`, which for Stage II, if asked for, is
-    there but has learned. Leaves the weights of what learns, grids `alone_…` among those of the stage, and the rest
-    in `logs/<run>/<stage>/alone/`.
+    there but has learned. Leaves the weights of what learns, grids `<phase>_…` among those of the stage, and the rest
+    in `logs/<run>/<stage>/<phase>/`.
     """
     logs, results = folders.logs / stage.name, folders.results / stage.name
     generator = learning["generator"]
     if tf.train.latest_checkpoint(str(logs / "checkpoints")):
         return
-    fewer_from = settings.train.most_captions_epochs * stream.steps_per_epoch
+    fewer_from = phase.told_most * stream.steps_per_epoch
     stream = replace(stream, directions=False, fewer_from=fewer_from, **_sketches(stage, settings))
-    make_run = _runner(settings, stream, strategy, settings.train.alone_epochs)
+    make_run = _runner(settings, stream, strategy, phase.epochs)
     steps = make_run.keywords["steps"]
     with strategy.scope():
         optimizer = engine.make_cosine_adam(settings.train.generator_learning_rate, steps)
         optimizer.build(_trainable(*learning.values()))
     run = make_run(
         update=adversarial.make_alone_update(
-            **learning,
-            optimizer=optimizer,
-            kl_weight=settings.train.kl_weight,
-            likeness_weight=settings.train.alone_likeness_weight,
-            picture_encoder=picture_encoder,
+            **learning, optimizer=optimizer, kl_weight=settings.train.kl_weight, **phase.likeness
         ),
         trained={**learning, "optimizer": optimizer},
-        folder=logs / "alone",
+        folder=logs / phase.name,
         sample=partial(preview.sheet, generator),
-        on_sample=lambda epoch, sheet: images.write(results / f"alone_{epoch:05d}.png", sheet),
+        on_sample=lambda epoch, sheet: images.write(results / f"{phase.name}_{epoch:05d}.png", sheet),
         save=partial(_save_generator, stage, settings, folders, **learning),
     )
     if run.done < steps:
         config.write(settings, logs / "config.yaml")
-        print(f"{stage.name} of run {settings.run}: {steps} steps in which the generator learns alone")
+        print(f"{stage.name} of run {settings.run}: {steps} steps in which the generator learns {phase.name}")
         run()
 
 
@@ -330,8 +348,7 @@ def _start(stage: Stage, settings: Settings, folders: Folders, networks: dict[st
 
 def _picture_encoder(settings: Settings, folders: Folders) -> keras.Model | None:
     """What reads the generator's pictures, frozen; None where that has no weight."""
-    names = ("alone_likeness_weight",) * bool(settings.train.alone_epochs) + ("likeness_weight",)
-    asked = next((name for name in names if getattr(settings.train, name)), None)
+    asked = next((name for name in ("alike_epochs", "likeness_weight") if getattr(settings.train, name)), None)
     if asked is None:
         return None
     path = folders.weights / PICTURE_ENCODER
@@ -397,7 +414,7 @@ def _noise_encoder(stage: Stage, settings: Settings, folders: Folders) -> dict[s
 
     For Stage II that is what learned along with its Stage I, frozen.
     """
-    if not (settings.train.alone_epochs or settings.train.anew_weight):
+    if not settings.train.makes_anew:
         return {}
     if _is_first(stage):
         return {"noise_encoder": _noise_encoder_recipe(settings).build()}
@@ -473,7 +490,7 @@ def _make_writable(folder: Path) -> None:
 
 def _check_fits(stage: Stage, settings: Settings) -> None:
     """What is asked of real pictures made anew needs some, and sketches a stage that gets them."""
-    if settings.train.recolour and not (settings.train.anew_weight or settings.train.alone_epochs):
+    if settings.train.recolour and not settings.train.makes_anew:
         raise InputError(
             "train.recolour is about real pictures that a generator makes anew: "
             "give train.alone_epochs or train.anew_weight, or leave it off"
@@ -485,7 +502,9 @@ def _check_fits(stage: Stage, settings: Settings) -> None:
 def _check_same_run(settings: Settings, logs: Path) -> None:
     """A checkpoint is only ever continued with the settings it was made with."""
     earlier_file = logs / "config.yaml"
-    if not earlier_file.is_file() or not any((place / "checkpoints").is_dir() for place in (logs, logs / "alone")):
+    if not earlier_file.is_file() or not any(
+        (place / "checkpoints").is_dir() for place in (logs, *(logs / name for name in PHASES))
+    ):
         return
     earlier = config.make(config.read(earlier_file))
     differing = {k: v for k, v in earlier.changed(settings).items() if k not in MAY_CHANGE}

@@ -106,6 +106,8 @@ def fill(model: keras.Model, path: Path) -> None:
     Keras matches such files by layer class and order and would load swapped layers without a word; so the list of
     (path, shape) in the file is compared first. Raises `InputError` naming the first difference.
     """
+    if not path.name.endswith(".weights.h5"):
+        raise InputError(f"{path} does not end in .weights.h5, by which Keras knows the format: rename it so")
     with _open(path) as file:
         listed = _attribute(file, VARIABLES, path)
     expected = _listed(model)

@@ -57,9 +57,9 @@ def test_published_recipes():
             assert players == ("tensorflow", "tensorflow") and settings.discriminator.text == "embedding"
             assert settings.data.mean_of_captions == 4
     train = release.train
-    weights = ("penalty", "likeness", "alone_likeness", "anew")
+    weights = ("penalty", "likeness", "anew")
     assert [getattr(train, f"{name}_weight") for name in weights] == [0] * len(weights)
-    assert (train.average, train.alone_epochs, train.most_captions_epochs, train.recolour) == (0, 0, 0, False)
+    assert (train.average, train.recolour, train.makes_anew) == (0, False, False)
     assert train.sketches == "shrunk" and (release.data.mean_of_captions, release.data.fewest_captions) == (1, None)
     generator = release.generator
     assert (generator.condition_spread, generator.conditional_norm, generator.palette) == (1, False, False)

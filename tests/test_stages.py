@@ -162,17 +162,47 @@ def test_reading_pictures_needs_the_picture_encoder(drawn, folders):
 
 
 def test_reading_pictures_of_a_generator_alone_needs_it_too(drawn, folders):
-    asked = {"max_steps": 1, "alone_likeness_weight": 0.5}
-    unasked = settings(drawn, **asked)  # without epochs alone there is nothing to read in them
-    stages.train(stage1(unasked), unasked, folders)
-    other = Folders(folders.output_dir, "other")
-    chosen = settings(drawn, **asked, alone_epochs=1)
-    message = refusal(stages.train, stage1(chosen), chosen, other)
-    assert "train.alone_likeness_weight is 0.5" in message and "set train.alone_likeness_weight to 0" in message
-    put_picture_encoder(other.weights)
-    stages.train(stage1(chosen), chosen, other)
-    logged = {place: (other.logs / "stage1" / place / "metrics.jsonl").read_text() for place in ("", "alone")}
-    assert '"likeness"' in logged["alone"] and '"likeness"' not in logged[""]
+    chosen = settings(drawn, max_steps=1, alone_epochs=1, alike_epochs=1)
+    message = refusal(stages.train, stage1(chosen), chosen, folders)
+    assert "train.alike_epochs is 1" in message and "set train.alike_epochs to 0" in message
+    put_picture_encoder(folders.weights)
+    stages.train(stage1(chosen), chosen, folders)
+    logs, results = folders.logs / "stage1", folders.results / "stage1"
+    logged = {place: (logs / place / "metrics.jsonl").read_text() for place in ("", "alone", "alike")}
+    assert [place for place, text in logged.items() if '"likeness"' in text] == ["alike"]
+    assert [place for place, text in logged.items() if '"anew"' in text] == ["alone", "alike"]
+    assert {"alone_00001.png", "alike_00001.png", "epoch_00001.png"} <= {path.name for path in results.iterdir()}
+
+
+def test_a_phase_begins_with_what_the_one_before_it_left(drawn, folders, monkeypatch):
+    """Both of a stage's phases, unbroken, and stopped after the first one and within the second."""
+    put_picture_encoder(folders.weights)
+    chosen = settings(drawn, epochs=1, alone_epochs=1, alike_epochs=2, save_every=1)
+    epoch, begun = engine.Run._epoch, []
+
+    def stopping(run, number, *others):
+        begun.append((run.folder.name, number))
+        if len(begun) in stops:
+            raise KeyboardInterrupt
+        return epoch(run, number, *others)
+
+    monkeypatch.setattr(engine.Run, "_epoch", stopping)
+    made = []
+    for run, stops in (("whole", ()), ("stopped", (2, 4))):
+        begun.clear()
+        other = Folders(folders.output_dir, run)
+        other.weights.mkdir(parents=True)
+        shutil.copy(folders.weights / datasets.PICTURE_ENCODER, other.weights)
+        for _ in stops:
+            with pytest.raises(KeyboardInterrupt):
+                stages.train(stage1(chosen), chosen, other)
+        stages.train(stage1(chosen), chosen, other)
+        made.append(weights.load(other.weights / "stage1_gen.weights.h5").get_weights())
+        if not stops:
+            assert begun == [("alone", 0), ("alike", 0), ("alike", 1), ("stage1", 0)]
+    for one, other in zip(*made, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert begun == [("alone", 0), ("alike", 0), ("alike", 0), ("alike", 1), ("alike", 1), ("stage1", 0)]
 
 
 def put_picture_encoder(folder):
