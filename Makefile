@@ -27,6 +27,7 @@ demo: .venv/installed
 # mixed_bfloat16 is faster where the machine has it
 train-drawn: .venv/installed
 	$(RUN) stackgan_keras.train_text --config drawn_text --run $(DRAWN)_text --train.precision $(PRECISION)
+	$(RUN) stackgan_keras.train_text --config drawn_pictures_text --run $(DRAWN)_text --train.precision $(PRECISION)
 	$(RUN) stackgan_keras.train_text --config drawn_finer_text --run $(DRAWN) --train.start_from $(DRAWN)_text \
 	  --train.precision $(PRECISION)
 	$(RUN) stackgan_keras.train_stage1 --config drawn_stage1 --run $(DRAWN) --train.precision $(PRECISION)

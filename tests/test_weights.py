@@ -100,9 +100,10 @@ def test_stage2_takes_its_stage1_from_the_file(saved):
 
 
 def test_names_must_end_as_keras_wants_them(saved, tmp_path):
-    model, _ = saved
+    model, path = saved
     assert "x.h5" in refusal(weights.save, model, RECIPES["stage1_generator"], tmp_path / "x.h5")
     assert not (tmp_path / "x.h5").exists()
+    assert "does not end in .weights.h5" in refusal(weights.load, path.rename(tmp_path / "x.h5"))
 
 
 def test_swapped_layers(tmp_path):
