@@ -76,7 +76,8 @@ def main() -> None:
         weights.save(model, recipe, path)
         print(f"wrote {path}: {group or file.name} is a {recipe.network} with {recipe.keywords}")
     if left:
-        print(f"left out, as it belongs to no network: {', '.join(left[:5])}{', …' if len(left) > 5 else ''}")
+        more = f" and {len(left) - 3} more" if len(left) > 3 else ""
+        print(f"left out, as it belongs to no network: {', '.join(left[:3])}{more}")
 
 
 if __name__ == "__main__":
