@@ -215,7 +215,7 @@ def _train_alone(
     )
     if run.done < steps:
         config.write(settings, logs / "config.yaml")
-        print(f"{stage.name} of run {settings.run}: {steps} steps in which the generator learns {phase.name}")
+        print(f"{stage.name} of run {settings.run}: {steps} steps ({phase.name}) without a discriminator")
         run()
 
 
