@@ -46,7 +46,9 @@ def _at_home(value: Path | None) -> Path | None:
 
 
 Count = Annotated[int, Field(ge=1)]
+CountOrZero = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
+Weight = Annotated[float, Field(ge=0)]
 
 
 class Section(BaseModel):
@@ -95,10 +97,10 @@ class Generator(Section):
     text_dim: Count = Field(1024, description="numbers in a sentence's embedding")
     condition_dim: Count = Field(128, description="numbers in the condition drawn from an embedding")
     noise_dim: Count = Field(100, description="numbers in the noise (Stage I)")
-    flow_steps: Annotated[int, Field(ge=0)] = Field(
+    flow_steps: CountOrZero = Field(
         0, description="steps of a normalizing flow that brings noise where real pictures have theirs (Stage I)"
     )
-    residual_blocks: Annotated[int, Field(ge=0)] = Field(4, description="residual blocks (Stage II)")
+    residual_blocks: CountOrZero = Field(4, description="residual blocks (Stage II)")
     augment_condition: bool = Field(True, description="draw the condition around its mean; no: use the mean")
     condition_spread: Annotated[float, Field(gt=0)] = Field(
         1.0, description="factor on how far the condition is drawn around its mean; released deviations are 1 or more"
@@ -129,23 +131,23 @@ class Train(Section):
     generator_learning_rate: Rate = Field(2e-4, description="step size of the generator's Adam at the start")
     discriminator_learning_rate: Rate = Field(2e-4, description="step size of the discriminator's Adam at the start")
     halve_every: Count = Field(100, description="epochs after which both learning rates halve, again and again")
-    penalty_weight: Annotated[float, Field(ge=0)] = Field(
+    penalty_weight: Weight = Field(
         0.0, description="weight, for the discriminator, of how steep its logits are at real pictures"
     )
-    kl_weight: Annotated[float, Field(ge=0)] = Field(2.0, description="weight of the condition's KL divergence")
-    likeness_weight: Annotated[float, Field(ge=0)] = Field(
+    kl_weight: Weight = Field(2.0, description="weight of the condition's KL divergence")
+    likeness_weight: Weight = Field(
         0.0, description="weight, for the generator, of how far the picture encoder reads its pictures from real ones"
     )
-    anew_weight: Annotated[float, Field(ge=0)] = Field(
+    anew_weight: Weight = Field(
         0.0, description="weight, for the generator, of how far real pictures that it makes anew are off, all along"
     )
-    alone_epochs: Annotated[int, Field(ge=0)] = Field(
+    alone_epochs: CountOrZero = Field(
         0, description="epochs at the start in which the generator alone learns to make real pictures anew"
     )
-    most_captions_epochs: Annotated[int, Field(ge=0)] = Field(
+    most_captions_epochs: CountOrZero = Field(
         0, description="of these, those at the start that average data.mean_of_captions captions and no fewer"
     )
-    alike_epochs: Annotated[int, Field(ge=0)] = Field(
+    alike_epochs: CountOrZero = Field(
         0, description="epochs after these in which, still alone, it also pays for how the picture encoder reads them"
     )
     alike_weight: Annotated[float, Field(gt=0)] = Field(

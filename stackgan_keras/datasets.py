@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 
 from stackgan_keras import safe_pickle
-from stackgan_keras.errors import InputError
+from stackgan_keras.errors import InputError, first_line
 from stackgan_keras.layout import SUFFIXES
 
 SPLITS = ("train", "test")
@@ -365,7 +365,7 @@ def _read_table(path, columns, types):
         # one column more than there should be, as pandas drops what has no column
         table = pd.read_csv(path, sep=r"\s+", header=None, names=[*columns, "more"], dtype=types, encoding="latin-1")
     except ValueError as error:  # pandas' own parser errors are ValueErrors
-        raise InputError(f"{path} cannot be read ({str(error).splitlines()[0]}), {expected}") from None
+        raise InputError(f"{path} cannot be read ({first_line(error)}), {expected}") from None
     wrong = table[columns].isna().any(axis=1) | table["more"].notna()
     if wrong.any():
         raise InputError(f"line {int(np.argmax(wrong)) + 1} of {path} has too few or too many words, {expected}")

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from stackgan_keras.errors import InputError
+from stackgan_keras.errors import InputError, first_line
 
 LOOK_EVERY = 10  # steps between looks at the losses: each look waits for the device
 
@@ -97,10 +97,9 @@ class Run:
             try:
                 self.manager.checkpoint.restore(newest).assert_existing_objects_matched()
             except (tf.errors.OpError, AssertionError, ValueError, IndexError) as problem:
-                reason = str(problem).strip().splitlines()[0]
                 raise InputError(
-                    f"the checkpoint {newest} does not fit this run or is damaged ({reason}): delete the folder "
-                    f"{self.folder} to start again, or give another --run"
+                    f"the checkpoint {newest} does not fit this run or is damaged ({first_line(problem)}): delete "
+                    f"the folder {self.folder} to start again, or give another --run"
                 ) from None
         return int(self.step.numpy())
 
@@ -159,7 +158,7 @@ class Run:
             self.manager.save(checkpoint_number=self.step)
         except tf.errors.OpError as problem:
             raise InputError(
-                f"the checkpoint could not be written to {self.folder} ({problem.message.splitlines()[0]}): "
+                f"the checkpoint could not be written to {self.folder} ({first_line(problem)}): "
                 "make room or mend the folder; the same command then goes on from the last whole checkpoint"
             ) from None
         if self.chief:
