@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from stackgan_keras import losses, models
 
-ANEW = {"anew": 1.0, "noise_kl": 0.007}  # pixels, and beside them: noise that told all would not be that of later
 NUDGE = 0.03  # how far along a direction a slope is measured, in pictures of [-1, 1]; bfloat16 would not see much less
 
 
@@ -25,6 +24,7 @@ def make_update(
     picture_encoder=None,
     anew_weight: float = 0.0,
     noise_encoder=None,
+    noise_kl_weight: float = 0.001,
 ):
     """A function that updates both players once on a batch and returns the scalars to log.
 
@@ -46,7 +46,7 @@ def make_update(
     """
     encode_image = discriminator.get_layer("encode_image")
     heads = {name: discriminator.get_layer(name) for name in discriminator.output}
-    weights = {"likeness": likeness_weight, **{name: anew_weight * weight for name, weight in ANEW.items()}}
+    weights = {"likeness": likeness_weight, "anew": anew_weight, "noise_kl": anew_weight * noise_kl_weight}
     make_anew, learning = _make_anew(generator, noise_encoder) if anew_weight else (None, generator.trainable_variables)
 
     def judge(features, sentence):
@@ -120,6 +120,7 @@ def make_alone_update(
     optimizer,
     *,
     noise_encoder=None,
+    noise_kl_weight: float = 0.001,
     kl_weight: float = 2.0,
     likeness_weight: float = 0.0,
     picture_encoder=None,
@@ -135,11 +136,12 @@ def make_alone_update(
     of a picture that is known. That sketch is told all that captions say of the picture: so of what its own sentence
     leaves open, a Stage II learns to believe the sketch. What that does not show, only the sentence can tell.
 
-    With `likeness_weight` the frozen `picture_encoder` is to read the picture like the one it is made anew of (as
-    `make_update` says), which is where small parts count that few pixels show.
+    With `noise_kl_weight` it costs to read much in a picture, so that any noise is that of one (Higgins et al.,
+    "beta-VAE", ICLR 2017). With `likeness_weight` the frozen `picture_encoder` is to read the picture like the one it
+    is made anew of (as `make_update` says), which is where small parts count that few pixels show.
     """
     make_anew, learning = _make_anew(generator, noise_encoder)
-    weights = {"likeness": likeness_weight, **ANEW}
+    weights = {"likeness": likeness_weight, "anew": 1.0, "noise_kl": noise_kl_weight}
 
     def update(batch):
         share = Share(tf.distribute.get_replica_context(), tf.shape(batch["image"])[0])
@@ -158,7 +160,8 @@ def make_alone_update(
 def _make_anew(generator, noise_encoder):
     """A function of a batch and its share that makes real pictures anew, and the variables that can learn to.
 
-    It returns what the generator made and, by the names of `ANEW`, what is paid for it.
+    It returns what the generator made and what is paid for it: `anew`, its pixels, and where an encoder reads noise in
+    the pictures `noise_kl`, how much more than by chance that tells.
     """
     if models.is_second(generator):
         return _make_of_sketch(generator, noise_encoder), generator.trainable_variables

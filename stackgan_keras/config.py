@@ -141,6 +141,11 @@ class Train(Section):
     anew_weight: Weight = Field(
         0.0, description="weight, for the generator, of how far real pictures that it makes anew are off, all along"
     )
+    noise_kl_weight: Weight = Field(
+        0.001,
+        description="beside 1 for how far these are off, the weight of how much is read in them that Stage I takes for "
+        "noise: the less, the truer they are, the more, the likelier any noise is that of a picture",
+    )
     alone_epochs: CountOrZero = Field(
         0, description="epochs at the start in which the generator alone learns to make real pictures anew"
     )

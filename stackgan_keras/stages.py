@@ -141,6 +141,7 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
             likeness_weight=settings.train.likeness_weight,
             picture_encoder=picture_encoder,
             anew_weight=settings.train.anew_weight,
+            noise_kl_weight=settings.train.noise_kl_weight,
         ),
         trained={**players, **beside, **optimizers, **averaged},
         folder=logs,
@@ -205,7 +206,11 @@ def _train_alone(
         optimizer.build(_trainable(*learning.values()))
     run = make_run(
         update=adversarial.make_alone_update(
-            **learning, optimizer=optimizer, kl_weight=settings.train.kl_weight, **phase.likeness
+            **learning,
+            optimizer=optimizer,
+            noise_kl_weight=settings.train.noise_kl_weight,
+            kl_weight=settings.train.kl_weight,
+            **phase.likeness,
         ),
         trained={**learning, "optimizer": optimizer},
         folder=logs / phase.name,

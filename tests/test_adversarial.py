@@ -326,6 +326,24 @@ def test_a_stage1_learns_to_recall_pictures_from_the_noise_read_in_them(alone, f
         assert np.any(variable.numpy() != before[variable.path]), variable.path
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_what_noise_tells_of_pictures_can_be_made_dear(alone):
+    told = {}
+    for weight in (0.0, 10.0):
+        keras.utils.set_random_seed(0)
+        encoder = models.noise_encoder(image_size=16, filters=2, noise_dim=5)
+        asked = {"noise_encoder": encoder, "noise_kl_weight": weight}
+        players = Players(learning_rate=5e-3, anew_weight=1.0, **asked)
+        batch, update = players.batch(), players.update
+        if alone:
+            optimizer = engine.make_adam(5e-3, 1000)
+            optimizer.build([*players.generator.trainable_variables, *encoder.trainable_variables])
+            update = tf.function(adversarial.make_alone_update(players.generator, optimizer, **asked))
+        told[weight] = [float(update(batch)["noise_kl"]) for _ in range(30)]
+    assert told[0.0][0] == pytest.approx(told[10.0][0], rel=1e-5)
+    assert told[10.0][-1] < 0.5 * told[0.0][-1]
+
+
 def test_what_is_not_asked_for_is_not_in_the_scalars():
     scalars = Players(stage=2).update(Players(stage=2).batch())
     assert not {"likeness", "penalty", "anew", "noise_kl"} & set(scalars)

@@ -383,6 +383,19 @@ def test_stage1_begins_with_its_generator_alone_and_a_noise_encoder(drawn, folde
     assert sorted(path.name for path in folders.weights.iterdir()) == names
 
 
+def test_what_noise_tells_of_pictures_costs_what_the_settings_say(drawn, folders):
+    asked = {"epochs": 3, "alone_epochs": 3, "anew_weight": 1.0, "generator_learning_rate": 1e-2}
+    told = []
+    for weight in (0.0, 10.0):
+        chosen = settings(drawn, noise_kl_weight=weight, **asked)
+        dear = Folders(folders.output_dir, f"costs_{weight:g}")
+        stages.train(stage1(chosen), chosen, dear)
+        logs = dear.logs / "stage1"
+        lines = [(place / "metrics.jsonl").read_text().splitlines()[-1] for place in (logs / "alone", logs)]
+        told.append([json.loads(line)["noise_kl"] for line in lines])
+    assert np.all(np.less(told[1], 0.3 * np.array(told[0]))), told
+
+
 def test_the_first_epochs_alone_are_told_by_the_most_captions(drawn, folders, monkeypatch):
     asked = {"max_steps": 2, "alone_epochs": 3, "most_captions_epochs": 2}
     chosen = settings(drawn, **asked)
