@@ -166,7 +166,7 @@ class Train(Section):
         description="what Stage II makes real pictures anew of: those made small, or what its Stage I makes of them",
     )
     average: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.0, description="decay of the moving average of the generator's weights that is kept instead of them; 0: none"
+        0.0, description="decay of the moving average that is kept instead of the generator's weights; 0: none"
     )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(
         0, description="decides first weights, order, crops, captions and noise"

@@ -237,8 +237,8 @@ class Metrics:
         return self.board
 
 
-def make_average(averaged: keras.Model, model: keras.Model, decay: float) -> Callable[[tf.Tensor], None]:
-    """A function of the number of steps done that moves every weight of `averaged` towards `model`'s.
+def make_average(averaged: list, weights: list, decay: float) -> Callable[[tf.Tensor], None]:
+    """A function of the number of steps done that moves each of the `averaged` variables towards its one of `weights`.
 
     The moving average starts short, (1 + steps) / (10 + steps), and keeps to `decay` once that is reached.
     """
@@ -246,7 +246,7 @@ def make_average(averaged: keras.Model, model: keras.Model, decay: float) -> Cal
     def move(steps):
         steps = tf.cast(steps, tf.float32)
         keep = tf.minimum(decay, (1 + steps) / (10 + steps))
-        for slow, fast in zip(averaged.variables, model.variables, strict=True):
+        for slow, fast in zip(averaged, weights, strict=True):
             slow.value.assign_add((1 - keep) * (fast.value - slow.value))
 
     return move

@@ -114,18 +114,24 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
             "generator_optimizer": engine.make_adam(settings.train.generator_learning_rate, halve_every),
             "discriminator_optimizer": engine.make_adam(settings.train.discriminator_learning_rate, halve_every),
         }
-        averaged = {}  # the generator that is shown and saved in place of the player
+        improving = {"generator": players["generator"], **(beside if _is_first(stage) else {})}
+        kept = improving  # what is shown and saved
         if settings.train.average:
-            averaged["average"] = stage.generator.build()
-            averaged["average"].set_weights(players["generator"].get_weights())
+            recipes = {"generator": stage.generator, "noise_encoder": _noise_encoder_recipe(settings)}
+            kept = {name: recipes[name].build() for name in improving}
+            for name, network in improving.items():
+                kept[name].set_weights(network.get_weights())
         # before a checkpoint is restored into them
         optimizers["generator_optimizer"].build(_trainable(players["generator"], *beside.values()))
         optimizers["discriminator_optimizer"].build(_trainable(players["discriminator"]))
 
-    kept = averaged.get("average", players["generator"])
+    averaged, after = {}, None
+    if settings.train.average:
+        averaged = {f"average_{name}": network for name, network in kept.items()}
+        after = engine.make_average(_variables(*kept.values()), _variables(*improving.values()), settings.train.average)
 
     def save():
-        _save_generator(stage, settings, folders, kept, **beside)
+        _save_generator(stage, settings, folders, **kept)
         weights.save(players["discriminator"], discriminator_recipe, folders.weights / f"{stage.name}_dis.weights.h5")
         if (logs / "metrics.jsonl").is_file():  # not yet within the first epoch
             curves.plot(logs / "metrics.jsonl", results / "curves.png")
@@ -145,10 +151,10 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
         ),
         trained={**players, **beside, **optimizers, **averaged},
         folder=logs,
-        sample=partial(preview.sheet, kept),
+        sample=partial(preview.sheet, kept["generator"]),
         on_sample=lambda epoch, sheet: images.write(results / f"epoch_{epoch:05d}.png", sheet),
         save=save,
-        after=engine.make_average(kept, players["generator"], settings.train.average) if averaged else None,
+        after=after,
     )
     config.write(settings, logs / "config.yaml")
     _announce(stage, settings, folders, stream, players, strategy)
@@ -452,6 +458,10 @@ def _save_generator(stage: Stage, settings: Settings, folders: Folders, generato
     weights.save(generator, stage.generator, folders.weights / f"{stage.name}_gen.weights.h5")
     if noise_encoder is not None and noise_encoder.trainable:
         weights.save(noise_encoder, _noise_encoder_recipe(settings), folders.weights / NOISE_ENCODER)
+
+
+def _variables(*networks: keras.Model) -> list:
+    return [variable for network in networks for variable in network.variables]
 
 
 def _trainable(*networks: keras.Model) -> list:

@@ -197,7 +197,7 @@ def test_the_moving_average_by_hand():
     keras.utils.set_random_seed(0)
     fast, slow = (models.stage1_generator(image_size=16, noise_dim=5, **SIZES) for _ in range(2))
     slow.set_weights(fast.get_weights())
-    move = tf.function(engine.make_average(slow, fast, 0.9))
+    move = tf.function(engine.make_average(slow.variables, fast.variables, 0.9))
     value = expected = fast.variables[0].numpy()
     for steps in (1, 2, 1000):
         value = value + 1.0
@@ -216,7 +216,7 @@ def test_the_moving_average_moves_after_each_step_and_is_resumed(records, tmp_pa
             slow = models.stage1_generator(image_size=16, noise_dim=5, **SIZES)
             slow.set_weights(made.generator.get_weights())
         values = {**made.values, "trained": {**made.values["trained"], "average": slow}}
-        made.run = engine.Run(**values, after=engine.make_average(slow, made.generator, 0.9))
+        made.run = engine.Run(**values, after=engine.make_average(slow.variables, made.generator.variables, 0.9))
         made.run()
         return [v.numpy() for v in slow.variables], made.variables()
 

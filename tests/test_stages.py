@@ -143,10 +143,11 @@ def stage1(chosen):
 def test_the_average_is_what_is_saved(drawn, tmp_path):
     saved = {}
     for average in (0.0, 0.9):
-        folders, chosen = Folders(tmp_path / str(average), "tiny"), settings(drawn, average=average)
+        folders = Folders(tmp_path / str(average), "tiny")
+        chosen = settings(drawn, average=average, anew_weight=1.0)
         stages.train(stage1(chosen), chosen, folders)
-        model = weights.load(folders.weights / "stage1_gen.weights.h5")
-        saved[average] = [variable.numpy() for variable in model.trainable_variables]
+        files = [folders.weights / f"{name}.weights.h5" for name in ("stage1_gen", "noise_encoder")]
+        saved[average] = [variable.numpy() for file in files for variable in weights.load(file).trainable_variables]
     for last, mean in zip(saved[0.0], saved[0.9], strict=True):
         assert 0 < np.abs(last - mean).max() < 0.05  # the same training, seen through its average
 
