@@ -25,6 +25,7 @@ def make_update(
     anew_weight: float = 0.0,
     noise_encoder=None,
     noise_kl_weight: float = 0.001,
+    edges_weight: float = 0.0,
 ):
     """A function that updates both players once on a batch and returns the scalars to log.
 
@@ -46,8 +47,12 @@ def make_update(
     """
     encode_image = discriminator.get_layer("encode_image")
     heads = {name: discriminator.get_layer(name) for name in discriminator.output}
-    weights = {"likeness": likeness_weight, "anew": anew_weight, "noise_kl": anew_weight * noise_kl_weight}
-    make_anew, learning = _make_anew(generator, noise_encoder) if anew_weight else (None, generator.trainable_variables)
+    beside_pixels = {"edges": edges_weight, "noise_kl": noise_kl_weight}
+    weights = {name: anew_weight * weight for name, weight in beside_pixels.items()}
+    weights |= {"likeness": likeness_weight, "anew": anew_weight}
+    make_anew, learning = None, generator.trainable_variables
+    if anew_weight:
+        make_anew, learning = _make_anew(generator, noise_encoder, edges=edges_weight > 0)
 
     def judge(features, sentence):
         """Logits of every head for pictures' features, each picture with its own sentence."""
@@ -93,9 +98,9 @@ def make_update(
             paid = sum(share.mean(losses.binary_cross_entropy(x, 1.0)) for x in on_fake_now.values())
             kl = kl_of(made, share)
             wanted = {}
-            if weights["likeness"]:
+            if likeness_weight:
                 wanted["likeness"] = _likeness(picture_encoder, made["image"], batch["image"], share)
-            if weights["anew"]:
+            if anew_weight:
                 wanted |= make_anew(batch, share)[1]
             extra = sum(weights[name] * loss for name, loss in wanted.items())
             scaled = generator_optimizer.scale_loss(paid + kl_weight * kl + extra)
@@ -121,6 +126,7 @@ def make_alone_update(
     *,
     noise_encoder=None,
     noise_kl_weight: float = 0.001,
+    edges_weight: float = 0.0,
     kl_weight: float = 2.0,
     likeness_weight: float = 0.0,
     picture_encoder=None,
@@ -136,12 +142,13 @@ def make_alone_update(
     of a picture that is known. That sketch is told all that captions say of the picture: so of what its own sentence
     leaves open, a Stage II learns to believe the sketch. What that does not show, only the sentence can tell.
 
-    With `noise_kl_weight` it costs to read much in a picture, so that any noise is that of one (Higgins et al.,
+    With `edges_weight` steps between neighbouring pixels are to be right as well as pixels (`losses.edges`). With
+    `noise_kl_weight` it costs to read much in a picture, so that any noise is that of one (Higgins et al.,
     "beta-VAE", ICLR 2017). With `likeness_weight` the frozen `picture_encoder` is to read the picture like the one it
     is made anew of (as `make_update` says), which is where small parts count that few pixels show.
     """
-    make_anew, learning = _make_anew(generator, noise_encoder)
-    weights = {"likeness": likeness_weight, "anew": 1.0, "noise_kl": noise_kl_weight}
+    make_anew, learning = _make_anew(generator, noise_encoder, edges=edges_weight > 0)
+    weights = {"likeness": likeness_weight, "anew": 1.0, "edges": edges_weight, "noise_kl": noise_kl_weight}
 
     def update(batch):
         share = Share(tf.distribute.get_replica_context(), tf.shape(batch["image"])[0])
@@ -157,19 +164,25 @@ def make_alone_update(
     return update
 
 
-def _make_anew(generator, noise_encoder):
+def _make_anew(generator, noise_encoder, edges: bool):
     """A function of a batch and its share that makes real pictures anew, and the variables that can learn to.
 
-    It returns what the generator made and what is paid for it: `anew`, its pixels, and where an encoder reads noise in
-    the pictures `noise_kl`, how much more than by chance that tells.
+    It returns what the generator made and what is paid for it: `anew`, its pixels, if asked for `edges`, the steps
+    between them, and where an encoder reads noise in the pictures `noise_kl`, how much more than by chance that tells.
     """
     if models.is_second(generator):
-        return _make_of_sketch(generator, noise_encoder), generator.trainable_variables
-    make = _make_of_noise(generator, noise_encoder)
+        return _make_of_sketch(generator, noise_encoder, edges), generator.trainable_variables
+    make = _make_of_noise(generator, noise_encoder, edges)
     return make, generator.trainable_variables + noise_encoder.trainable_variables
 
 
-def _make_of_noise(generator, noise_encoder):
+def _off(pictures, truth, share, edges: bool) -> dict:
+    """What is paid for pictures that are not as they should be."""
+    paid = {"anew": share.mean(losses.reconstruction(pictures, truth))}
+    return paid | ({"edges": share.mean(losses.edges(pictures, truth))} if edges else {})
+
+
+def _make_of_noise(generator, noise_encoder, edges):
     painter, flow = models.painter(generator), models.find_flow(generator)
     back = models.flow_back(flow) if flow else None
 
@@ -183,12 +196,12 @@ def _make_of_noise(generator, noise_encoder):
             kl = kl_of(read, share)
         given = {**batch, "noise": noise}
         made = painter({name: given[name] for name in painter.input}, training=True)
-        return made, {"anew": share.mean(losses.reconstruction(made["image"], batch["image"])), "noise_kl": kl}
+        return made, {**_off(made["image"], batch["image"], share, edges), "noise_kl": kl}
 
     return make_anew
 
 
-def _make_of_sketch(generator, noise_encoder):
+def _make_of_sketch(generator, noise_encoder, edges):
     finisher = models.finisher(generator)
     resketcher = models.resketcher(generator, noise_encoder) if noise_encoder else None
 
@@ -198,7 +211,7 @@ def _make_of_sketch(generator, noise_encoder):
             small = {**batch, "picture": batch["sketch"], "embedding": batch["all_told"]}
             given = {**batch, "sketch": resketcher({name: small[name] for name in resketcher.input}, training=False)}
         made = finisher({name: given[name] for name in finisher.input}, training=True)
-        return made, {"anew": share.mean(losses.reconstruction(made["image"], batch["image"]))}
+        return made, _off(made["image"], batch["image"], share, edges)
 
     return make_anew
 

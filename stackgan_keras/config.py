@@ -141,6 +141,9 @@ class Train(Section):
     anew_weight: Weight = Field(
         0.0, description="weight, for the generator, of how far real pictures that it makes anew are off, all along"
     )
+    edges_weight: Weight = Field(
+        0.0, description="beside 1 for how far the pixels of these are off, the weight of steps between pixels"
+    )
     noise_kl_weight: Weight = Field(
         0.001,
         description="beside 1 for how far these are off, the weight of how much is read in them that Stage I takes for "

@@ -57,7 +57,7 @@ def test_published_recipes():
             assert players == ("tensorflow", "tensorflow") and settings.discriminator.text == "embedding"
             assert settings.data.mean_of_captions == 4
     train = release.train
-    weights = ("penalty", "likeness", "anew")
+    weights = ("penalty", "likeness", "anew", "edges")
     assert [getattr(train, f"{name}_weight") for name in weights] == [0] * len(weights)
     assert (train.average, train.recolour, train.makes_anew) == (0, False, False)
     assert train.sketches == "shrunk" and (release.data.mean_of_captions, release.data.fewest_captions) == (1, None)

@@ -69,3 +69,16 @@ def test_pictures_are_made_small_by_the_means_of_blocks():
     by_hand = np.array([[0.25, 0], [0, 0.5]], np.float32)[None, ..., None].repeat(3, axis=-1)
     np.testing.assert_allclose(losses.shrink(pictures, 2), by_hand, rtol=1e-6)
     np.testing.assert_array_equal(losses.shrink(pictures, 4), pictures)
+
+
+def test_edges_by_hand():
+    random = np.random.default_rng(0)
+    pictures, truth = random.uniform(-1, 1, (2, 2, 8, 8, 3)).astype(np.float32)
+    by_hand = np.zeros(2)
+    for size in (8, 4, 2):
+        block = 8 // size
+        off = (pictures - truth).reshape(2, size, block, size, block, 3).mean(axis=(2, 4))
+        for axis in (1, 2):
+            by_hand += np.square(np.diff(off, axis=axis)).mean(axis=(1, 2, 3))
+    np.testing.assert_allclose(losses.edges(pictures, truth), by_hand, rtol=1e-5)
+    np.testing.assert_allclose(losses.edges(truth + 0.3, truth), [0, 0], atol=1e-6)  # all brighter: no edge is off

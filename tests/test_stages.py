@@ -386,6 +386,7 @@ def test_stage1_begins_with_its_generator_alone_and_a_noise_encoder(drawn, folde
 
 def test_what_noise_tells_of_pictures_costs_what_the_settings_say(drawn, folders):
     asked = {"epochs": 3, "alone_epochs": 3, "anew_weight": 1.0, "generator_learning_rate": 1e-2}
+    asked["edges_weight"] = 0.01
     told = []
     for weight in (0.0, 10.0):
         chosen = settings(drawn, noise_kl_weight=weight, **asked)
@@ -394,6 +395,7 @@ def test_what_noise_tells_of_pictures_costs_what_the_settings_say(drawn, folders
         logs = dear.logs / "stage1"
         lines = [(place / "metrics.jsonl").read_text().splitlines()[-1] for place in (logs / "alone", logs)]
         told.append([json.loads(line)["noise_kl"] for line in lines])
+        assert all("edges" in json.loads(line) for line in lines)
     assert np.all(np.less(told[1], 0.3 * np.array(told[0]))), told
 
 
