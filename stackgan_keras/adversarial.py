@@ -47,9 +47,8 @@ def make_update(
     """
     encode_image = discriminator.get_layer("encode_image")
     heads = {name: discriminator.get_layer(name) for name in discriminator.output}
-    beside_pixels = {"edges": edges_weight, "noise_kl": noise_kl_weight}
-    weights = {name: anew_weight * weight for name, weight in beside_pixels.items()}
-    weights |= {"likeness": likeness_weight, "anew": anew_weight}
+    weights = {"anew": 1.0, "edges": edges_weight, "noise_kl": noise_kl_weight}
+    weights = {"likeness": likeness_weight, **{name: anew_weight * weight for name, weight in weights.items()}}
     make_anew, learning = None, generator.trainable_variables
     if anew_weight:
         make_anew, learning = _make_anew(generator, noise_encoder, edges=edges_weight > 0)
@@ -171,22 +170,24 @@ def _make_anew(generator, noise_encoder, edges: bool):
     between them, and where an encoder reads noise in the pictures `noise_kl`, how much more than by chance that tells.
     """
     if models.is_second(generator):
-        return _make_of_sketch(generator, noise_encoder, edges), generator.trainable_variables
-    make = _make_of_noise(generator, noise_encoder, edges)
-    return make, generator.trainable_variables + noise_encoder.trainable_variables
+        make, learning = _make_of_sketch(generator, noise_encoder), generator.trainable_variables
+    else:
+        make = _make_of_noise(generator, noise_encoder)
+        learning = generator.trainable_variables + noise_encoder.trainable_variables
+
+    def make_anew(batch, share):
+        made, told = make(batch, share)
+        off = {"anew": losses.reconstruction, **({"edges": losses.edges} if edges else {})}
+        return made, {name: share.mean(paid(made["image"], batch["image"])) for name, paid in off.items()} | told
+
+    return make_anew, learning
 
 
-def _off(pictures, truth, share, edges: bool) -> dict:
-    """What is paid for pictures that are not as they should be."""
-    paid = {"anew": share.mean(losses.reconstruction(pictures, truth))}
-    return paid | ({"edges": share.mean(losses.edges(pictures, truth))} if edges else {})
-
-
-def _make_of_noise(generator, noise_encoder, edges):
+def _make_of_noise(generator, noise_encoder):
     painter, flow = models.painter(generator), models.find_flow(generator)
     back = models.flow_back(flow) if flow else None
 
-    def make_anew(batch, share):
+    def make(batch, share):
         read = noise_encoder(batch["sketch"], training=True)
         noise = models.drawn_around(read, batch["noise"])
         if back:
@@ -196,24 +197,24 @@ def _make_of_noise(generator, noise_encoder, edges):
             kl = kl_of(read, share)
         given = {**batch, "noise": noise}
         made = painter({name: given[name] for name in painter.input}, training=True)
-        return made, {**_off(made["image"], batch["image"], share, edges), "noise_kl": kl}
+        return made, {"noise_kl": kl}
 
-    return make_anew
+    return make
 
 
-def _make_of_sketch(generator, noise_encoder, edges):
+def _make_of_sketch(generator, noise_encoder):
     finisher = models.finisher(generator)
     resketcher = models.resketcher(generator, noise_encoder) if noise_encoder else None
 
-    def make_anew(batch, share):
+    def make(batch, share):
         given = batch
         if resketcher:
             small = {**batch, "picture": batch["sketch"], "embedding": batch["all_told"]}
             given = {**batch, "sketch": resketcher({name: small[name] for name in resketcher.input}, training=False)}
         made = finisher({name: given[name] for name in finisher.input}, training=True)
-        return made, _off(made["image"], batch["image"], share, edges)
+        return made, {}
 
-    return make_anew
+    return make
 
 
 def _read(picture_encoder, pictures):

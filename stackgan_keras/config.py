@@ -142,12 +142,12 @@ class Train(Section):
         0.0, description="weight, for the generator, of how far real pictures that it makes anew are off, all along"
     )
     edges_weight: Weight = Field(
-        0.0, description="beside 1 for how far the pixels of these are off, the weight of steps between pixels"
+        0.0, description="beside 1 for the pixels of what is made anew, the weight of the steps from each to the next"
     )
     noise_kl_weight: Weight = Field(
         0.001,
-        description="beside 1 for how far these are off, the weight of how much is read in them that Stage I takes for "
-        "noise: the less, the truer they are, the more, the likelier any noise is that of a picture",
+        description="beside 1 for the pixels of what is made anew, the weight of how much is read in pictures as noise "
+        "of Stage I: the less, the truer they are, the more, the likelier any noise is that of a picture",
     )
     alone_epochs: CountOrZero = Field(
         0, description="epochs at the start in which the generator alone learns to make real pictures anew"

@@ -115,20 +115,18 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
             "discriminator_optimizer": engine.make_adam(settings.train.discriminator_learning_rate, halve_every),
         }
         improving = {"generator": players["generator"], **(beside if _is_first(stage) else {})}
-        kept = improving  # what is shown and saved
+        kept, averaged, after = improving, {}, None  # what is shown and saved, and what makes it
         if settings.train.average:
             recipes = {"generator": stage.generator, "noise_encoder": _noise_encoder_recipe(settings)}
             kept = {name: recipes[name].build() for name in improving}
             for name, network in improving.items():
                 kept[name].set_weights(network.get_weights())
+            averaged = {f"average_{name}": network for name, network in kept.items()}
+            pairs = _variables(*kept.values()), _variables(*improving.values())
+            after = engine.make_average(*pairs, settings.train.average)
         # before a checkpoint is restored into them
-        optimizers["generator_optimizer"].build(_trainable(players["generator"], *beside.values()))
+        optimizers["generator_optimizer"].build(_trainable(*improving.values()))
         optimizers["discriminator_optimizer"].build(_trainable(players["discriminator"]))
-
-    averaged, after = {}, None
-    if settings.train.average:
-        averaged = {f"average_{name}": network for name, network in kept.items()}
-        after = engine.make_average(_variables(*kept.values()), _variables(*improving.values()), settings.train.average)
 
     def save():
         _save_generator(stage, settings, folders, **kept)

@@ -385,8 +385,7 @@ def test_stage1_begins_with_its_generator_alone_and_a_noise_encoder(drawn, folde
 
 
 def test_what_noise_tells_of_pictures_costs_what_the_settings_say(drawn, folders):
-    asked = {"epochs": 3, "alone_epochs": 3, "anew_weight": 1.0, "generator_learning_rate": 1e-2}
-    asked["edges_weight"] = 0.01
+    asked = {"epochs": 3, "alone_epochs": 3, "anew_weight": 1.0, "edges_weight": 0.01, "generator_learning_rate": 1e-2}
     told = []
     for weight in (0.0, 10.0):
         chosen = settings(drawn, noise_kl_weight=weight, **asked)
