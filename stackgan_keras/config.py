@@ -216,6 +216,9 @@ class Text(Section):
     spread: Annotated[float, Field(gt=0)] = Field(
         0.144, description="standard deviation of an embedding's entries; the published ones have 0.144"
     )
+    whiten: bool = Field(
+        False, description="in the end, turn and stretch the embeddings of sentences so that all directions count alike"
+    )
 
 
 class Settings(Section):

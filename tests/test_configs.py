@@ -64,7 +64,7 @@ def test_published_recipes():
     generator = release.generator
     assert (generator.condition_spread, generator.conditional_norm, generator.palette) == (1, False, False)
     assert generator.flow_steps == 0
-    assert release.text.loss == "hinge"
+    assert release.text.loss == "hinge" and not release.text.whiten
     assert config.read("birds_stage1")["train"]["halve_every"] == 50
     coco = config.make(config.read("coco_stage2"))
     assert (coco.generator.filters, coco.discriminator.filters, coco.generator.residual_blocks) == (192, 96, 2)

@@ -204,6 +204,41 @@ def test_the_spread_changes_no_score(tmp_path):
     np.testing.assert_allclose(Retrieval.of(encoders, records, pictures).scores, before, rtol=1e-4, atol=1e-5)
 
 
+def test_whitened_embeddings_differ_alike_in_all_directions_but_the_dead(tmp_path):
+    records, encoder = make_records(tmp_path, count=25), tiny().text
+    captions = [captions[0] for captions in records.captions]
+    kernel, bias = encoder.get_layer("project").get_weights()
+    kernel[:, :3] *= [100, 10, 0.1]
+    kernel[:, 3] = kernel[:, 4]  # so in one direction there is nothing
+    encoder.get_layer("project").set_weights([kernel, bias + 1])
+    before = text_encoder.embed(encoder, captions).astype(np.float64)
+    joint_embedding.whiten(encoder, records)
+    after = text_encoder.embed(encoder, captions).astype(np.float64)
+
+    deviations = np.sqrt(np.linalg.eigvalsh(np.cov(before.T)).clip(0))
+    overall = np.sqrt(np.mean(deviations**2))
+    wanted = np.square(overall * deviations / (deviations + 0.05 * overall))
+    np.testing.assert_allclose(np.cov(after.T), np.diag(wanted), atol=1e-3 * wanted.max())
+    np.testing.assert_allclose(after.mean(axis=0), 0, atol=1e-3 * overall)
+    assert deviations[-1] > 3 * deviations[-2] and wanted[-1] < 2 * wanted[-2] and wanted[0] < 1e-6 * wanted[-1]
+
+
+def test_an_encoder_is_whitened_once_it_has_been_scored(tmp_path):
+    for name in ("plain", "white"):
+        (tmp_path / name).mkdir()
+    records = make_records(tmp_path, count=8)
+    plain = train(tmp_path / "plain", settings(), records)
+    white = train(tmp_path / "white", settings(whiten=True), records)
+    joint_embedding.whiten(plain, records)
+    again = train(tmp_path / "white", settings(whiten=True), records)  # is over: it is not whitened twice
+    saved = weights.load(tmp_path / "white/weights/text_encoder.weights.h5")
+    for made in (white, again, saved):
+        for mine, theirs in zip(made.get_weights(), plain.get_weights(), strict=True):
+            np.testing.assert_allclose(mine, theirs, atol=1e-6)
+    reports = [(tmp_path / name / "logs/retrieval.json").read_text() for name in ("plain", "white")]
+    assert reports[0] == reports[1]
+
+
 def test_a_stopped_training_ends_like_an_unbroken_one(tmp_path):
     for name in ("unbroken", "stopped"):
         (tmp_path / name).mkdir()
