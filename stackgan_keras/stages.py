@@ -166,6 +166,7 @@ class Phase:
     """Epochs at the start of a stage in which its generator learns alone."""
 
     name: str  # of its folder of logs, and of its grids
+    seed: int  # of its stream: with that of another phase it would see just its crops and captions again
     epochs: int
     told_most: int  # of these, those that are told by the most captions
     likeness: dict  # what it pays for how the picture encoder reads its pictures, as keywords of its update
@@ -176,8 +177,8 @@ def _phases(settings: Settings, picture_encoder: keras.Model | None) -> list[Pha
     likeness = {"likeness_weight": train.alike_weight, "picture_encoder": picture_encoder}
     alone, alike = PHASES
     phases = [
-        Phase(alone, train.alone_epochs, train.most_captions_epochs, {}),
-        Phase(alike, train.alike_epochs, 0, likeness),
+        Phase(alone, train.seed + 2**31, train.alone_epochs, train.most_captions_epochs, {}),
+        Phase(alike, train.seed + 2 * 2**31, train.alike_epochs, 0, likeness),
     ]
     return [phase for phase in phases if phase.epochs]
 
@@ -203,7 +204,7 @@ def _train_alone(
     if tf.train.latest_checkpoint(str(logs / "checkpoints")):
         return
     fewer_from = phase.told_most * stream.steps_per_epoch
-    stream = replace(stream, directions=False, fewer_from=fewer_from, **_sketches(stage, settings))
+    stream = replace(stream, seed=phase.seed, directions=False, fewer_from=fewer_from, **_sketches(stage, settings))
     make_run = _runner(settings, stream, strategy, phase.epochs)
     steps = make_run.keywords["steps"]
     with strategy.scope():

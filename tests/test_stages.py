@@ -206,6 +206,18 @@ def test_a_phase_begins_with_what_the_one_before_it_left(drawn, folders, monkeyp
     assert begun == [("alone", 0), ("alike", 0), ("alike", 0), ("alike", 1), ("alike", 1), ("stage1", 0)]
 
 
+def test_no_phase_sees_what_another_saw(drawn, folders, monkeypatch):
+    put_picture_encoder(folders.weights)
+    chosen = settings(drawn, epochs=1, alone_epochs=1, alike_epochs=1)
+    streams, call = [], engine.Run.__call__
+    monkeypatch.setattr(engine.Run, "__call__", lambda run: streams.append(run.batches.__self__) or call(run))
+    stages.train(stage1(chosen), chosen, folders)
+    firsts = [next(iter(stream.batches(0, 1))) for stream in streams]
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        for name in ("image", "embedding", "noise"):
+            assert not np.allclose(firsts[one][name], firsts[other][name]), (one, other, name)
+
+
 def put_picture_encoder(folder):
     recipe = weights.Recipe("picture_encoder", {"text_dim": 16, "image_size": 32, "filters": 2})
     weights.save(models.picture_encoder(**recipe.keywords), recipe, folder / datasets.PICTURE_ENCODER)
