@@ -176,9 +176,10 @@ def _phases(settings: Settings, picture_encoder: keras.Model | None) -> list[Pha
     train = settings.train
     likeness = {"likeness_weight": train.alike_weight, "picture_encoder": picture_encoder}
     alone, alike = PHASES
+    beyond = 2**31  # no train.seed is that large, so no training's play has the seed of a phase
     phases = [
-        Phase(alone, train.seed + 2**31, train.alone_epochs, train.most_captions_epochs, {}),
-        Phase(alike, train.seed + 2 * 2**31, train.alike_epochs, 0, likeness),
+        Phase(alone, train.seed + beyond, train.alone_epochs, train.most_captions_epochs, {}),
+        Phase(alike, train.seed + 2 * beyond, train.alike_epochs, 0, likeness),
     ]
     return [phase for phase in phases if phase.epochs]
 
