@@ -79,7 +79,7 @@ class Data(Section):
         "auto", description="where decoded pictures are kept; auto: in memory if a quarter of it is enough"
     )
     drawn_count: Annotated[int, Field(ge=50)] = Field(2000, description="pictures to draw if there is no data.root")
-    drawn_classes: Annotated[int, Field(ge=10, le=2000)] = Field(
+    drawn_classes: Annotated[int, Field(ge=10, le=20_000)] = Field(
         50, description="species to draw if there is no data.root; a fifth of them, at most 40, for the test"
     )
 
@@ -121,7 +121,7 @@ class Discriminator(Section):
 
 class Train(Section):
     batch_size: Annotated[int, Field(ge=2)] = Field(64, description="pictures in a step, over all devices together")
-    epochs: Count = Field(600, description="passes over the data")
+    epochs: CountOrZero = Field(600, description="passes over the data in which both players play")
     max_steps: Annotated[Count | None, BeforeValidator(_none_as_word)] = Field(
         None, description="steps after which to end, whatever the epochs"
     )

@@ -118,6 +118,7 @@ FAMILIES = (
     "Cardinal", "Crossbill", "Dipper", "Grosbeak", "Honeyeater", "Linnet", "Longspur", "Martin", "Mynah", "Nuthatch",
     "Redstart", "Serin", "Shrike", "Sunbird", "Treecreeper", "Wagtail", "Waxbill", "Wheatear",
 )  # fmt: skip
+KINDS = ("Common", "Greater", "Lesser", "Northern", "Southern", "Eastern", "Western", "Highland", "Lowland")
 PLAIN = 0.3  # share of species of one colour but for one part, or one and the tail
 HOODED = 0.2  # share of the others whose back continues the crown's colour
 MATCHING_TAIL = 0.3  # share of the others whose tail continues the wing's colour
@@ -204,8 +205,10 @@ def _least_used(options: Sequence[str], used: Counter, rng: Rng) -> str:
 
 
 def species_names(count: int, rng: Rng) -> list[str]:
-    """Invented names such as `Willow_Bunting`, all different."""
+    """Invented names such as `Willow_Bunting`, all different; beyond those two words, `Northern_Willow_Bunting`."""
     names = [f"{epithet}_{family}" for epithet in EPITHETS for family in FAMILIES]
+    if count > len(names):
+        names += [f"{kind}_{name}" for kind in KINDS for name in names]
     return [names[place] for place in rng.permutation(len(names))[:count]]
 
 
@@ -1124,7 +1127,7 @@ def _move(draft: Path, root: Path, settings: dict[str, int]) -> None:
 
 def _check(settings: dict[str, int], workers: int | None) -> None:
     """Refuses settings that no set can have."""
-    names = len(EPITHETS) * len(FAMILIES)
+    names = len(EPITHETS) * len(FAMILIES) * (1 + len(KINDS))
     lowest = {"count": 1, "classes": 3, "test_classes": 1, "seed": 0, "embedding_dim": 1}
     for name, least in lowest.items():
         if not isinstance(settings[name], int) or settings[name] < least:

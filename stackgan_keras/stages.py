@@ -64,7 +64,7 @@ class Stage:
 def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
     """Trains one stage and returns the path of its newest grid of pictures.
 
-    Leaves `weights/<run>/<stage>_gen.weights.h5` and `…_dis.weights.h5`, grids and curves in
+    Leaves `weights/<run>/<stage>_gen.weights.h5` and, of a play, `…_dis.weights.h5`, grids and curves in
     `results/<run>/<stage>/`, checkpoints, metrics and the settings in `logs/<run>/<stage>/`. If that holds a
     checkpoint of the same settings, training goes on from there.
     """
@@ -105,8 +105,11 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
                 models.synchronize(network)
         picture_encoder = _picture_encoder(settings, folders)
     learning = {"generator": players["generator"], **noise_encoder}
-    for phase in _phases(settings, picture_encoder):
+    phases = _phases(settings, picture_encoder)
+    for phase in phases:
         _train_alone(phase, stage, settings, folders, learning, stream, strategy, preview)
+    if not settings.train.epochs:
+        return max(results.glob(f"{phases[-1].name}_*.png"), default=results)
     beside = noise_encoder if settings.train.anew_weight else {}  # learns with the generator while the players play
     with strategy.scope():
         halve_every = settings.train.halve_every * stream.steps_per_epoch
@@ -506,13 +509,19 @@ def _make_writable(folder: Path) -> None:
 
 
 def _check_fits(stage: Stage, settings: Settings) -> None:
-    """What is asked of real pictures made anew needs some, and sketches a stage that gets them."""
-    if settings.train.recolour and not settings.train.makes_anew:
+    """Something is to be trained, what is asked of real pictures made anew needs some, and sketches a Stage II."""
+    train = settings.train
+    if not (train.epochs or train.alone_epochs or train.alike_epochs):
+        raise InputError(
+            "train.epochs, train.alone_epochs and train.alike_epochs are all 0, so nothing would be trained: "
+            "give at least one of them"
+        )
+    if train.recolour and not train.makes_anew:
         raise InputError(
             "train.recolour is about real pictures that a generator makes anew: "
             "give train.alone_epochs or train.anew_weight, or leave it off"
         )
-    if settings.train.sketches == "stage1" and _is_first(stage):
+    if train.sketches == "stage1" and _is_first(stage):
         raise InputError("train.sketches is about what Stage II makes pictures of: leave it shrunk for stage1")
 
 

@@ -252,7 +252,7 @@ def test_help_lists_every_setting(columns, monkeypatch, capsys):
             assert entry, f"{name} is missing"
             assert field.description.split()[0] in entry[1]
     for shown in (
-        "--train.epochs N passes over the data (default 600)",
+        "--train.epochs N passes over the data in which both players play (default 600)",
         "--train.seed N decides first weights, order, crops, captions and noise (default 0)",
         "--data.mean_of_captions N captions whose embeddings are averaged, drawn anew each time (default 1)",
         "--generator.augment_condition yes|no draw the condition around its mean; no: use the mean (default yes)",

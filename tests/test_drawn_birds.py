@@ -93,6 +93,12 @@ def test_splits_hold_every_picture_once_and_no_class_twice(root):
     assert sorted(f"{name}.jpg" for name in names) == sorted(listed)
 
 
+def test_species_have_names_of_their_own_however_many():
+    few, many = (drawn_birds.species_names(count, np.random.default_rng(0)) for count in (2000, 20_000))
+    assert len(set(few)) == 2000 and {name.count("_") for name in few} == {1}
+    assert len(set(many)) == 20_000 and set(few) < set(many)
+
+
 def test_truth_names_every_picture(root):
     truths = [json.loads(line) for line in (root / "truth.jsonl").read_text().splitlines()]
     assert len(truths) == SMALL["count"]
@@ -141,7 +147,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch):
     [
         ({"count": 3}, "fewer pictures"),
         ({"count": 0}, "count"),
-        ({"classes": 2001, "count": 2001}, "names"),
+        ({"classes": 20_001, "count": 20_001}, "names"),
         ({"test_classes": 3}, "training"),
         ({"test_classes": 0}, "test_classes"),
         ({"seed": -1}, "seed"),

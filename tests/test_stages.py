@@ -175,6 +175,26 @@ def test_reading_pictures_of_a_generator_alone_needs_it_too(drawn, folders):
     assert {"alone_00001.png", "alike_00001.png", "epoch_00001.png"} <= {path.name for path in results.iterdir()}
 
 
+def test_a_generator_that_learns_alone_needs_no_play_and_may_have_it_later(drawn, folders):
+    put_picture_encoder(folders.weights)
+    chosen = settings(drawn, epochs=0, alone_epochs=1, alike_epochs=2)
+    grid = stages.train(stage1(chosen), chosen, folders)
+    assert grid == folders.results / "stage1/alike_00002.png" and grid.is_file()
+    assert not (folders.weights / "stage1_dis.weights.h5").exists()
+    alone = weights.load(folders.weights / "stage1_gen.weights.h5").get_weights()
+    stages.train(stage1(chosen), chosen, folders)
+    for one, other in zip(alone, weights.load(folders.weights / "stage1_gen.weights.h5").get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    chosen = settings(drawn, epochs=1, alone_epochs=1, alike_epochs=2)
+    assert stages.train(stage1(chosen), chosen, folders).name == "epoch_00001.png"
+    assert (folders.weights / "stage1_dis.weights.h5").is_file()
+
+
+def test_a_stage_without_any_epochs_is_refused(drawn, folders):
+    chosen = settings(drawn, epochs=0)
+    assert "nothing would be trained" in refusal(stages.train, stage1(chosen), chosen, folders)
+
+
 def test_a_phase_begins_with_what_the_one_before_it_left(drawn, folders, monkeypatch):
     """Both of a stage's phases, unbroken, and stopped after the first one and within the second."""
     put_picture_encoder(folders.weights)
