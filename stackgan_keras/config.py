@@ -102,6 +102,9 @@ class Generator(Section):
     )
     residual_blocks: CountOrZero = Field(4, description="residual blocks (Stage II)")
     augment_condition: bool = Field(True, description="draw the condition around its mean; no: use the mean")
+    noise_spread: Annotated[float, Field(gt=0)] = Field(
+        1.0, description="factor on the noise that goes into the flow; below 1, fewer pictures that could not be"
+    )
     condition_spread: Annotated[float, Field(gt=0)] = Field(
         1.0, description="factor on how far the condition is drawn around its mean; released deviations are 1 or more"
     )

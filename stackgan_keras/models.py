@@ -94,6 +94,7 @@ def stage1_generator(
     conditional_norm: bool = False,
     palette: bool = False,
     flow_steps: int = 0,
+    noise_spread: float = 1.0,
     architecture: str = "pytorch",
 ) -> keras.Model:
     """A sentence and noise to a sketch.
@@ -101,8 +102,9 @@ def stage1_generator(
     In: `embedding` (B, text_dim), `noise` (B, noise_dim), `epsilon` (B, condition_dim). Out: `image`
     (B, image_size, image_size, 3) in [-1, 1], `mean` and (with `augment_condition`) `log_variance`,
     (B, condition_dim). Without `augment_condition` there is no `epsilon` to give. `image_size` is a power of two; the
-    4x4 map has 8 * `filters` channels. With `flow_steps` the noise goes through a `noise_flow` first. `architecture` is
-    one of `ARCHITECTURES`. Raises `InputError` for a palette where the last convolution doubles its map.
+    4x4 map has 8 * `filters` channels. With `flow_steps` the noise goes through a `noise_flow` first, multiplied by
+    `noise_spread`. `architecture` is one of `ARCHITECTURES`. Raises `InputError` for a palette where the last
+    convolution doubles its map, and for a spread where there is no flow.
     """
     style = ARCHITECTURES[architecture]
     if palette and style.image_doubles:
@@ -110,11 +112,16 @@ def stage1_generator(
             f"generator.palette needs a last map as large as the picture, which Stage I of generator.architecture "
             f"{architecture} has not: leave one of them off"
         )
+    if noise_spread != 1 and not flow_steps:
+        raise InputError(
+            f"generator.noise_spread is {noise_spread} but generator.flow_steps is 0: it is about the noise that goes "
+            f"into the flow, so give flow_steps, or leave it at 1"
+        )
     inputs, text = _read_sentence(text_dim, condition_dim, augment_condition, condition_spread, architecture)
     inputs = {**inputs, "noise": keras.Input((noise_dim,), name="noise")}
     width = 8 * filters
     condition = text.pop("condition")
-    noise = noise_flow(noise_dim, flow_steps)(inputs["noise"]) if flow_steps else inputs["noise"]
+    noise = noise_flow(noise_dim, flow_steps, noise_spread)(inputs["noise"]) if flow_steps else inputs["noise"]
     x = layers.Concatenate(name="join")([noise, condition])
     x = layers.Dense(CORE * CORE * width, use_bias=not style.logits_bias, **_kernel(), name="project_dense")(x)
     x = _normalize(x, "project_norm")
@@ -179,15 +186,19 @@ def stage2_generator(
     return keras.Model(inputs, outputs, name="stage2_generator")
 
 
-def noise_flow(noise_dim: int, steps: int) -> keras.Model:
+def noise_flow(noise_dim: int, steps: int, spread: float = 1.0) -> keras.Model:
     """A normalizing flow from standard normal noise to noise as it is read in real pictures, both (B, noise_dim).
 
     Not every noise is that of a picture: what a `noise_encoder` reads lies near few directions and bends, and between
     a bird that looks left and one that looks right there is none. So noise is moved there, in `steps`, each of which
     scales and shifts one half of the numbers by amounts that depend on the other half, then shuffles all. First weights
     only shuffle. Source: Dinh et al., "Density estimation using Real NVP", ICLR 2017.
+
+    A `spread` below 1 keeps the noise that comes nearer to the middle, where more pictures are (Kingma and Dhariwal,
+    "Glow", NeurIPS 2018, section 6, call it the temperature). What a flow learns from, `flow_back`, knows no spread.
     """
-    noise = x = keras.Input((noise_dim,), name="noise")
+    noise = keras.Input((noise_dim,), name="noise")
+    x = noise if spread == 1 else noise * spread
     for i in range(1, steps + 1):
         kept, moved = x[:, : noise_dim // 2], x[:, noise_dim // 2 :]
         amounts = _coupling(noise_dim, f"coupling{i}")(kept)
@@ -199,8 +210,8 @@ def noise_flow(noise_dim: int, steps: int) -> keras.Model:
 def flow_back(flow: keras.Model) -> keras.Model:
     """The way back through a `noise_flow`, by the same weights.
 
-    In: (B, noise_dim), as the flow gives it. Out: the `noise` (B, noise_dim) that it was and `log_volume` (B,), the
-    logarithm of the factor by which this way makes volumes larger.
+    In: (B, noise_dim), as the flow gives it. Out: the `noise` (B, noise_dim) that it was, after any spread, and
+    `log_volume` (B,), the logarithm of the factor by which this way makes volumes larger.
     """
     noise_dim = flow.input_shape[1]
     couplings = [layer for layer in flow.layers if layer.name.startswith("coupling")]

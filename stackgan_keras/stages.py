@@ -399,6 +399,7 @@ def stage1_keywords(settings: Settings) -> dict:
         **text_keywords(settings),
         "noise_dim": settings.generator.noise_dim,
         "flow_steps": settings.generator.flow_steps,
+        "noise_spread": settings.generator.noise_spread,
     }
 
 

@@ -63,7 +63,7 @@ def test_published_recipes():
     assert train.sketches == "shrunk" and (release.data.mean_of_captions, release.data.fewest_captions) == (1, None)
     generator = release.generator
     assert (generator.condition_spread, generator.conditional_norm, generator.palette) == (1, False, False)
-    assert generator.flow_steps == 0
+    assert (generator.flow_steps, generator.noise_spread) == (0, 1)
     assert release.text.loss == "hinge" and not release.text.whiten
     assert config.read("birds_stage1")["train"]["halve_every"] == 50
     coco = config.make(config.read("coco_stage2"))

@@ -273,6 +273,25 @@ def test_a_flow_of_a_few_steps_lets_every_number_change_every_other():
     assert np.all(tape.batch_jacobian(given, noise).numpy() != 0)
 
 
+def test_noise_may_stay_nearer_to_the_middle_but_the_way_back_knows_no_spread():
+    wide, near = flow_with_random_weights(6, 2), models.noise_flow(6, 2, spread=0.5)
+    near.set_weights(wide.get_weights())
+    noise = np.random.default_rng(1).normal(size=(3, 6)).astype(np.float32)
+    np.testing.assert_array_equal(near(noise), wide(0.5 * noise))
+    assert np.any(near(noise) != wide(noise))
+    np.testing.assert_array_equal(models.flow_back(near)(noise)["noise"], models.flow_back(wide)(noise)["noise"])
+    generator = models.stage1_generator(image_size=8, noise_dim=5, flow_steps=2, noise_spread=0.5, **SMALL)
+    usual = models.stage1_generator(image_size=8, noise_dim=5, flow_steps=2, **SMALL)
+    usual.set_weights(generator.get_weights())
+    x = inputs_of(generator)
+    np.testing.assert_array_equal(generator(x)["image"], usual({**x, "noise": 0.5 * x["noise"]})["image"])
+
+
+def test_a_spread_without_a_flow_is_refused():
+    with pytest.raises(InputError, match=r"noise_spread is 0\.5 but generator\.flow_steps is 0"):
+        models.stage1_generator(image_size=8, noise_dim=5, noise_spread=0.5, **SMALL)
+
+
 def test_a_painter_paints_what_a_stage1_with_a_flow_does_of_the_noise_before_it():
     generator = models.stage1_generator(image_size=16, **SMALL, noise_dim=5, flow_steps=2)
     flow = models.find_flow(generator)
