@@ -44,7 +44,7 @@ def _walk(model: keras.Model, prefix: str) -> Iterator[tuple[str, keras.Variable
             yield from ((f"{prefix}{layer.name}/{variable.name}", variable) for variable in layer.weights)
 
 
-def save(model: keras.Model, recipe: Recipe, path: Path) -> None:
+def save(model: keras.Model, recipe: Recipe, path: str | Path) -> None:
     """Writes a weight file that `load` and Keras's own `load_weights` read; an older one is replaced in one move.
 
     Raises `InputError` unless the name ends in `.weights.h5`.
@@ -79,7 +79,7 @@ def _try_disk(path: Path, size: int) -> None:
         os.fsync(file.fileno())
 
 
-def load(path: Path) -> keras.Model:
+def load(path: str | Path) -> keras.Model:
     """The Keras model in a weight file, built and filled. Raises `InputError` if the file is not what it says."""
     recipe = read_recipe(path)
     try:
@@ -100,12 +100,13 @@ def load(path: Path) -> keras.Model:
     return model
 
 
-def fill(model: keras.Model, path: Path) -> None:
+def fill(model: keras.Model, path: str | Path) -> None:
     """Loads a weight file into a model whose variables are exactly the listed ones.
 
     Keras matches such files by layer class and order and would load swapped layers without a word; so the list of
     (path, shape) in the file is compared first. Raises `InputError` naming the first difference.
     """
+    path = Path(path)
     if not path.name.endswith(".weights.h5"):
         raise InputError(f"{path} does not end in .weights.h5, by which Keras knows the format: rename it so")
     with _open(path) as file:
@@ -128,7 +129,7 @@ def fill(model: keras.Model, path: Path) -> None:
         raise InputError(f"{path} is damaged ({first_line(problem)}): make or copy it again") from None
 
 
-def read_recipe(path: Path, network: str | None = None) -> Recipe:
+def read_recipe(path: str | Path, network: str | None = None) -> Recipe:
     """What builds the network in a weight file.
 
     Raises `InputError` if the file was not written by `save`, or if it holds another network than `network`.

@@ -83,6 +83,14 @@ def test_what_is_saved_is_loaded(name, tmp_path):
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
+def test_paths_may_be_strings(original, tmp_path):
+    (model, _), path = original, str(tmp_path / "again.weights.h5")
+    weights.save(model, RECIPES["stage1_generator"], path)
+    assert weights.read_recipe(path) == RECIPES["stage1_generator"]
+    assert same(weights.load(path), model)
+    weights.fill(model, path)
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_keras_itself_reads_the_file(name, tmp_path):
     model = build(RECIPES[name])
