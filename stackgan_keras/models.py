@@ -19,6 +19,7 @@ from stackgan_keras.errors import InputError, first_line
 PLACES = 12  # that the small picture encoder looks at
 FLOW_WIDTH = 128  # of the networks in a noise flow
 MOST_LOG_SCALE = 1.5  # by which a step of it scales: not so far that one of them blows up
+FIRST_LOG_VARIANCE = -4.0  # of noise that is read in a picture
 PARTS = 16  # of a picture, each painted in one of
 COLOURS = 16  # that a palette holds
 SHARPNESS = {"part": 10.0, "colour": 5.0}  # factors on logits: the larger, the sooner a choice is made
@@ -338,14 +339,23 @@ def discriminator(
 def noise_encoder(*, image_size: int = 64, filters: int = 64, noise_dim: int = 100) -> keras.Model:
     """A picture to the noise that a Stage I could make it of.
 
-    In: (B, image_size, image_size, 3). Out: `mean` and `log_variance` of a Gaussian, each (B, noise_dim).
+    In: (B, image_size, image_size, 3). Out: `mean` and `log_variance` of a Gaussian, each (B, noise_dim). With first
+    weights the Gaussian is narrow, so that means are heard at once: with a variance of 1 they drown in what is drawn,
+    and a Stage I does without noise long before it learns what that would tell.
     """
     encode_image = _image_encoder(image_size, filters, ARCHITECTURES["pytorch"])
     image = keras.Input(encode_image.input_shape[1:], name="image")
     x = layers.Flatten(name="flat")(encode_image(image))
-    moments = layers.Dense(2 * noise_dim, dtype=keras.config.floatx(), **_kernel(), name="moments")(x)
+    first = {**_kernel(), "bias_initializer": _narrow}
+    moments = layers.Dense(2 * noise_dim, dtype=keras.config.floatx(), **first, name="moments")(x)
     outputs = {"mean": moments[:, :noise_dim], "log_variance": moments[:, noise_dim:]}
     return keras.Model(image, outputs, name="noise_encoder")
+
+
+def _narrow(shape, dtype=None):
+    """First biases of the moments of a Gaussian: a mean of 0 and `FIRST_LOG_VARIANCE`."""
+    half = shape[0] // 2
+    return ops.concatenate([ops.zeros((half,), dtype), ops.full((half,), FIRST_LOG_VARIANCE, dtype)])
 
 
 def drawn_around(moments: dict, noise):

@@ -238,6 +238,15 @@ def test_a_palette_paints_nothing_at_first_and_then_each_part_in_a_colour_that_t
     np.testing.assert_allclose(painting(x)["image"], by_hand, atol=1e-5)
 
 
+def test_noise_read_in_different_pictures_differs_from_the_first_step_on():
+    """If what is drawn around a mean hid it, a Stage I would learn to do without noise."""
+    keras.utils.set_random_seed(0)
+    encoder = models.noise_encoder(filters=12, noise_dim=64)
+    read = encoder(np.random.default_rng(0).normal(size=(32, 64, 64, 3)), training=True)
+    apart, drawn = np.std(read["mean"], axis=0), np.exp(np.asarray(read["log_variance"]) / 2)
+    assert np.median(apart / drawn.mean(axis=0)) > 2
+
+
 def flow_with_random_weights(noise_dim, steps):
     flow = models.noise_flow(noise_dim, steps)
     random = np.random.default_rng(0)
