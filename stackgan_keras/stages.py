@@ -93,10 +93,11 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
         seed=settings.train.seed,
     )
     strategy = engine.make_strategy()
-    discriminator_recipe = _discriminator_recipe(stage, settings)
     preview = sampler.Preview(test_records, settings.data.image_size, seed=settings.train.seed)
     with strategy.scope():
-        players = {"generator": stage.generator.build(), "discriminator": discriminator_recipe.build()}
+        players = {"generator": stage.generator.build()}
+        if settings.train.epochs:
+            players["discriminator"] = _discriminator_recipe(stage, settings).build()
         noise_encoder = _noise_encoder(stage, settings, folders)
         _start(stage, settings, folders, players | (noise_encoder if _is_first(stage) else {}))
         stage.prepare(players["generator"])  # a Stage I of the run's own, whichever one `start_from` had
@@ -104,64 +105,16 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
             for network in (players | noise_encoder).values():
                 models.synchronize(network)
         picture_encoder = _picture_encoder(settings, folders)
+    _announce(stage, settings, folders, stream, players, strategy)
     learning = {"generator": players["generator"], **noise_encoder}
     phases = _phases(settings, picture_encoder)
     for phase in phases:
         _train_alone(phase, stage, settings, folders, learning, stream, strategy, preview)
-    if not settings.train.epochs:
-        return max(results.glob(f"{phases[-1].name}_*.png"), default=results)
-    beside = noise_encoder if settings.train.anew_weight else {}  # learns with the generator while the players play
-    with strategy.scope():
-        halve_every = settings.train.halve_every * stream.steps_per_epoch
-        optimizers = {
-            "generator_optimizer": engine.make_adam(settings.train.generator_learning_rate, halve_every),
-            "discriminator_optimizer": engine.make_adam(settings.train.discriminator_learning_rate, halve_every),
-        }
-        improving = {"generator": players["generator"], **(beside if _is_first(stage) else {})}
-        kept, averaged, after = improving, {}, None  # what is shown and saved, and what makes it
-        if settings.train.average:
-            recipes = {"generator": stage.generator, "noise_encoder": _noise_encoder_recipe(settings)}
-            kept = {name: recipes[name].build() for name in improving}
-            for name, network in improving.items():
-                kept[name].set_weights(network.get_weights())
-            averaged = {f"average_{name}": network for name, network in kept.items()}
-            pairs = _variables(*kept.values()), _variables(*improving.values())
-            after = engine.make_average(*pairs, settings.train.average)
-        # before a checkpoint is restored into them
-        optimizers["generator_optimizer"].build(_trainable(*improving.values()))
-        optimizers["discriminator_optimizer"].build(_trainable(players["discriminator"]))
-
-    def save():
-        _save_generator(stage, settings, folders, **kept)
-        weights.save(players["discriminator"], discriminator_recipe, folders.weights / f"{stage.name}_dis.weights.h5")
-        if (logs / "metrics.jsonl").is_file():  # not yet within the first epoch
-            curves.plot(logs / "metrics.jsonl", results / "curves.png")
-
-    run = _runner(settings, stream, strategy, settings.train.epochs)(
-        update=adversarial.make_update(
-            **players,
-            **beside,
-            **optimizers,
-            text=settings.discriminator.text,
-            penalty_weight=settings.train.penalty_weight,
-            kl_weight=settings.train.kl_weight,
-            likeness_weight=settings.train.likeness_weight,
-            picture_encoder=picture_encoder,
-            anew_weight=settings.train.anew_weight,
-            noise_kl_weight=settings.train.noise_kl_weight,
-            edges_weight=settings.train.edges_weight,
-        ),
-        trained={**players, **beside, **optimizers, **averaged},
-        folder=logs,
-        sample=partial(preview.sheet, kept["generator"]),
-        on_sample=lambda epoch, sheet: images.write(results / f"epoch_{epoch:05d}.png", sheet),
-        save=save,
-        after=after,
-    )
-    config.write(settings, logs / "config.yaml")
-    _announce(stage, settings, folders, stream, players, strategy)
-    run()
-    return max(results.glob("epoch_*.png"), default=results)  # other machines than the first draw none
+    if settings.train.epochs:
+        beside = noise_encoder if settings.train.anew_weight else {}  # learns with the generator while the players play
+        _play(stage, settings, folders, players, beside, picture_encoder, stream, strategy, preview)
+    shown = "epoch" if settings.train.epochs else phases[-1].name
+    return max(results.glob(f"{shown}_*.png"), default=results)  # other machines than the first draw none
 
 
 @dataclass(frozen=True)
@@ -233,6 +186,71 @@ def _train_alone(
         config.write(settings, logs / "config.yaml")
         print(f"{stage.name} of run {settings.run}: {steps} steps ({phase.name}) without a discriminator")
         run()
+
+
+def _play(
+    stage: Stage,
+    settings: Settings,
+    folders: Folders,
+    players: dict[str, keras.Model],
+    beside: dict[str, keras.Model],
+    picture_encoder: keras.Model | None,
+    stream: Stream,
+    strategy: tf.distribute.Strategy,
+    preview: sampler.Preview,
+) -> None:
+    """The epochs in which the `generator` and the `discriminator` play; a noise encoder may be `beside` them."""
+    logs, results = folders.logs / stage.name, folders.results / stage.name
+    with strategy.scope():
+        halve_every = settings.train.halve_every * stream.steps_per_epoch
+        optimizers = {
+            "generator_optimizer": engine.make_adam(settings.train.generator_learning_rate, halve_every),
+            "discriminator_optimizer": engine.make_adam(settings.train.discriminator_learning_rate, halve_every),
+        }
+        improving = {"generator": players["generator"], **(beside if _is_first(stage) else {})}
+        kept, averaged, after = improving, {}, None  # what is shown and saved, and what makes it
+        if settings.train.average:
+            recipes = {"generator": stage.generator, "noise_encoder": _noise_encoder_recipe(settings)}
+            kept = {name: recipes[name].build() for name in improving}
+            for name, network in improving.items():
+                kept[name].set_weights(network.get_weights())
+            averaged = {f"average_{name}": network for name, network in kept.items()}
+            pairs = _variables(*kept.values()), _variables(*improving.values())
+            after = engine.make_average(*pairs, settings.train.average)
+        # before a checkpoint is restored into them
+        optimizers["generator_optimizer"].build(_trainable(*improving.values()))
+        optimizers["discriminator_optimizer"].build(_trainable(players["discriminator"]))
+
+    def save():
+        _save_generator(stage, settings, folders, **kept)
+        recipe = _discriminator_recipe(stage, settings)
+        weights.save(players["discriminator"], recipe, folders.weights / f"{stage.name}_dis.weights.h5")
+        if (logs / "metrics.jsonl").is_file():  # not yet within the first epoch
+            curves.plot(logs / "metrics.jsonl", results / "curves.png")
+
+    run = _runner(settings, stream, strategy, settings.train.epochs)(
+        update=adversarial.make_update(
+            **players,
+            **beside,
+            **optimizers,
+            text=settings.discriminator.text,
+            penalty_weight=settings.train.penalty_weight,
+            kl_weight=settings.train.kl_weight,
+            likeness_weight=settings.train.likeness_weight,
+            picture_encoder=picture_encoder,
+            anew_weight=settings.train.anew_weight,
+            noise_kl_weight=settings.train.noise_kl_weight,
+            edges_weight=settings.train.edges_weight,
+        ),
+        trained={**players, **beside, **optimizers, **averaged},
+        folder=logs,
+        sample=partial(preview.sheet, kept["generator"]),
+        on_sample=lambda epoch, sheet: images.write(results / f"epoch_{epoch:05d}.png", sheet),
+        save=save,
+        after=after,
+    )
+    config.write(settings, logs / "config.yaml")
+    run()
 
 
 def train_text(settings: Settings, folders: Folders) -> Path:

@@ -175,10 +175,13 @@ def test_reading_pictures_of_a_generator_alone_needs_it_too(drawn, folders):
     assert {"alone_00001.png", "alike_00001.png", "epoch_00001.png"} <= {path.name for path in results.iterdir()}
 
 
-def test_a_generator_that_learns_alone_needs_no_play_and_may_have_it_later(drawn, folders):
+def test_a_generator_that_learns_alone_needs_no_play_and_may_have_it_later(drawn, folders, capsys):
     put_picture_encoder(folders.weights)
     chosen = settings(drawn, epochs=0, alone_epochs=1, alike_epochs=2)
     grid = stages.train(stage1(chosen), chosen, folders)
+    said = capsys.readouterr().out
+    assert "run tiny has no text encoder" in said and "trainable weights: generator" in said
+    assert "discriminator" not in said.split("trainable weights: ")[1].splitlines()[0]
     assert grid == folders.results / "stage1/alike_00002.png" and grid.is_file()
     assert not (folders.weights / "stage1_dis.weights.h5").exists()
     alone = weights.load(folders.weights / "stage1_gen.weights.h5").get_weights()
