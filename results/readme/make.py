@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--few", type=Path, help="output folder of the run `few`")
     arguments = parser.parse_args()
     save("typed", typed_sheet(HOME / "weights/drawn", SENTENCES, count=4))
-    drawn = datasets.read(HOME / "data/drawn_2000_200_256", "test", text_dim=256)
+    drawn = datasets.read(HOME / "data/drawn_3000_3000_256", "test", text_dim=256)
     save("drawn_birds", data_sheet(drawn))
     save("demo", made_sheet(HOME / "weights/demo", drawn, count=6, captions=True))
     if arguments.photographs:
