@@ -163,6 +163,27 @@ def make_alone_update(
     return update
 
 
+def make_flow_update(generator, optimizer, *, noise_encoder):
+    """As `make_alone_update` of a Stage I, but only its noise flow learns, and nothing costs but the noise.
+
+    While all learn together the flow is always late: it learns where the `noise_encoder` read noise some steps ago.
+    Once that stays as it is, in inference mode, the flow can catch up (Dai and Wipf, "Diagnosing and Enhancing VAE
+    Models", ICLR 2019, do so with a second autoencoder).
+    """
+    flow = models.find_flow(generator)
+    read_noise = _noise_reader(flow, noise_encoder)
+
+    def update(batch):
+        share = Share(tf.distribute.get_replica_context(), tf.shape(batch["image"])[0])
+        with tf.GradientTape() as tape:
+            _, kl = read_noise(batch, share, training=False)
+            scaled = optimizer.scale_loss(kl)
+        _apply(optimizer, tape, scaled, flow.trainable_variables)
+        return {"noise_kl": kl}
+
+    return update
+
+
 def _make_anew(generator, noise_encoder, edges: bool):
     """A function of a batch and its share that makes real pictures anew, and the variables that can learn to.
 
@@ -184,22 +205,33 @@ def _make_anew(generator, noise_encoder, edges: bool):
 
 
 def _make_of_noise(generator, noise_encoder):
-    painter, flow = models.painter(generator), models.find_flow(generator)
-    back = models.flow_back(flow) if flow else None
+    painter, read_noise = models.painter(generator), _noise_reader(models.find_flow(generator), noise_encoder)
 
     def make(batch, share):
-        read = noise_encoder(batch["sketch"], training=True)
-        noise = models.drawn_around(read, batch["noise"])
-        if back:
-            came_from = back(noise, training=True)
-            kl = share.mean(losses.flow_divergence(**came_from, log_variance=read["log_variance"]))
-        else:
-            kl = kl_of(read, share)
+        noise, kl = read_noise(batch, share, training=True)
         given = {**batch, "noise": noise}
         made = painter({name: given[name] for name in painter.input}, training=True)
         return made, {"noise_kl": kl}
 
     return make
+
+
+def _noise_reader(flow, noise_encoder):
+    """A function that draws the noise read in a batch's pictures, and says how much more than by chance it tells.
+
+    By chance is as the `flow` makes it or, without one, standard normal.
+    """
+    back = models.flow_back(flow) if flow else None
+
+    def read_noise(batch, share, training: bool):
+        read = noise_encoder(batch["sketch"], training=training)
+        noise = models.drawn_around(read, batch["noise"])
+        if back is None:
+            return noise, kl_of(read, share)
+        came_from = back(noise, training=training)
+        return noise, share.mean(losses.flow_divergence(**came_from, log_variance=read["log_variance"]))
+
+    return read_noise
 
 
 def _make_of_sketch(generator, noise_encoder):

@@ -164,6 +164,10 @@ class Train(Section):
     alike_weight: Annotated[float, Field(gt=0)] = Field(
         0.1, description="weight of that, as train.likeness_weight, beside 1 for how far the pictures are off"
     )
+    flow_epochs: CountOrZero = Field(
+        0, description="epochs after these in which only the noise flow learns, of noise read in pictures (Stage I)"
+    )
+    flow_learning_rate: Rate = Field(4e-3, description="step size of its Adam at the start of these")
     recolour: bool = Field(
         False, description="recolour what real pictures are made anew of, so that sentences must tell the colours"
     )

@@ -35,7 +35,8 @@ from stackgan_keras.stream import Stream, decode
 
 NOISE_ENCODER = "noise_encoder.weights.h5"  # beside Stage I, with which it learned
 TEXT_FOLDERS = {"both": "text", "pictures": "pictures"}  # of logs and results, by what is trained (`text.learns`)
-PHASES = ("alone", "alike")  # in which a generator learns without a discriminator, by name of their logs and grids
+PHASES = ("alone", "alike", "flow")  # before any discriminator learns, by name of their logs and grids
+FLOW_BATCHES = 4  # in a step of the last one: to draw noise costs less than to draw pictures
 
 MAY_CHANGE = {  # settings that a run may change between one command and the next
     "data.root",
@@ -107,7 +108,7 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
         picture_encoder = _picture_encoder(settings, folders)
     _announce(stage, settings, folders, stream, players, strategy)
     learning = {"generator": players["generator"], **noise_encoder}
-    phases = _phases(settings, picture_encoder)
+    phases = _phases(settings, learning, picture_encoder)
     for phase in phases:
         _train_alone(phase, stage, settings, folders, learning, stream, strategy, preview)
     if settings.train.epochs:
@@ -121,21 +122,45 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
 class Phase:
     """Epochs at the start of a stage in which its generator learns alone."""
 
-    name: str  # of its folder of logs, and of its grids
-    seed: int  # of its stream: with that of another phase it would see just its crops and captions again
+    name: str  # of its folder of logs, and of its grids; one of `PHASES`
     epochs: int
-    told_most: int  # of these, those that are told by the most captions
-    likeness: dict  # what it pays for how the picture encoder reads its pictures, as keywords of its update
+    learning_rate: float
+    make_update: Callable  # out of an optimizer
+    learning: list[keras.Model | None]  # networks whose variables change
+    told_most: int = 0  # of the epochs, those that are told by the most captions
+    batches: int = 1  # of `train.batch_size` that are in a step, if there are enough pictures
+
+    def stream(self, stream: Stream) -> Stream:
+        """As the players see it but for crops and captions of its own, as other phases have others."""
+        beyond = 2**31  # no train.seed is that large, so no training's play has the seed of a phase
+        return replace(
+            stream,
+            seed=stream.seed + (1 + PHASES.index(self.name)) * beyond,
+            batch_size=min(self.batches, stream.steps_per_epoch) * stream.batch_size,
+            fewer_from=self.told_most * stream.steps_per_epoch,
+            directions=False,
+        )
 
 
-def _phases(settings: Settings, picture_encoder: keras.Model | None) -> list[Phase]:
+def _phases(settings: Settings, learning: dict[str, keras.Model], picture_encoder: keras.Model | None) -> list[Phase]:
+    """The phases asked for, in which what is `learning` does: a `generator` and, of Stage I, its `noise_encoder`."""
     train = settings.train
-    likeness = {"likeness_weight": train.alike_weight, "picture_encoder": picture_encoder}
-    alone, alike = PHASES
-    beyond = 2**31  # no train.seed is that large, so no training's play has the seed of a phase
+    make_alone = partial(
+        adversarial.make_alone_update,
+        **learning,
+        noise_kl_weight=train.noise_kl_weight,
+        edges_weight=train.edges_weight,
+        kl_weight=train.kl_weight,
+    )
+    make_alike = partial(make_alone, likeness_weight=train.alike_weight, picture_encoder=picture_encoder)
+    make_flow = partial(adversarial.make_flow_update, **learning)
+    networks, flow = list(learning.values()), models.find_flow(learning["generator"])
+    rate, most = train.generator_learning_rate, train.most_captions_epochs
+    alone, alike, catching_up = PHASES
     phases = [
-        Phase(alone, train.seed + beyond, train.alone_epochs, train.most_captions_epochs, {}),
-        Phase(alike, train.seed + 2 * beyond, train.alike_epochs, 0, likeness),
+        Phase(alone, train.alone_epochs, rate, make_alone, networks, told_most=most),
+        Phase(alike, train.alike_epochs, rate, make_alike, networks),
+        Phase(catching_up, train.flow_epochs, train.flow_learning_rate, make_flow, [flow], batches=FLOW_BATCHES),
     ]
     return [phase for phase in phases if phase.epochs]
 
@@ -160,22 +185,14 @@ def _train_alone(
     generator = learning["generator"]
     if tf.train.latest_checkpoint(str(logs / "checkpoints")):
         return
-    fewer_from = phase.told_most * stream.steps_per_epoch
-    stream = replace(stream, seed=phase.seed, directions=False, fewer_from=fewer_from, **_sketches(stage, settings))
+    stream = replace(phase.stream(stream), **_sketches(stage, settings))
     make_run = _runner(settings, stream, strategy, phase.epochs)
     steps = make_run.keywords["steps"]
     with strategy.scope():
-        optimizer = engine.make_cosine_adam(settings.train.generator_learning_rate, steps)
-        optimizer.build(_trainable(*learning.values()))
+        optimizer = engine.make_cosine_adam(phase.learning_rate, steps)
+        optimizer.build(_trainable(*phase.learning))
     run = make_run(
-        update=adversarial.make_alone_update(
-            **learning,
-            optimizer=optimizer,
-            noise_kl_weight=settings.train.noise_kl_weight,
-            edges_weight=settings.train.edges_weight,
-            kl_weight=settings.train.kl_weight,
-            **phase.likeness,
-        ),
+        update=phase.make_update(optimizer=optimizer),
         trained={**learning, "optimizer": optimizer},
         folder=logs / phase.name,
         sample=partial(preview.sheet, generator),
@@ -511,7 +528,7 @@ def _runner(settings: Settings, stream: Stream, strategy: tf.distribute.Strategy
         batches=stream.batches,
         steps=min(epochs * stream.steps_per_epoch, settings.train.max_steps or float("inf")),
         steps_per_epoch=stream.steps_per_epoch,
-        batch_size=settings.train.batch_size,
+        batch_size=stream.batch_size,
         sample_every=settings.train.sample_every,
         save_every=settings.train.save_every,
         jit_compile=settings.train.jit_compile,
@@ -539,6 +556,18 @@ def _check_fits(stage: Stage, settings: Settings) -> None:
         raise InputError(
             "train.recolour is about real pictures that a generator makes anew: "
             "give train.alone_epochs or train.anew_weight, or leave it off"
+        )
+    if train.flow_epochs and not _is_first(stage):
+        raise InputError(f"train.flow_epochs is about the noise of Stage I: leave it 0 for {stage.name}")
+    if train.flow_epochs and not settings.generator.flow_steps:
+        raise InputError(
+            f"train.flow_epochs is {train.flow_epochs} but generator.flow_steps is 0, so there is no noise flow to "
+            "learn: set generator.flow_steps above 0 or train.flow_epochs to 0"
+        )
+    if train.flow_epochs and not (train.alone_epochs or train.alike_epochs):
+        raise InputError(
+            f"train.flow_epochs is {train.flow_epochs} but nothing learns to read noise in pictures before: "
+            "give train.alone_epochs, or set train.flow_epochs to 0"
         )
     if train.sketches == "stage1" and _is_first(stage):
         raise InputError("train.sketches is about what Stage II makes pictures of: leave it shrunk for stage1")

@@ -326,6 +326,28 @@ def test_a_stage1_learns_to_recall_pictures_from_the_noise_read_in_them(alone, f
         assert np.any(variable.numpy() != before[variable.path]), variable.path
 
 
+def test_a_flow_learns_by_itself_where_noise_is_read_in_pictures():
+    encoder = models.noise_encoder(image_size=16, filters=2, noise_dim=5)
+    players = Players(flow=2)
+    batch, flow = players.batch(), models.find_flow(players.generator)
+    read = encoder(batch["sketch"], training=False)
+    came_from = models.flow_back(flow)(read["mean"] + np.exp(read["log_variance"] / 2) * batch["noise"])
+    by_hand = 0.5 * np.mean(np.square(came_from["noise"]) - 1 - read["log_variance"])  # first weights only shuffle
+    others = [*players.generator.variables, *encoder.variables]
+    others = [variable for variable in others if not any(variable is its for its in flow.variables)]
+    stayed, moved = ([v.numpy() for v in variables] for variables in (others, flow.variables))
+    optimizer = engine.make_adam(5e-3, 1000)
+    optimizer.build(flow.trainable_variables)
+    update = tf.function(adversarial.make_flow_update(players.generator, optimizer, noise_encoder=encoder))
+    scalars = [{name: float(value) for name, value in update(batch).items()} for _ in range(60)]
+    assert scalars[0] == pytest.approx({"noise_kl": by_hand}, rel=1e-4)
+    assert scalars[-1]["noise_kl"] < by_hand - 0.3
+    for variable, value in zip(others, stayed, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value, err_msg=variable.path)
+    for variable, value in zip(flow.variables, moved, strict=True):
+        assert np.any(variable.numpy() != value), variable.path
+
+
 @pytest.mark.parametrize("alone", [True, False])
 def test_what_noise_tells_of_pictures_can_be_made_dear(alone):
     told = {}
@@ -385,17 +407,19 @@ keras.config.set_dtype_policy("float64")
 from stackgan_keras import adversarial, engine, models
 from test_adversarial import Players
 
-def train(strategy, stage, alone):
+def train(strategy, stage, learning):
     replicas = strategy.num_replicas_in_sync
     with strategy.scope():
         keras.utils.set_random_seed(9)
         encoder = models.picture_encoder(text_dim=6, image_size=16, filters=2)
         extra = {{"noise_encoder": models.noise_encoder(image_size=16, filters=2, noise_dim=5)}} if stage == 1 else {{}}
         likeness = {{"likeness_weight": 2.0, "picture_encoder": encoder}}
-        players = Players(stage, penalty_weight=0.5, anew_weight=1.0, **likeness, **extra)
-        update = players.plain_update
-        if alone:
-            optimizer = engine.make_adam(2e-4, 1000)
+        players = Players(stage, flow=2, penalty_weight=0.5, anew_weight=1.0, **likeness, **extra)
+        update, optimizer = players.plain_update, engine.make_adam(2e-4, 1000)
+        if learning == "flow":
+            optimizer.build(models.find_flow(players.generator).trainable_variables)
+            update = adversarial.make_flow_update(players.generator, optimizer, **extra)
+        elif learning == "alone":
             networks = [players.generator, *extra.values()]
             optimizer.build([v for network in networks for v in network.trainable_variables])
             update = adversarial.make_alone_update(players.generator, optimizer, **likeness, **extra)
@@ -418,8 +442,8 @@ def train(strategy, stage, alone):
     return sums, players.variables()
 
 alone, together = (tf.distribute.MirroredStrategy(devices) for devices in (["CPU:0"], ["CPU:0", "CPU:1"]))
-for stage, by_itself in ((1, False), (2, False), (1, True), (2, True)):
-    (one, ones), (two, twos) = (train(strategy, stage, by_itself) for strategy in (alone, together))
+for stage, learning in ((1, "play"), (2, "play"), (1, "alone"), (2, "alone"), (1, "flow")):
+    (one, ones), (two, twos) = (train(strategy, stage, learning) for strategy in (alone, together))
     for name in one:
         np.testing.assert_allclose(one[name], two[name], rtol=1e-6, err_msg=name)
     for name in ones:

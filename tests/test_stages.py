@@ -193,6 +193,40 @@ def test_a_generator_that_learns_alone_needs_no_play_and_may_have_it_later(drawn
     assert (folders.weights / "stage1_dis.weights.h5").is_file()
 
 
+def with_flow(chosen, steps=2):
+    generator = chosen.generator.model_copy(update={"flow_steps": steps})
+    return chosen.model_copy(update={"generator": generator})
+
+
+def test_a_flow_catches_up_by_itself_before_the_play(drawn, folders):
+    made = {}
+    for epochs in (0, 20):
+        chosen = with_flow(settings(drawn, epochs=0, alone_epochs=2, flow_epochs=epochs, save_every=100))
+        other = Folders(folders.output_dir, f"flow_{epochs}")
+        grid = stages.train(stage1(chosen), chosen, other)
+        made[epochs] = [weights.load(other.weights / f"{name}.weights.h5") for name in ("stage1_gen", "noise_encoder")]
+    assert grid == other.results / "stage1/flow_00020.png" and grid.is_file()
+    lines = [json.loads(line) for line in (other.logs / "stage1/flow/metrics.jsonl").read_text().splitlines()]
+    assert "noise_kl" in lines[0] and not {"anew", "kl"} & set(lines[0])
+    assert lines[-1]["noise_kl"] < lines[0]["noise_kl"]
+    for one, other in zip(*made.values(), strict=True):  # the generators, then the encoders
+        for name, variable in weights.named_variables(one).items():
+            stayed = np.array_equal(variable.numpy(), weights.named_variables(other)[name].numpy())
+            assert stayed == ("noise_flow" not in name), name
+
+
+def test_a_flow_that_nothing_is_read_for_is_refused(drawn, folders):
+    for chosen, said in (
+        (settings(drawn, alone_epochs=1, flow_epochs=1), "generator.flow_steps is 0, so there is no noise flow"),
+        (with_flow(settings(drawn, flow_epochs=1)), "give train.alone_epochs, or set train.flow_epochs to 0"),
+    ):
+        assert said in refusal(stages.train, stage1(chosen), chosen, folders)
+    chosen = settings(drawn, max_steps=1)
+    stages.train(stage1(chosen), chosen, folders)
+    chosen = stage2_settings(drawn, alone_epochs=1, flow_epochs=1)
+    assert "leave it 0 for stage2" in refusal(stages.train, stage2_of(chosen, folders), chosen, folders)
+
+
 def test_a_stage_without_any_epochs_is_refused(drawn, folders):
     chosen = settings(drawn, epochs=0)
     assert "nothing would be trained" in refusal(stages.train, stage1(chosen), chosen, folders)
@@ -483,7 +517,7 @@ def test_a_stage1_that_goes_on_making_pictures_anew_can_be_stopped(drawn, tmp_pa
     whole, stopped = Folders(tmp_path, "whole"), Folders(tmp_path, "stopped")
     for folders, ends in ((whole, [2]), (stopped, [1, 2])):
         for end in ends:
-            chosen = settings(drawn, epochs=end, alone_epochs=alone_epochs, anew_weight=10.0)
+            chosen = settings(drawn, epochs=end, alone_epochs=alone_epochs, flow_epochs=alone_epochs, anew_weight=10.0)
             generator = chosen.generator.model_copy(update={"flow_steps": 2, "palette": True})
             chosen = chosen.model_copy(update={"generator": generator})
             stages.train(stage1(chosen), chosen, folders)
