@@ -136,10 +136,8 @@ def make_alone_update(
     which learns along (Zhu et al., "Toward Multimodal Image-to-Image Translation", NeurIPS 2017), as does the
     generator's noise flow, if it has one, to bring other noise there (Chen et al., "Variational Lossy Autoencoder",
     ICLR 2017, section 3.2). A Stage II makes it from the sketch itself (the start with a per-pixel loss alone is from
-    Ledig et al., "Photo-Realistic Single Image Super-Resolution Using a GAN", CVPR 2017), or given Stage I's
-    `noise_encoder` from what the frozen Stage I makes of that noise: a sketch with the faults of all that will come,
-    of a picture that is known. That sketch is told all that captions say of the picture: so of what its own sentence
-    leaves open, a Stage II learns to believe the sketch. What that does not show, only the sentence can tell.
+    Ledig et al., "Photo-Realistic Single Image Super-Resolution Using a GAN", CVPR 2017). What that does not show, only
+    the sentence can tell.
 
     With `edges_weight` steps between neighbouring pixels are to be right as well as pixels (`losses.edges`). With
     `noise_kl_weight` it costs to read much in a picture, so that any noise is that of one (Higgins et al.,
@@ -191,7 +189,7 @@ def _make_anew(generator, noise_encoder, edges: bool):
     between them, and where an encoder reads noise in the pictures `noise_kl`, how much more than by chance that tells.
     """
     if models.is_second(generator):
-        make, learning = _make_of_sketch(generator, noise_encoder), generator.trainable_variables
+        make, learning = _make_of_sketch(generator), generator.trainable_variables
     else:
         make = _make_of_noise(generator, noise_encoder)
         learning = generator.trainable_variables + noise_encoder.trainable_variables
@@ -234,17 +232,11 @@ def _noise_reader(flow, noise_encoder):
     return read_noise
 
 
-def _make_of_sketch(generator, noise_encoder):
+def _make_of_sketch(generator):
     finisher = models.finisher(generator)
-    resketcher = models.resketcher(generator, noise_encoder) if noise_encoder else None
 
     def make(batch, share):
-        given = batch
-        if resketcher:
-            small = {**batch, "picture": batch["sketch"], "embedding": batch["all_told"]}
-            given = {**batch, "sketch": resketcher({name: small[name] for name in resketcher.input}, training=False)}
-        made = finisher({name: given[name] for name in finisher.input}, training=True)
-        return made, {}
+        return finisher({name: batch[name] for name in finisher.input}, training=True), {}
 
     return make
 

@@ -171,10 +171,6 @@ class Train(Section):
     recolour: bool = Field(
         False, description="recolour what real pictures are made anew of, so that sentences must tell the colours"
     )
-    sketches: Literal["shrunk", "stage1"] = Field(
-        "shrunk",
-        description="what Stage II makes real pictures anew of: those made small, or what its Stage I makes of them",
-    )
     average: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0, description="decay of the moving average that is kept instead of the generator's weights; 0: none"
     )

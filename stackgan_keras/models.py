@@ -282,23 +282,6 @@ def finisher(generator: keras.Model) -> keras.Model:
     return _rest(inner, "sketch", inputs, outputs, "finisher")
 
 
-def resketcher(generator: keras.Model, noise_encoder: keras.Model) -> keras.Model:
-    """What the frozen Stage I of a `stage2_generator` makes of the noise that a `noise_encoder` reads in pictures.
-
-    In: `picture` (B, s, s, 3), as small as sketches are, and what Stage II takes but its `epsilon`; the `noise` is for
-    what the encoder leaves open. Out: (B, s, s, 3), sketches as those that Stage II gets later, each of a real picture.
-    """
-    paint = painter(generator.get_layer("stage1_generator"))
-    inputs = {
-        name: generator.input[name] for name in ("embedding", "noise", "stage1_epsilon") if name in generator.input
-    }
-    inputs["picture"] = keras.Input(noise_encoder.input_shape[1:], name="picture")
-    read = noise_encoder(inputs["picture"])
-    noise = drawn_around(read, inputs["noise"])
-    given = {"embedding": inputs["embedding"], "noise": noise, "epsilon": inputs.get("stage1_epsilon")}
-    return keras.Model(inputs, paint({name: given[name] for name in paint.input})["image"], name="resketcher")
-
-
 def _rest(inner, given: str, inputs: dict, outputs: dict, name: str) -> keras.Model:
     """What a generator does after its tensor `inner`, which here is the input `given` beside others of its inputs."""
     rest = keras.Model([inner, *inputs.values()], outputs, name=f"{name}_rest")

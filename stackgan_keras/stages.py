@@ -99,8 +99,10 @@ def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
         players = {"generator": stage.generator.build()}
         if settings.train.epochs:
             players["discriminator"] = _discriminator_recipe(stage, settings).build()
-        noise_encoder = _noise_encoder(stage, settings, folders)
-        _start(stage, settings, folders, players | (noise_encoder if _is_first(stage) else {}))
+        noise_encoder = {}  # for Stage I, what reads the noise in real pictures that are to be made anew
+        if _is_first(stage) and settings.train.makes_anew:
+            noise_encoder["noise_encoder"] = _noise_encoder_recipe(settings).build()
+        _start(stage, settings, folders, players | noise_encoder)
         stage.prepare(players["generator"])  # a Stage I of the run's own, whichever one `start_from` had
         if strategy.num_replicas_in_sync > 1:
             for network in (players | noise_encoder).values():
@@ -177,9 +179,8 @@ def _train_alone(
 ) -> None:
     """A phase in which the generator alone learns to make real pictures anew, unless the players have begun to play.
 
-    What is `learning` is the `generator` and, for Stage I, the `noise_encoder`, which for Stage II, if asked for, is
-    there but has learned. Leaves the weights of what learns, grids `<phase>_…` among those of the stage, and the rest
-    in `logs/<run>/<stage>/<phase>/`.
+    What is `learning` is the `generator` and, for Stage I, the `noise_encoder`. Leaves their weights, grids `<phase>_…`
+    among those of the stage, and the rest in `logs/<run>/<stage>/<phase>/`.
     """
     logs, results = folders.logs / stage.name, folders.results / stage.name
     generator = learning["generator"]
@@ -224,7 +225,7 @@ def _play(
             "generator_optimizer": engine.make_adam(settings.train.generator_learning_rate, halve_every),
             "discriminator_optimizer": engine.make_adam(settings.train.discriminator_learning_rate, halve_every),
         }
-        improving = {"generator": players["generator"], **(beside if _is_first(stage) else {})}
+        improving = {"generator": players["generator"], **beside}
         kept, averaged, after = improving, {}, None  # what is shown and saved, and what makes it
         if settings.train.average:
             recipes = {"generator": stage.generator, "noise_encoder": _noise_encoder_recipe(settings)}
@@ -461,34 +462,6 @@ def _is_first(stage: Stage) -> bool:
     return "stage1" not in stage.generator.keywords
 
 
-def _noise_encoder(stage: Stage, settings: Settings, folders: Folders) -> dict[str, keras.Model]:
-    """What reads the noise in real pictures that Stage I makes them anew of, by its name; empty where none is asked.
-
-    For Stage II that is what learned along with its Stage I, frozen.
-    """
-    if not settings.train.makes_anew:
-        return {}
-    if _is_first(stage):
-        return {"noise_encoder": _noise_encoder_recipe(settings).build()}
-    if settings.train.sketches == "shrunk":
-        return {}
-    path = folders.weights / NOISE_ENCODER
-    if not path.is_file():
-        raise InputError(
-            f"train.sketches is stage1 but there is no noise encoder {path}: train Stage I with train.alone_epochs or "
-            "train.anew_weight, or set train.sketches to shrunk"
-        )
-    encoder, known = weights.load(path), _stage1_keywords(stage)
-    found = {"image_size": encoder.input_shape[1], "noise_dim": encoder.output["mean"].shape[1]}
-    if found != {name: known[name] for name in found}:
-        raise InputError(
-            f"{path} reads {found['noise_dim']} numbers of noise in pictures of {found['image_size']} pixels but "
-            f"Stage I takes {known['noise_dim']} for {known['image_size']}: train Stage I of this run again"
-        )
-    encoder.trainable = False
-    return {"noise_encoder": encoder}
-
-
 def _noise_encoder_recipe(settings: Settings) -> weights.Recipe:
     sizes = {"image_size": settings.data.image_size, "filters": settings.discriminator.filters}
     return weights.Recipe("noise_encoder", {**sizes, "noise_dim": settings.generator.noise_dim})
@@ -497,7 +470,7 @@ def _noise_encoder_recipe(settings: Settings) -> weights.Recipe:
 def _save_generator(stage: Stage, settings: Settings, folders: Folders, generator, noise_encoder=None) -> None:
     """The generator's weight file and that of the noise encoder, if one learns along."""
     weights.save(generator, stage.generator, folders.weights / f"{stage.name}_gen.weights.h5")
-    if noise_encoder is not None and noise_encoder.trainable:
+    if noise_encoder is not None:
         weights.save(noise_encoder, _noise_encoder_recipe(settings), folders.weights / NOISE_ENCODER)
 
 
@@ -511,12 +484,10 @@ def _trainable(*networks: keras.Model) -> list:
 
 def _sketches(stage: Stage, settings: Settings) -> dict:
     """What a `Stream` is asked for where real pictures are made anew of what is left of them."""
-    made = settings.train.sketches == "stage1"
-    cover = "all" if _is_first(stage) or made else "patches"
+    cover = "all" if _is_first(stage) else "patches"
     return {
         "sketch_size": _stage1_keywords(stage)["image_size"],
         "recoloured": cover if settings.train.recolour else None,
-        "told_all": made,
     }
 
 
@@ -545,7 +516,7 @@ def _make_writable(folder: Path) -> None:
 
 
 def _check_fits(stage: Stage, settings: Settings) -> None:
-    """Something is to be trained, what is asked of real pictures made anew needs some, and sketches a Stage II."""
+    """Something is to be trained, what is asked of real pictures made anew needs some, and a flow a Stage I."""
     train = settings.train
     if not (train.epochs or train.alone_epochs or train.alike_epochs):
         raise InputError(
@@ -569,8 +540,6 @@ def _check_fits(stage: Stage, settings: Settings) -> None:
             f"train.flow_epochs is {train.flow_epochs} but nothing learns to read noise in pictures before: "
             "give train.alone_epochs, or set train.flow_epochs to 0"
         )
-    if train.sketches == "stage1" and _is_first(stage):
-        raise InputError("train.sketches is about what Stage II makes pictures of: leave it shrunk for stage1")
 
 
 def _check_same_run(settings: Settings, logs: Path) -> None:

@@ -185,9 +185,8 @@ class Stream(PictureStream):
 
     Besides pictures and classes: `embedding` (B, text_dim), and standard normal `noise` (B, noise_dim), `epsilon`
     (B, condition_dim) and, if a size is given, `stage1_epsilon` (B, stage1_condition_dim), which both stay within two
-    deviations if `truncated`. An embedding is the mean of
-    those of `mean_of_captions` captions or, given the `fewest_captions`, from step `fewer_from` on of any number
-    between; if `told_all` there is `all_told` (B, text_dim) as well, the mean over all captions that a picture has.
+    deviations if `truncated`. An embedding is the mean of those of `mean_of_captions` captions or, given the
+    `fewest_captions`, from step `fewer_from` on of any number between.
 
     If `directions` are asked for, there is a standard normal `direction` of the pictures' shape. With a `sketch_size`
     there is `sketch` (B, sketch_size, sketch_size, 3): the pictures made as small, if `recoloured` in other colours, in
@@ -204,7 +203,6 @@ class Stream(PictureStream):
     directions: bool = False
     sketch_size: int | None = None
     recoloured: str | None = None
-    told_all: bool = False
 
     def _complete(self, batch: dict, step, picture, captions, size: int, draw) -> dict:
         def normal(purpose, *shape):
@@ -214,14 +212,12 @@ class Stream(PictureStream):
             kind = tf.random.stateless_truncated_normal if self.truncated else tf.random.stateless_normal
             return draw(kind, purpose, (size,))
 
-        def embed(counts):
-            embedding = tf.numpy_function(self._embed, [picture, captions, counts], tf.float32, stateful=False)
-            embedding.set_shape((size, self.records.embeddings.shape[1]))
-            return embedding
-
+        told = [picture, captions, self._counts(step, size, draw)]
+        embedding = tf.numpy_function(self._embed, told, tf.float32, stateful=False)
+        embedding.set_shape((size, self.records.embeddings.shape[1]))
         batch = {
             **batch,
-            "embedding": embed(self._counts(step, size, draw)),
+            "embedding": embedding,
             "noise": normal(NOISE, self.noise_dim),
             "epsilon": epsilon(EPSILON, self.condition_dim),
         }
@@ -234,8 +230,6 @@ class Stream(PictureStream):
             if self.recoloured:
                 chances = draw(tf.random.stateless_uniform, RECOLOURING, (CHANCES,))
                 batch["sketch"] = recolour(batch["sketch"], chances, all_over=self.recoloured == "all")
-        if self.told_all:
-            batch["all_told"] = embed(tf.fill((size,), self._most_captions))
         return batch
 
     @property

@@ -477,41 +477,6 @@ def test_the_first_epochs_alone_are_told_by_the_most_captions(drawn, folders, mo
     assert (alone.fewer_from, play.fewer_from) == (2 * alone.steps_per_epoch, 0)
 
 
-def test_stage2_learns_from_the_sketches_of_its_stage1(drawn, folders, monkeypatch):
-    chosen = settings(drawn, max_steps=2, alone_epochs=1, recolour=True)
-    stages.train(stage1(chosen), chosen, folders)
-    file = folders.weights / "noise_encoder.weights.h5"
-    learned = file.read_bytes()
-    asked = {"max_steps": 2, "alone_epochs": 1, "anew_weight": 1.0, "recolour": True, "sketches": "stage1"}
-    chosen = stage2_settings(drawn, **asked)
-    streams, call = [], engine.Run.__call__
-    monkeypatch.setattr(engine.Run, "__call__", lambda run: streams.append(run.batches.__self__) or call(run))
-    stages.train(stage2_of(chosen, folders), chosen, folders)
-    assert [stream.recoloured for stream in streams] == ["all", "all"]  # as the noise encoder learned
-    assert file.read_bytes() == learned
-    for place in ("alone/", ""):
-        (line,) = (folders.logs / "stage2" / place / "metrics.jsonl").read_text().splitlines()
-        assert "anew" in json.loads(line) and "noise_kl" not in json.loads(line)
-
-    other = Folders(folders.output_dir, "other")
-    for problem, change in (
-        ("there is no noise encoder", file.unlink),
-        ("reads 3 numbers of noise in pictures of 16 pixels but", lambda: save_noise_encoder(file)),
-    ):
-        change()
-        other.weights.mkdir(parents=True, exist_ok=True)
-        for path in folders.weights.glob("*.h5"):
-            (other.weights / path.name).write_bytes(path.read_bytes())
-        assert problem in refusal(stages.train, stage2_of(chosen, other), chosen, other)
-    first = settings(drawn, sketches="stage1")
-    assert "leave it shrunk for stage1" in refusal(stages.train, stage1(first), first, other)
-
-
-def save_noise_encoder(path):
-    recipe = weights.Recipe("noise_encoder", {"image_size": 16, "filters": 2, "noise_dim": 3})
-    weights.save(recipe.build(), recipe, path)
-
-
 @pytest.mark.parametrize("alone_epochs", [0, 1])
 def test_a_stage1_that_goes_on_making_pictures_anew_can_be_stopped(drawn, tmp_path, alone_epochs):
     whole, stopped = Folders(tmp_path, "whole"), Folders(tmp_path, "stopped")
