@@ -209,6 +209,7 @@ def test_a_flow_catches_up_by_itself_before_the_play(drawn, folders):
     lines = [json.loads(line) for line in (other.logs / "stage1/flow/metrics.jsonl").read_text().splitlines()]
     assert "noise_kl" in lines[0] and not {"anew", "kl"} & set(lines[0])
     assert lines[-1]["noise_kl"] < lines[0]["noise_kl"]
+    assert [line["step"] for line in lines] == list(range(1, 21))  # each of 16 of the 18 pictures, not of 4
     for one, other in zip(*made.values(), strict=True):  # the generators, then the encoders
         for name, variable in weights.named_variables(one).items():
             stayed = np.array_equal(variable.numpy(), weights.named_variables(other)[name].numpy())
