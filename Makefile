@@ -23,21 +23,14 @@ demo: .venv/installed
 	@echo '  .venv/bin/python -m stackgan_keras.generate "a small yellow bird with a black crown"'
 	@echo "Your own pictures: .venv/bin/python -m stackgan_keras.prepare FOLDER --out data/mine"
 
-# makes weights/$(DRAWN) as the shipped weights/drawn were made, but for what their settings files say of them;
-# mixed_bfloat16 is faster where the machine has it
+# makes weights/$(DRAWN) as the shipped weights/drawn were made; mixed_bfloat16 is faster where the machine has it
 train-drawn: .venv/installed
 	$(RUN) stackgan_keras.train_text --config drawn_text --run $(DRAWN)_text --train.precision $(PRECISION)
 	$(RUN) stackgan_keras.train_text --config drawn_pictures_text --run $(DRAWN)_text --train.precision $(PRECISION)
-	$(RUN) stackgan_keras.train_text --config drawn_finer_text --run $(DRAWN)_first --train.start_from $(DRAWN)_text \
+	$(RUN) stackgan_keras.train_text --config drawn_finer_text --run $(DRAWN) --train.start_from $(DRAWN)_text \
 	  --train.precision $(PRECISION)
-	$(RUN) stackgan_keras.train_stage1 --config drawn_stage1 --run $(DRAWN)_first --train.precision $(PRECISION)
-	$(RUN) stackgan_keras.train_stage2 --config drawn_stage2 --run $(DRAWN)_first --train.precision $(PRECISION)
-	mkdir -p weights/$(DRAWN)
-	cp weights/$(DRAWN)_first/text_encoder.weights.h5 weights/$(DRAWN)_first/picture_encoder.weights.h5 weights/$(DRAWN)
-	$(RUN) stackgan_keras.train_stage1 --config drawn_more_stage1 --run $(DRAWN) --train.start_from $(DRAWN)_first \
-	  --train.precision $(PRECISION)
-	$(RUN) stackgan_keras.train_stage2 --config drawn_more_stage2 --run $(DRAWN) --train.start_from $(DRAWN)_first \
-	  --train.precision $(PRECISION)
+	$(RUN) stackgan_keras.train_stage1 --config drawn_stage1 --run $(DRAWN) --train.precision $(PRECISION)
+	$(RUN) stackgan_keras.train_stage2 --config drawn_stage2 --run $(DRAWN) --train.precision $(PRECISION)
 	$(RUN) stackgan_keras.train_judge --run $(DRAWN)
 	$(RUN) stackgan_keras.evaluate --run $(DRAWN) --run drawn
 
