@@ -388,7 +388,8 @@ def train(strategy, stage, learning):
         encoder = models.picture_encoder(text_dim=6, image_size=16, filters=2)
         extra = {{"noise_encoder": models.noise_encoder(image_size=16, filters=2, noise_dim=5)}} if stage == 1 else {{}}
         likeness = {{"likeness_weight": 2.0, "picture_encoder": encoder}}
-        players = Players(stage, flow=2, penalty_weight=0.5, anew_weight=1.0, **likeness, **extra)
+        flow = 2 if learning == "flow" else 0
+        players = Players(stage, flow=flow, penalty_weight=0.5, anew_weight=1.0, **likeness, **extra)
         update, optimizer = players.plain_update, engine.make_adam(2e-4, 1000)
         if learning == "flow":
             optimizer.build(models.find_flow(players.generator).trainable_variables)

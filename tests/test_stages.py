@@ -193,15 +193,15 @@ def test_a_generator_that_learns_alone_needs_no_play_and_may_have_it_later(drawn
     assert (folders.weights / "stage1_dis.weights.h5").is_file()
 
 
-def with_flow(chosen, steps=2):
-    generator = chosen.generator.model_copy(update={"flow_steps": steps})
-    return chosen.model_copy(update={"generator": generator})
+def with_generator(chosen, **update):
+    return chosen.model_copy(update={"generator": chosen.generator.model_copy(update=update)})
 
 
 def test_a_flow_catches_up_by_itself_before_the_play(drawn, folders):
     made = {}
     for epochs in (0, 20):
-        chosen = with_flow(settings(drawn, epochs=0, alone_epochs=2, flow_epochs=epochs, save_every=100))
+        chosen = settings(drawn, epochs=0, alone_epochs=2, flow_epochs=epochs, save_every=100)
+        chosen = with_generator(chosen, flow_steps=2)
         other = Folders(folders.output_dir, f"flow_{epochs}")
         grid = stages.train(stage1(chosen), chosen, other)
         made[epochs] = [weights.load(other.weights / f"{name}.weights.h5") for name in ("stage1_gen", "noise_encoder")]
@@ -219,7 +219,10 @@ def test_a_flow_catches_up_by_itself_before_the_play(drawn, folders):
 def test_a_flow_that_nothing_is_read_for_is_refused(drawn, folders):
     for chosen, said in (
         (settings(drawn, alone_epochs=1, flow_epochs=1), "generator.flow_steps is 0, so there is no noise flow"),
-        (with_flow(settings(drawn, flow_epochs=1)), "give train.alone_epochs, or set train.flow_epochs to 0"),
+        (
+            with_generator(settings(drawn, flow_epochs=1), flow_steps=2),
+            "give train.alone_epochs, or set train.flow_epochs to 0",
+        ),
     ):
         assert said in refusal(stages.train, stage1(chosen), chosen, folders)
     chosen = settings(drawn, max_steps=1)
@@ -484,8 +487,7 @@ def test_a_stage1_that_goes_on_making_pictures_anew_can_be_stopped(drawn, tmp_pa
     for folders, ends in ((whole, [2]), (stopped, [1, 2])):
         for end in ends:
             chosen = settings(drawn, epochs=end, alone_epochs=alone_epochs, flow_epochs=alone_epochs, anew_weight=10.0)
-            generator = chosen.generator.model_copy(update={"flow_steps": 2, "palette": True})
-            chosen = chosen.model_copy(update={"generator": generator})
+            chosen = with_generator(chosen, flow_steps=2, palette=True)
             stages.train(stage1(chosen), chosen, folders)
     made = [weights.load(folders.weights / "stage1_gen.weights.h5") for folders in (whole, stopped)]
     assert models.find_flow(made[0]) and made[0].get_layer("palette_dense")
