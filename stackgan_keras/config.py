@@ -4,9 +4,7 @@ Defaults are those of the original release. A setting is written `section.key` i
 `--section.key VALUE` on the command line.
 """
 
-import argparse
 import difflib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, get_args
@@ -14,7 +12,9 @@ from typing import Annotated, Literal, get_args
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
+from stackgan_keras.command_line import Parser
 from stackgan_keras.errors import InputError
+from stackgan_keras.files import atomic_write
 
 
 def _at_most(name: str, value, info):
@@ -292,26 +292,8 @@ def read(path: str | Path) -> dict:
 
 def write(settings: Settings, path: Path) -> None:
     """Saves the settings as YAML that `read` takes; an older file is replaced in one move."""
-    unfinished = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
+    with atomic_write(path) as unfinished:
         unfinished.write_text(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-class Parser(argparse.ArgumentParser):
-    """Arguments by their full names; mistakes raise `InputError` instead of printing the usage."""
-
-    def __init__(self, **keywords):
-        super().__init__(allow_abbrev=False, formatter_class=_help_format, **keywords)
-
-    def error(self, message: str):
-        raise InputError(f"{message.removeprefix('argument ')}: --help shows how it is given")
-
-
-def _help_format(prog: str) -> argparse.HelpFormatter:
-    return argparse.HelpFormatter(prog, max_help_position=36)
 
 
 def from_command_line(arguments: list[str], *, prog: str, description: str, preset: str, defaults: dict):

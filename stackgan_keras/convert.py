@@ -14,8 +14,7 @@ the epoch, is left out and named.
 
 from pathlib import Path
 
-from stackgan_keras.commands import quietly, run
-from stackgan_keras.config import Parser
+from stackgan_keras.command_line import Parser, quietly, run
 from stackgan_keras.errors import InputError
 
 with quietly():

@@ -26,6 +26,7 @@ import pandas as pd
 
 from stackgan_keras import safe_pickle
 from stackgan_keras.errors import InputError, first_line
+from stackgan_keras.files import read_text
 from stackgan_keras.layout import SUFFIXES
 
 SPLITS = ("train", "test")
@@ -426,12 +427,7 @@ class _Captions:
 
 
 def _read_lines(path):
-    """The lines of a text in UTF-8, or else latin-1, without the blank ones."""
-    content = path.read_bytes()
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = content.decode("latin-1")
-    # only line ends part captions: str.splitlines would also break at the latin-1 letter \x85
-    lines = (line.strip() for line in re.split(r"\r\n|\n|\r", text))
+    """The lines of a text without the blank ones."""
+    # only line ends part captions: str.splitlines would also break at \x85 and others
+    lines = (line.strip() for line in read_text(path).split("\n"))
     return tuple(line for line in lines if line)

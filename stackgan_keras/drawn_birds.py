@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from stackgan_keras import layout
 from stackgan_keras.errors import InputError
+from stackgan_keras.files import write_lines
 
 Rng = np.random.Generator
 
@@ -1199,7 +1200,7 @@ def _write_set(folder: Path, settings: dict[str, int], workers: int | None, prog
     for split in ("train", "test"):
         _write_split(folder / split, [row for row in rows if row["split"] == split], settings["embedding_dim"])
     truths = [{key: row[key] for key in ("name", "split", "class_id", "box")} | asdict(row["bird"]) for row in rows]
-    layout.write_lines(folder / "truth.jsonl", [json.dumps(truth) for truth in truths])
+    write_lines(folder / "truth.jsonl", [json.dumps(truth) for truth in truths])
     (folder / "drawn.json").write_text(_record(settings))
 
 
@@ -1229,7 +1230,7 @@ def _draw_one(job: _Job) -> tuple[Bird, tuple[int, int, int, int], list[str]]:
     sentences = captions(bird, rng)
     folder = Path(job.folder)
     picture.save(folder / "CUB_200_2011" / "images" / f"{job.name}.jpg", quality=JPEG_QUALITY)
-    layout.write_lines(folder / "text_c10" / f"{job.name}.txt", sentences)
+    write_lines(folder / "text_c10" / f"{job.name}.txt", sentences)
     return bird, box, sentences
 
 

@@ -1,14 +1,31 @@
-"""What does the package raise when the user can put it right?"""
+"""What the user can put right: the package's exception, and checks of single values."""
+
+import operator
 
 
 class InputError(Exception):
     """One sentence for the user: what was found, what was expected, and what to do.
 
-    Raised by every floor for bad files, settings and folders; the commands print the
-    sentence and end with exit code 2 instead of a traceback.
+    Raised for bad files, settings and folders; the commands print the sentence and end with exit code 2 instead of a
+    traceback.
     """
 
 
 def first_line(problem: Exception) -> str:
     """What another library's error says, for the middle of a sentence: its first line, or else its kind."""
     return (str(problem).strip() or type(problem).__name__).splitlines()[0].rstrip(".:")
+
+
+def whole_number(name: str, value, least: int, most: int | None = None) -> int:
+    """`value`, a number or its digits, as an integer from `least` to `most`. Raises `InputError` naming it if not."""
+    try:
+        if isinstance(value, str):
+            number = int(value) if value.isascii() and value.lstrip("-").isdigit() else None
+        else:
+            number = None if isinstance(value, bool) else operator.index(value)
+    except (TypeError, ValueError):
+        number = None
+    if number is None or number < least or (most is not None and number > most):
+        limits = f"of {least} or more" if most is None else f"from {least} to {most:,}"
+        raise InputError(f"{name} is {value!r}: give a whole number {limits}")
+    return number

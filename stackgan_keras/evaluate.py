@@ -21,10 +21,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from stackgan_keras import config, images, layout
-from stackgan_keras.commands import quietly, run
+from stackgan_keras import images
+from stackgan_keras.command_line import Parser, quietly, run
 from stackgan_keras.config import Folders
 from stackgan_keras.errors import InputError
+from stackgan_keras.files import atomic_write
 
 BIRDS = {"count": 600, "classes": 60, "test_classes": 40, "embedding_dim": 1}  # 400 are of the 40 test species
 CAPTIONS = 4000  # that they have
@@ -130,12 +131,12 @@ def _write(path: Path, figures: dict) -> None:
         name: {key: None if math.isnan(value) else value for key, value in row.items()}
         for name, row in figures["rows"].items()
     }
-    with layout.whole(path) as unfinished:
+    with atomic_write(path) as unfinished:
         unfinished.write_text(json.dumps({**figures, "rows": rows}, indent=1) + "\n", encoding="utf-8")
 
 
 def _arguments(arguments: list[str]) -> argparse.Namespace:
-    parser = config.Parser(
+    parser = Parser(
         prog="python -m stackgan_keras.evaluate",
         description="Tells of runs whether their pictures have the colours that captions of drawn birds ask for.",
     )

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from stackgan_keras import config, layout
-from stackgan_keras.commands import quietly, run, without_notices
+from stackgan_keras.command_line import Parser, quietly, run, without_notices
 from stackgan_keras.errors import InputError
+from stackgan_keras.files import atomic_write
 
 NEEDS = {"saved_model": (), "onnx": ("tf2onnx", "onnxruntime"), "litert": ("ai_edge_litert",)}
 TRIED = 3  # pictures by which what was written is compared with what it was made of
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def _arguments(arguments: list[str]) -> argparse.Namespace:
-    parser = config.Parser(
+    parser = Parser(
         prog="python -m stackgan_keras.export",
         description="Writes a run for other runtimes: a SavedModel from strings to pixels, its generators as ONNX and "
         "LiteRT. Each is read again by its own runtime and compared.",
@@ -85,7 +85,7 @@ def _write_saved_model(model, folder: Path) -> None:
 def _write_onnx(picture, path: Path) -> None:
     import onnxruntime
 
-    with layout.whole(path) as unfinished, without_notices():
+    with atomic_write(path) as unfinished, without_notices():
         picture.export(str(unfinished), format="onnx", verbose=False)
         session = onnxruntime.InferenceSession(str(unfinished), providers=["CPUExecutionProvider"])
     names = [given.name for given in session.get_inputs()]
@@ -111,7 +111,7 @@ def _write_litert(picture, paths: dict[str, Path]) -> None:
         with without_notices():
             archive.write_out(folder, verbose=False)
         for precision, path in paths.items():
-            with layout.whole(path) as unfinished, without_notices():
+            with atomic_write(path) as unfinished, without_notices():
                 converter = tf.lite.TFLiteConverter.from_saved_model(folder)
                 if precision == "float16":
                     converter.optimizations = [tf.lite.Optimize.DEFAULT]

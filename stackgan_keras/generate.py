@@ -14,8 +14,8 @@ import numpy as np
 from tqdm import tqdm
 
 from stackgan_keras import embedded, images
-from stackgan_keras.commands import quietly, run
-from stackgan_keras.config import Folders, Parser
+from stackgan_keras.command_line import Parser, quietly, run
+from stackgan_keras.config import Folders
 from stackgan_keras.errors import InputError
 
 COLUMNS = 8  # copies side by side on a grid

@@ -9,12 +9,13 @@ import io
 import os
 import pickle
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+
+from stackgan_keras.files import atomic_write, write_lines
 
 KEPT = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png"}  # formats whose files are left as they are
 SUFFIXES = (".jpg", ".jpeg", ".png")  # of pictures in this layout
@@ -35,37 +36,15 @@ class BadPicture(Exception):
     """What is wrong with a file that cannot be used as a picture, as in "skipped …"."""
 
 
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to, which takes its name if the block ends well and goes if it does not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        yield unfinished
-        unfinished.replace(path)
-    except OSError as problem:
-        if problem.errno is None:
-            raise
-        raise OSError(problem.errno, problem.strerror, str(path)) from None  # a full disk names no file itself
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """One line each, in UTF-8, ended by LF on every system."""
-    with whole(path) as unfinished:
-        unfinished.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
-
-
 def write_pickle(path: Path, content) -> None:
     """A pickle that Python 2 reads too, as the published ones were written by it."""
-    with whole(path) as unfinished, unfinished.open("wb") as file:
+    with atomic_write(path) as unfinished, unfinished.open("wb") as file:
         pickle.dump(content, file, protocol=2)
 
 
 def write_embeddings(path: Path, arrays: Iterable[np.ndarray]) -> None:
     """The pickle of a list of arrays, which are taken and let go one by one: it never needs memory for two."""
-    with whole(path) as unfinished, unfinished.open("wb") as file:
+    with atomic_write(path) as unfinished, unfinished.open("wb") as file:
         file.write(pickle.PROTO + b"\x02" + pickle.EMPTY_LIST + pickle.MARK)
         for array in arrays:
             file.write(_pickled(array))
@@ -121,11 +100,11 @@ def write_picture(source: Path | bytes, target: Path, *, upright: bool) -> Path:
     if isinstance(changed, Image.Image):
         is_photograph = changed.format == "JPEG"
         path = target.with_name(target.name + (".jpg" if is_photograph else ".png"))
-        with whole(path) as unfinished:
+        with atomic_write(path) as unfinished:
             changed.save(unfinished, changed.format, quality=JPEG_QUALITY)
         return path
     path = target.with_name(target.name + changed)
-    with whole(path) as unfinished:
+    with atomic_write(path) as unfinished:
         if isinstance(source, bytes):
             unfinished.write_bytes(source)
         else:

@@ -27,10 +27,11 @@ import numpy as np
 from tqdm import tqdm
 
 from stackgan_keras import config, datasets, drawn_birds, layout, sources
-from stackgan_keras.commands import quietly, run
-from stackgan_keras.config import Parser, Settings
+from stackgan_keras.command_line import Parser, quietly, run
+from stackgan_keras.config import Settings
 from stackgan_keras.datasets import TEXT_ENCODER
 from stackgan_keras.errors import InputError
+from stackgan_keras.files import atomic_write, write_lines
 from stackgan_keras.sources import Example, Source
 
 KINDS = {"cub": sources.cub, "oxford102": sources.oxford102, "coco": sources.coco}
@@ -350,7 +351,7 @@ def _write_captions(examples: Sequence[Example], folder: Path) -> None:
     for example in tqdm(examples, "captions", unit=""):
         path = folder / f"{example.text_name or example.name}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
-        layout.write_lines(path, example.captions)
+        write_lines(path, example.captions)
 
 
 def _write_tables(examples: Sequence[Example], home: Path) -> None:
@@ -387,7 +388,7 @@ def _make_text_encoder(given: argparse.Namespace, settings: Settings, records: l
     if given.text_encoder is None:
         joint_embedding.train(*records, settings, path=path, logs=logs, results=results)
     else:
-        with layout.whole(path) as unfinished:
+        with atomic_write(path) as unfinished:
             shutil.copyfile(given.text_encoder, unfinished)
     return weights.read_recipe(path, "text_encoder").keywords["text_dim"]
 
@@ -444,7 +445,7 @@ def _counts(examples: Sequence[Example]) -> dict:
 
 
 def _write_json(path: Path, content: dict) -> None:
-    with layout.whole(path) as unfinished:
+    with atomic_write(path) as unfinished:
         unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 

@@ -22,8 +22,9 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 from stackgan_keras import safe_pickle
-from stackgan_keras.commands import quietly
+from stackgan_keras.command_line import quietly
 from stackgan_keras.errors import InputError, first_line
+from stackgan_keras.files import read_text
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")  # of equal names the first counts
 TABLES = ("metadata.jsonl", "metadata.csv")
@@ -165,7 +166,7 @@ def own_folder(root: Path, leave_out: Path | None = None) -> Source:
         captions = told.get(file, ())
         if text is not None:
             taken.add(text)
-            captions = (*captions, *(c for c in _lines(_read_text(root / texts[text])) if c not in captions))
+            captions = (*captions, *(c for c in _lines(read_text(root / texts[text])) if c not in captions))
         if captions:
             name = _unique(places.name(file), _suffix(file), names)
             examples.append(Example(name, places.label(file), captions, places.split(file), file=root / file))
@@ -243,7 +244,7 @@ def _table_captions(root: Path, files: list[str], pictures: list[str], skipped: 
 
 
 def _json_rows(root: Path, table: str) -> Iterator[tuple[int, dict]]:
-    for number, line in enumerate(_read_text(root / table).split("\n"), start=1):
+    for number, line in enumerate(read_text(root / table).split("\n"), start=1):
         if line.strip():
             row = None
             with suppress(ValueError, RecursionError):
@@ -252,7 +253,7 @@ def _json_rows(root: Path, table: str) -> Iterator[tuple[int, dict]]:
 
 
 def _csv_rows(root: Path, table: str) -> Iterator[tuple[int, dict]]:
-    text = _read_text(root / table)
+    text = read_text(root / table)
     head = text.partition("\n")[0]
     delimiter = max(",;\t", key=head.count)  # spreadsheets write the semicolon in half of the world
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
@@ -386,21 +387,6 @@ def _without_empty(skipped: dict) -> dict[str, list[str]]:
     return {reason: [_shown(item) for item in items] for reason, items in skipped.items() if items}
 
 
-def _read_text(path: Path) -> str:
-    """A text in UTF-8 or UTF-16 as its first bytes tell, or else as Windows and old systems write it."""
-    content = path.read_bytes()
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        text = content.decode("utf-16", "replace")
-    else:
-        for encoding in ("utf-8-sig", "cp1252", "latin-1"):
-            try:
-                text = content.decode(encoding)
-                break
-            except UnicodeDecodeError:
-                continue
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
 def _lines(text: str) -> tuple[str, ...]:
     """The captions in a text, a line each, without what is no character."""
     lines = (re.sub(r"[\x00-\x1f\x7f-\x9f\s]+", " ", line).strip() for line in re.split(r"[\r\n]+", text))
@@ -420,7 +406,7 @@ def drawn(root: Path) -> Source:
             Example(
                 name,
                 label=name.partition("/")[0],
-                captions=_lines(_read_text(root / "text_c10" / f"{name}.txt")),
+                captions=_lines(read_text(root / "text_c10" / f"{name}.txt")),
                 split=truth["split"],
                 class_id=truth["class_id"],
                 box=tuple(truth["box"]),
@@ -479,7 +465,7 @@ def _read_boxes(home: Path) -> dict[str, tuple]:
     for file, words in (("images.txt", 2), ("bounding_boxes.txt", 5)):
         if not (home / file).is_file():
             raise InputError(f"there is no file {home / file}: unpack CUB_200_2011.tgz again, it brings the boxes")
-        rows = [line.split() for line in _read_text(home / file).split("\n") if line.strip()]
+        rows = [line.split() for line in read_text(home / file).split("\n") if line.strip()]
         wrong = next((number for number, row in enumerate(rows, start=1) if len(row) != words), None)
         if wrong:
             raise InputError(f"line {wrong} of {home / file} has not {words} words: unpack CUB_200_2011.tgz again")
@@ -551,7 +537,7 @@ def _flower_test_classes(folder: Path, pictures: Path | None, notes: list) -> se
         if file.is_file():
             notes.append(f"split by class as {file} says")
             if file.suffix == ".txt":
-                return {int(number) for number in re.findall(r"class_(\d+)", _read_text(file))}
+                return {int(number) for number in re.findall(r"class_(\d+)", read_text(file))}
             return {int(number) for number in safe_pickle.load(file)}
     notes.append(
         f"neither testclasses.txt of Reed's archive (flowers_icml) nor published splits lie beside the captions: every "
@@ -614,7 +600,7 @@ def _annotated(files: list[Path], pictures: Path, skipped: dict) -> dict[str, tu
     told = {}
     for file in files:
         try:
-            content = json.loads(_read_text(file))
+            content = json.loads(read_text(file))
             names = {image["id"]: image["file_name"] for image in content["images"]}
             texts = defaultdict(list)
             for annotation in content["annotations"]:
@@ -677,7 +663,7 @@ class _Texts:
         if place is None:
             return ()
         self._taken.add(place)
-        return _lines(_read_text(self.folder / self._files[place]))
+        return _lines(read_text(self.folder / self._files[place]))
 
     def left(self) -> list[str]:
         return [file for stem, file in self._files.items() if stem not in self._taken]

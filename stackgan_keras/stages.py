@@ -22,7 +22,6 @@ from stackgan_keras import (
     engine,
     images,
     joint_embedding,
-    layout,
     models,
     sampler,
     text_encoder,
@@ -31,6 +30,7 @@ from stackgan_keras import (
 from stackgan_keras.config import Folders, Settings
 from stackgan_keras.datasets import PICTURE_ENCODER, TEXT_ENCODER, Records
 from stackgan_keras.errors import InputError
+from stackgan_keras.files import atomic_write
 from stackgan_keras.stream import Stream, decode
 
 NOISE_ENCODER = "noise_encoder.weights.h5"  # beside Stage I, with which it learned
@@ -345,7 +345,7 @@ def _bring_encoders(root: Path, folders: Folders) -> None:
     if brought.is_file() and not (folders.weights / TEXT_ENCODER).is_file():
         for file in (root / PICTURE_ENCODER, brought):
             if file.is_file():
-                with layout.whole(folders.weights / file.name) as unfinished:
+                with atomic_write(folders.weights / file.name) as unfinished:
                     shutil.copyfile(file, unfinished)
 
 
@@ -371,7 +371,7 @@ def _embedded(encoder: Path, records: Records, cache: Path) -> Records:
         embeddings = np.load(path)
     else:
         embeddings = text_encoder.embed(weights.load(encoder), captions, progress=True)
-        with layout.whole(path) as unfinished, unfinished.open("wb") as file:
+        with atomic_write(path) as unfinished, unfinished.open("wb") as file:
             np.save(file, embeddings)
     first = datasets.first_rows([len(captions) for captions in records.captions])
     return replace(records, embeddings=embeddings, first_embedding=first)

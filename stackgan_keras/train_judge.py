@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from stackgan_keras import config
-from stackgan_keras.commands import quietly, run
+from stackgan_keras.command_line import Parser, quietly, run
 from stackgan_keras.config import Folders
 from stackgan_keras.errors import InputError
 
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def _arguments(arguments: list[str]) -> argparse.Namespace:
-    parser = config.Parser(
+    parser = Parser(
         prog="python -m stackgan_keras.train_judge",
         description="Trains the judge, a small network that reads the colours of a drawn bird's parts.",
     )

@@ -7,7 +7,7 @@ python -m stackgan_keras.train_stage1 --config birds_stage1 --data.root DIR on t
 import sys
 
 from stackgan_keras import config
-from stackgan_keras.commands import quietly, run
+from stackgan_keras.command_line import quietly, run
 from stackgan_keras.config import Folders
 
 

@@ -7,7 +7,7 @@ python -m stackgan_keras.train_stage2 --config birds_stage2 --data.root DIR on t
 import sys
 
 from stackgan_keras import config
-from stackgan_keras.commands import quietly, run
+from stackgan_keras.command_line import quietly, run
 from stackgan_keras.config import Folders
 from stackgan_keras.errors import InputError
 

@@ -8,7 +8,7 @@ python -m stackgan_keras.train_text --text.learns pictures          the picture 
 import sys
 
 from stackgan_keras import config
-from stackgan_keras.commands import quietly, run
+from stackgan_keras.command_line import quietly, run
 from stackgan_keras.config import Folders
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stackgan_keras import commands
+from stackgan_keras import command_line
 from stackgan_keras.datasets import Records
 from stackgan_keras.errors import InputError
 
@@ -49,7 +49,7 @@ def ended(main, arguments, monkeypatch, captured) -> tuple[int, str, str]:
     monkeypatch.setattr(sys, "argv", ["command", *map(str, arguments)])
     captured.readouterr()
     try:
-        commands.run(main)
+        command_line.run(main)
         code = 0
     except SystemExit as end:
         code = end.code

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from stackgan_keras import commands, drawn_birds, train_stage1, train_stage2, weights
+from stackgan_keras import command_line, drawn_birds, train_stage1, train_stage2, weights
 from stackgan_keras.errors import InputError
 
 TINY = [
@@ -94,7 +94,7 @@ def _run(main, arguments) -> Ended:
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(errors):
         patch.setattr(sys, "argv", ["command", *map(str, arguments)])
         try:
-            commands.run(main)
+            command_line.run(main)
             code = 0
         except SystemExit as end:
             code = end.code
@@ -445,7 +445,7 @@ def test_a_shell_sees_one_line(verb, tmp_path):
     ended = subprocess.run(
         [sys.executable, "-m", f"stackgan_keras.{verb}", *arguments],
         cwd=tmp_path,
-        env=environment | {"PYTHONPATH": str(Path(commands.__file__).parents[1])},
+        env=environment | {"PYTHONPATH": str(Path(command_line.__file__).parents[1])},
         capture_output=True,
         text=True,
     )
@@ -456,7 +456,7 @@ def test_a_shell_sees_one_line(verb, tmp_path):
 
 def test_help_and_wrong_settings_do_not_wait_for_tensorflow():
     program = (
-        "import sys; from stackgan_keras import commands, train_stage1, train_stage2\n"
+        "import sys; from stackgan_keras import command_line, train_stage1, train_stage2\n"
         "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stackgan_keras import commands, generate, images, sampler, weights
+from stackgan_keras import command_line, generate, images, sampler, weights
 from stackgan_keras.weights import Recipe
 
 STAGE1 = {"image_size": 16, "filters": 2, "text_dim": 6, "condition_dim": 3, "noise_dim": 4}
@@ -51,7 +51,7 @@ def draw(trained, tmp_path, monkeypatch):
             patch.setattr(sys, "argv", ["generate", *run, *map(str, arguments)])
             patch.setattr(sys, "stdin", Terminal() if stdin is None else io.TextIOWrapper(io.BytesIO(stdin)))
             try:
-                commands.run(generate.main)
+                command_line.run(generate.main)
                 code = 0
             except SystemExit as end:
                 code = end.code

@@ -6,7 +6,9 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1] / "stackgan_keras"
 FLOORS = [
     {"errors"},
-    {"commands", "config", "curves", "images", "layout", "losses", "metrics", "safe_pickle", "torch7"},
+    {"files"},
+    {"command_line"},
+    {"config", "curves", "images", "layout", "losses", "metrics", "safe_pickle", "torch7"},
     {"checkpoints", "datasets", "drawn_birds", "embedded", "models", "sources", "text_encoder"},
     {"judge", "stream"},
     {"weights"},

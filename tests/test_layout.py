@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from stackgan_keras import layout, safe_pickle
+from stackgan_keras.files import atomic_write
 
 
 def save(path, pixels, **options):
@@ -172,5 +173,5 @@ def test_a_stop_leaves_the_older_file_and_nothing_else(tmp_path):
 
 
 def test_a_full_disk_names_the_file(tmp_path):
-    with pytest.raises(OSError, match=r"a\.pickle"), layout.whole(tmp_path / "a.pickle"):
+    with pytest.raises(OSError, match=r"a\.pickle"), atomic_write(tmp_path / "a.pickle"):
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -1,5 +1,6 @@
-"""How does every command start and end? With one clear sentence and exit code 2 where the user can put it right."""
+"""How every command starts and ends: arguments, quiet imports, and one sentence with exit code 2 for bad input."""
 
+import argparse
 import errno
 import os
 import signal
@@ -9,6 +10,20 @@ from collections.abc import Callable
 from contextlib import contextmanager
 
 from stackgan_keras.errors import InputError
+
+
+class Parser(argparse.ArgumentParser):
+    """Arguments by their full names; mistakes raise `InputError` instead of printing the usage."""
+
+    def __init__(self, **keywords):
+        super().__init__(allow_abbrev=False, formatter_class=_help_format, **keywords)
+
+    def error(self, message: str):
+        raise InputError(f"{message.removeprefix('argument ')}: --help shows how it is given")
+
+
+def _help_format(prog: str) -> argparse.HelpFormatter:
+    return argparse.HelpFormatter(prog, max_help_position=36)
 
 
 @contextmanager
