@@ -1,17 +1,24 @@
-"""StackGAN in Keras 3 and TensorFlow 2: a sentence becomes a 64x64 sketch, then a 256x256 picture."""
+"""StackGAN in Keras 3 and TensorFlow 2: a sentence becomes a 64x64 image, then a 256x256 one."""
 
+import importlib
 import os
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # TensorFlow turns its fast convolutions on by itself only for the newest CPUs; it looks when it is first imported
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
+SHORT_NAMES = {  # fetched when they are asked for, as TensorFlow takes seconds to import
+    "StackGAN": ("inference.stackgan", "StackGAN"),
+    "images": ("data.images", None),
+    "text_encoder": ("models.text_encoder", None),
+    "weights": ("models.weights", None),
+}
+
 
 def __getattr__(name: str):
-    """`stackgan_keras.StackGAN`, fetched when it is asked for, as TensorFlow takes seconds to import."""
-    if name == "StackGAN":
-        from stackgan_keras.sampler import StackGAN
-
-        return StackGAN
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in SHORT_NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = SHORT_NAMES[name]
+    found = importlib.import_module(f"stackgan_keras.{module}")
+    return found if attribute is None else getattr(found, attribute)

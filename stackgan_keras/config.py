@@ -1,4 +1,4 @@
-"""Which settings are there, and is this file or command line a valid set of them?
+"""Settings: a YAML file and a command line to one checked object.
 
 Defaults are those of the original release. A setting is written `section.key` in messages, nested in YAML files, and
 `--section.key VALUE` on the command line.
@@ -15,14 +15,6 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from stackgan_keras.command_line import Parser
 from stackgan_keras.errors import InputError
 from stackgan_keras.files import atomic_write
-
-
-def _at_most(name: str, value, info):
-    """`value`, or none, where it is no more than the section's setting of that full name, which is asked first."""
-    most = info.data.get(name.split(".")[1])  # not there if it is wrong itself
-    if value is not None and most is not None and value > most:
-        raise ValueError(f"must be at most {name}, which is {most}")
-    return value
 
 
 def _power_of_two(value: int) -> int:
@@ -49,6 +41,7 @@ Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Weight = Annotated[float, Field(ge=0)]
+Architecture = Literal["pytorch", "tensorflow"]
 
 
 class Section(BaseModel):
@@ -66,143 +59,90 @@ class Section(BaseModel):
 
 class Data(Section):
     root: Annotated[Path | None, BeforeValidator(_none_as_word), AfterValidator(_at_home)] = Field(
-        None, description="folder in the published layout; none: birds drawn on the spot"
+        None, description="folder in the published layout; none: synthetic birds, drawn once"
     )
     image_size: Annotated[int, Field(ge=8, le=1024), AfterValidator(_power_of_two)] = Field(
-        64, description="height and width of the pictures to make, in pixels; a power of two"
+        64, description="height and width of the generated images, in pixels; a power of two"
     )
-    mean_of_captions: Count = Field(1, description="captions whose embeddings are averaged, drawn anew each time")
-    fewest_captions: Annotated[Count | None, BeforeValidator(_none_as_word)] = Field(
-        None, description="any number of captions is averaged, this at least and mean_of_captions at most; none: those"
+    captions_per_embedding: Count = Field(
+        1, description="a sentence's embedding is the mean over so many captions of its picture, drawn anew each time"
     )
     cache: Literal["auto", "memory", "disk"] = Field(
         "auto", description="where decoded pictures are kept; auto: in memory if a quarter of it is enough"
     )
-    drawn_count: Annotated[int, Field(ge=50)] = Field(2000, description="pictures to draw if there is no data.root")
-    drawn_classes: Annotated[int, Field(ge=10, le=20_000)] = Field(
+    synthetic_count: Annotated[int, Field(ge=50)] = Field(2000, description="pictures to draw if there is no data.root")
+    synthetic_classes: Annotated[int, Field(ge=10, le=20_000)] = Field(
         50, description="species to draw if there is no data.root; a fifth of them, at most 40, for the test"
     )
 
-    @field_validator("fewest_captions")
-    @classmethod
-    def _fewest_are_not_more_than_most(cls, fewest, info):
-        return _at_most("data.mean_of_captions", fewest, info)
-
 
 class Generator(Section):
-    architecture: Literal["pytorch", "tensorflow"] = Field(
-        "pytorch", description="of whose release; the published birds and flowers are of the tensorflow one"
+    architecture: Architecture = Field(
+        "pytorch", description="the release whose network it is; published birds and flowers: tensorflow"
     )
     filters: Count = Field(128, description="width: channels of the narrowest full block (GF_DIM)")
-    text_dim: Count = Field(1024, description="numbers in a sentence's embedding")
-    condition_dim: Count = Field(128, description="numbers in the condition drawn from an embedding")
-    noise_dim: Count = Field(100, description="numbers in the noise (Stage I)")
-    flow_steps: CountOrZero = Field(
-        0, description="steps of a normalizing flow that brings noise where real pictures have theirs (Stage I)"
-    )
+    text_dim: Count = Field(1024, description="dimensions of a sentence's embedding")
+    condition_dim: Count = Field(128, description="dimensions of the condition drawn from an embedding")
+    noise_dim: Count = Field(100, description="dimensions of the noise (Stage I)")
     residual_blocks: CountOrZero = Field(4, description="residual blocks (Stage II)")
-    augment_condition: bool = Field(True, description="draw the condition around its mean; no: use the mean")
-    noise_spread: Annotated[float, Field(gt=0)] = Field(
-        1.0, description="factor on the noise that goes into the flow; below 1, fewer pictures that could not be"
+    augment_condition: bool = Field(True, description="conditioning augmentation; no: the condition is its mean")
+    condition_noise_scale: Annotated[float, Field(gt=0)] = Field(
+        1.0, description="factor on the condition's noise around its mean; released deviations are 1 or more"
     )
-    condition_spread: Annotated[float, Field(gt=0)] = Field(
-        1.0, description="factor on how far the condition is drawn around its mean; released deviations are 1 or more"
+    conditional_batch_norm: bool = Field(
+        False, description="scale and shift the channels of every up-block by the condition"
     )
-    conditional_norm: bool = Field(False, description="scale and shift the channels of every up-block by the condition")
-    palette: bool = Field(False, description="the sentence chooses a colour for each part, of which there are 16")
 
 
 class Discriminator(Section):
-    architecture: Literal["pytorch", "tensorflow"] = Field(
-        "pytorch", description="of whose release; that of tensorflow has discriminator.text embedding"
+    architecture: Architecture = Field(
+        "pytorch", description="the release whose network it is; tensorflow wants discriminator.text embedding"
     )
     filters: Count = Field(64, description="width: channels of the first convolution (DF_DIM)")
     text: Literal["mean", "embedding"] = Field(
-        "mean", description="how it reads a sentence: the generator's mean (release), or the embedding compressed anew"
+        "mean", description="its text input: the generator's mean (PyTorch release), or the embedding compressed anew"
     )
 
 
 class Train(Section):
     batch_size: Annotated[int, Field(ge=2)] = Field(64, description="pictures in a step, over all devices together")
-    epochs: CountOrZero = Field(600, description="passes over the data in which both players play")
+    epochs: Count = Field(600, description="passes over the data with both networks training")
     max_steps: Annotated[Count | None, BeforeValidator(_none_as_word)] = Field(
         None, description="steps after which to end, whatever the epochs"
     )
-    start_from: Annotated[str | None, BeforeValidator(_none_as_word)] = Field(
-        None, description="run, of your own or shipped, whose weights (players or encoders) a new training starts from"
+    init_from: Annotated[str | None, BeforeValidator(_none_as_word)] = Field(
+        None, description="run, of your own or shipped, whose weights a new training starts from"
     )
     generator_learning_rate: Rate = Field(2e-4, description="step size of the generator's Adam at the start")
     discriminator_learning_rate: Rate = Field(2e-4, description="step size of the discriminator's Adam at the start")
-    halve_every: Count = Field(100, description="epochs after which both learning rates halve, again and again")
-    penalty_weight: Weight = Field(
-        0.0, description="weight, for the discriminator, of how steep its logits are at real pictures"
+    lr_decay_epochs: Count = Field(100, description="epochs after which both learning rates halve, again and again")
+    kl_weight: Weight = Field(2.0, description="weight of the KL divergence of the conditioning augmentation")
+    r1_weight: Weight = Field(0.0, description="weight of the R1 gradient penalty at real pictures")
+    warmup_epochs: CountOrZero = Field(
+        0, description="epochs before these in which Stage II learns by the pixel loss alone"
     )
-    kl_weight: Weight = Field(2.0, description="weight of the condition's KL divergence")
-    likeness_weight: Weight = Field(
-        0.0, description="weight, for the generator, of how far the picture encoder reads its pictures from real ones"
+    pixel_weight: Weight = Field(
+        0.0, description="weight of the pixel loss of Stage II on real pictures made small, beside its discriminator"
     )
-    anew_weight: Weight = Field(
-        0.0, description="weight, for the generator, of how far real pictures that it makes anew are off, all along"
-    )
-    edges_weight: Weight = Field(
-        0.0, description="beside 1 for the pixels of what is made anew, the weight of the steps from each to the next"
-    )
-    noise_kl_weight: Weight = Field(
-        0.001,
-        description="beside 1 for the pixels of what is made anew, the weight of how much is read in pictures as noise "
-        "of Stage I: the less, the truer they are, the more, the likelier any noise is that of a picture",
-    )
-    alone_epochs: CountOrZero = Field(
-        0, description="epochs at the start in which the generator alone learns to make real pictures anew"
-    )
-    most_captions_epochs: CountOrZero = Field(
-        0, description="of these, those at the start that average data.mean_of_captions captions and no fewer"
-    )
-    alike_epochs: CountOrZero = Field(
-        0, description="epochs after these in which, still alone, it also pays for how the picture encoder reads them"
-    )
-    alike_weight: Annotated[float, Field(gt=0)] = Field(
-        0.1, description="weight of that, as train.likeness_weight, beside 1 for how far the pictures are off"
-    )
-    flow_epochs: CountOrZero = Field(
-        0, description="epochs after these in which only the noise flow learns, of noise read in pictures (Stage I)"
-    )
-    flow_learning_rate: Rate = Field(4e-3, description="step size of its Adam at the start of these")
-    recolour: bool = Field(
-        False, description="recolour what real pictures are made anew of, so that sentences must tell the colours"
-    )
-    average: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.0, description="decay of the moving average that is kept instead of the generator's weights; 0: none"
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="decay of the moving average of the generator's weights that is kept instead of them; 0: none"
     )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(
-        0, description="decides first weights, order, crops, captions and noise"
+        0, description="decides initial weights, order, crops, captions and noise"
     )
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
-        "float32", description="numbers the networks compute with; weights stay float32"
+        "float32", description="numbers that the networks compute with; weights stay float32"
     )
     jit_compile: bool = Field(False, description="compile the step with XLA (one device only)")
-    sample_every: Count = Field(10, description="epochs between grids of pictures")
+    sample_every: Count = Field(10, description="epochs between image grids")
     save_every: Count = Field(10, description="epochs between checkpoints")
-
-    @property
-    def makes_anew(self) -> bool:
-        """Whether the generator ever learns to make real pictures anew."""
-        return bool(self.alone_epochs or self.alike_epochs or self.anew_weight)
-
-    @field_validator("most_captions_epochs")
-    @classmethod
-    def _these_are_epochs_alone(cls, epochs, info):
-        return _at_most("train.alone_epochs", epochs, info)
 
 
 class Text(Section):
-    learns: Literal["both", "pictures"] = Field(
-        "both", description="which encoders are trained: both, or the pictures' alone, for a text encoder that is there"
-    )
     loss: Literal["hinge", "cross_entropy"] = Field(
-        "hinge", description="what a wrong pair costs: what it lacks to a distance of 1 (release), or cross-entropy"
+        "hinge", description="of wrong pairs: hinge with a margin of 1 (release), or cross-entropy"
     )
-    form: Literal["birds", "flowers"] = Field(
+    variant: Literal["birds", "flowers"] = Field(
         "birds", description="of the release's two text encoders: gated recurrence (birds) or plain (flowers)"
     )
     filters: Count = Field(384, description="channels of the first convolution; the second has 4/3 as many")
@@ -210,18 +150,40 @@ class Text(Section):
     image_encoder: Literal["small", "MobileNetV2", "ResNet50", "InceptionV3", "EfficientNetB0"] = Field(
         "small", description="what reads the pictures: a small network trained along, or one of Keras (downloaded)"
     )
-    image_filters: Count = Field(32, description="width of the small picture encoder")
+    image_filters: Count = Field(32, description="width of the small image encoder")
     batch_size: Annotated[int, Field(ge=2)] = Field(40, description="pictures in a step, of different classes")
     captions: Count = Field(1, description="captions of each picture in a step: more cost little and teach a lot")
     epochs: Count = Field(300, description="passes over the data")
     learning_rate: Rate = Field(7e-4, description="step size of RMSProp at the start")
-    decay: Annotated[float, Field(gt=0, le=1)] = Field(0.98, description="factor on the step size after each epoch")
-    spread: Annotated[float, Field(gt=0)] = Field(
+    lr_decay: Annotated[float, Field(gt=0, le=1)] = Field(0.98, description="factor on it after each epoch")
+    embedding_scale: Annotated[float, Field(gt=0)] = Field(
         0.144, description="standard deviation of an embedding's entries; the published ones have 0.144"
     )
-    whiten: bool = Field(
-        False, description="in the end, turn and stretch the embeddings of sentences so that all directions count alike"
-    )
+    whiten: bool = Field(False, description="in the end, whiten the embeddings of sentences")
+
+
+RENAMED = {  # settings of version 0.1
+    "data.mean_of_captions": "data.captions_per_embedding",
+    "data.drawn_count": "data.synthetic_count",
+    "data.drawn_classes": "data.synthetic_classes",
+    "generator.condition_spread": "generator.condition_noise_scale",
+    "generator.conditional_norm": "generator.conditional_batch_norm",
+    "train.start_from": "train.init_from",
+    "train.halve_every": "train.lr_decay_epochs",
+    "train.penalty_weight": "train.r1_weight",
+    "train.anew_weight": "train.pixel_weight",
+    "train.alone_epochs": "train.warmup_epochs",
+    "train.average": "train.ema_decay",
+    "text.form": "text.variant",
+    "text.decay": "text.lr_decay",
+    "text.spread": "text.embedding_scale",
+}
+GONE = {  # settings of version 0.1 that trained without a discriminator, or helped to
+    "data.fewest_captions", "generator.flow_steps", "generator.noise_spread", "generator.palette",
+    "train.likeness_weight", "train.edges_weight", "train.noise_kl_weight", "train.most_captions_epochs",
+    "train.alike_epochs", "train.alike_weight", "train.flow_epochs", "train.flow_learning_rate", "train.recolour",
+    "text.learns",
+}  # fmt: skip
 
 
 class Settings(Section):
@@ -422,6 +384,10 @@ def _sentence(error: dict) -> str:
 
 def _unknown(name: str) -> str:
     names = [_joined(section, key) for section, key, _ in _fields()]
+    if name in RENAMED:
+        return f"{name} is now called {RENAMED[name]}: change the name"
+    if name in GONE:
+        return f"{name} is no more, as both stages are trained against their discriminators alone: leave it out"
     if name in names:  # in a file, with its dot
         section, _, key = name.partition(".")
         return f"{name} stands in one word: nest it, as `{section}: {{{key}: …}}`"

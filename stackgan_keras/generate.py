@@ -1,4 +1,4 @@
-"""What do these sentences look like? Pictures of both stages from the weights of a run, and a grid to see them on."""
+"""Generate images of sentences from a run's weights: both stages as PNGs, and a grid of all of them."""
 
 import argparse
 import hashlib
@@ -13,15 +13,18 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from stackgan_keras import embedded, images
 from stackgan_keras.command_line import Parser, quietly, run
 from stackgan_keras.config import Folders
+from stackgan_keras.data import images
 from stackgan_keras.errors import InputError
+from stackgan_keras.files import decode
+from stackgan_keras.models.runs import find_run
+from stackgan_keras.porting import embedded_sentences
 
 COLUMNS = 8  # copies side by side on a grid
 SHOWN = 64  # copies of one sentence on a grid
 PAGE = 96  # pictures on a grid, after which another begins
-STRIP = 12  # pictures in a walk's strip
+STRIP = 12  # pictures in an interpolation's strip
 STEP_MILLISECONDS, END_MILLISECONDS = 150, 750  # a frame of a GIF is shown, and the two at its ends
 STAGES = {"stage1": "Stage I", "stage2": "Stage II"}
 
@@ -38,17 +41,17 @@ examples:
   the same pose for every sentence, only what they say changes
     python -m stackgan_keras.generate "a red bird" "a blue bird" "a green bird" --same_noise
   from one sentence to another, as a strip and an animated GIF
-    python -m stackgan_keras.generate --walk "a red bird" "a blue bird" --steps 12
+    python -m stackgan_keras.generate --interpolate "a red bird" "a blue bird" --steps 12
   from the weights of a run of your own
     python -m stackgan_keras.generate --run birds --output_dir DIR "a red bird"
   of sentences that another program has embedded: .t7 of the old tools, .npy or .npz
     python -m stackgan_keras.generate --run birds --embedded example_captions.t7
 
 what is where: results/<run>/generated/ holds
-  01_a-red-bird_seed0_copy01_stage1.png     sentence 1, copy 1: the sketch,
-  01_a-red-bird_seed0_copy01_stage2.png     and the picture
+  01_a-red-bird_seed0_copy01_stage1.png     sentence 1, copy 1: the Stage-I image,
+  01_a-red-bird_seed0_copy01_stage2.png     and the Stage-II image
   grid_a-red-bird_seed0_copies4.png         all of them with their sentences
-  walk_a-red-bird_to_a-blue-bird_seed0_steps12.png and .gif
+  interpolation_a-red-bird_to_a-blue-bird_seed0_steps12.png and .gif
 Names carry everything that was asked for (a sentence too long or too odd for a file name by a short code at its end),
 so other sentences, seeds or scales make other files, and the same call makes the same files again.
 """
@@ -81,22 +84,23 @@ def main() -> None:
     if arguments.embedded is not None:
         if arguments.file is not None or arguments.sentences or words[dashes + 1 :]:
             raise InputError("--embedded brings sentences of its own: leave out the others")
-        sentences, given = embedded.read(arguments.embedded)
+        sentences, given = embedded_sentences.read(arguments.embedded)
     else:
         sentences = given = _sentences(arguments, words[dashes + 1 :])
-    _check_walk(arguments, len(sentences))
+    _check_interpolation(arguments, len(sentences))
     with quietly():  # only now, as it takes seconds: help and missing sentences answer at once
-        from stackgan_keras import sampler, text_encoder
+        from stackgan_keras.inference.stackgan import StackGAN
+        from stackgan_keras.models import text_encoder
 
-    weights = sampler.find_run(arguments.output_dir, arguments.run)
-    model = sampler.StackGAN.load(weights, embedded=arguments.embedded is not None)
+    weights = find_run(arguments.output_dir, arguments.run)
+    model = StackGAN.load(weights, embedded=arguments.embedded is not None)
     print(f"weights: {weights}")
     for place, sentence in enumerate([] if arguments.embedded else sentences, start=1):
-        if note := sampler.unread(sentence):
+        if note := text_encoder.unread(sentence):
             print(f"note: sentence {place}: {note}")
     if "stage1_image" not in model.generator.output:
         print(
-            "note: this run has no Stage II yet, so these are its sketches: "
+            "note: this run has no Stage II yet, so these are its Stage-I images: "
             f"python -m stackgan_keras.train_stage2 --run {arguments.run} makes the rest"
         )
     call = Call(
@@ -107,8 +111,8 @@ def main() -> None:
         arguments.same_noise,
     )
     folder = Folders(arguments.output_dir, arguments.run).results / "generated"
-    if arguments.walk:
-        _write_walk(model, call, 8 if arguments.steps is None else arguments.steps, folder)
+    if arguments.interpolate:
+        _write_interpolation(model, call, 8 if arguments.steps is None else arguments.steps, folder)
     else:
         _write_pictures(model, call, 4 if arguments.count is None else arguments.count, folder)
 
@@ -116,7 +120,7 @@ def main() -> None:
 def _parser() -> Parser:
     parser = Parser(
         prog="python -m stackgan_keras.generate",
-        description="Draws what sentences say: sketches (Stage I), pictures (Stage II), and a grid of all of them.",
+        description="Generates images of sentences, of Stage I and Stage II, and a grid of all of them.",
         epilog=EXAMPLES,
     )
     parser.formatter_class = lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=30)
@@ -152,8 +156,8 @@ def _parser() -> Parser:
         help="how far the noise, which decides the pose, may stray (default 1)",
     )
     add("--same_noise", action="store_true", help="copy k of every sentence gets the same noise and epsilons")
-    add("--walk", action="store_true", help="go from the first of two sentences to the second: a strip and a GIF")
-    add("--steps", metavar="N", type=int, help="pictures of a walk (default 8)")
+    add("--interpolate", action="store_true", help="from the first of two sentences to the second: a strip and a GIF")
+    add("--steps", metavar="N", type=int, help="images of an interpolation (default 8)")
     return parser
 
 
@@ -195,27 +199,21 @@ def _bytes(file: str) -> bytes:
 
 
 def _decoded(data: bytes, name: str) -> str:
-    """Text as UTF-8 or UTF-16 with their marks, UTF-8, or else Latin-1. Raises `InputError` if it is no text."""
-    wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
-    text = data.decode("latin-1")
-    for encoding in ("utf-16",) if wide else ("utf-8-sig",):
-        try:
-            text = data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    steering = sum(unicodedata.category(character) == "Cc" and not character.isspace() for character in text)
-    if steering > len(text) // 10:
+    """Text, as `files.decode` reads it. Raises `InputError` if it is none."""
+    text = decode(data)
+    control = sum(unicodedata.category(character) == "Cc" and not character.isspace() for character in text)
+    if control > len(text) // 10:
         raise InputError(f"{name} is no text: give a text file of one sentence a line")
     return text
 
 
-def _check_walk(arguments: argparse.Namespace, sentences: int) -> None:
-    if not arguments.walk and arguments.steps is not None:
-        raise InputError("--steps are those of a walk: give --walk and two sentences, or leave them out")
-    if arguments.walk and sentences != 2:
-        raise InputError(f"--walk goes from one sentence to another, but {sentences} were given: give two")
-    if arguments.walk and arguments.count is not None:
-        raise InputError("--walk draws one row of pictures: leave out --count, and give --steps for a longer one")
+def _check_interpolation(arguments: argparse.Namespace, sentences: int) -> None:
+    if not arguments.interpolate and arguments.steps is not None:
+        raise InputError("--steps belongs to --interpolate: give that and two sentences, or leave it out")
+    if arguments.interpolate and sentences != 2:
+        raise InputError(f"--interpolate goes from one sentence to another, but {sentences} were given: give two")
+    if arguments.interpolate and arguments.count is not None:
+        raise InputError("--interpolate draws one row of images: leave out --count, and give --steps for a longer one")
 
 
 def _caption(sentence: str, length: int) -> str:
@@ -272,11 +270,11 @@ def _rows(copies: Iterable[dict[str, np.ndarray]]) -> list[tuple[str, np.ndarray
     return [(stage, np.stack([made[stage] for made in kept[i : i + COLUMNS]])) for i in starts for stage in kept[0]]
 
 
-def _write_walk(model, call: Call, steps: int, folder: Path) -> None:
+def _write_interpolation(model, call: Call, steps: int, folder: Path) -> None:
     """The strip, sketches above pictures, and the GIF, there and back."""
-    made = _by_stage(model.walk(*call.given, steps, **call.draws))
+    made = _by_stage(model.interpolate(*call.given, steps, **call.draws))
     pictures = list(made.values())[-1]
-    stem = folder / f"walk_{_tag(call.sentences[0])}_to_{_tag(call.sentences[1])}_{call.suffix}_steps{steps}"
+    stem = folder / f"interpolation_{_tag(call.sentences[0])}_to_{_tag(call.sentences[1])}_{call.suffix}_steps{steps}"
     shown = np.unique(np.linspace(0, steps - 1, min(steps, STRIP)).round().astype(int))
     captions = [call.captions[0], *[""] * (len(shown) - 2), call.captions[1]]
     rows = [images.enlarge(row[shown], pictures.shape[1]) for row in made.values()]

@@ -1,6 +1,6 @@
-"""Train Stage I: sentences to sketches of 64 pixels.
+"""Train Stage I: sentences to images of 64 pixels.
 
-python -m stackgan_keras.train_stage1                                       on birds drawn on the spot
+python -m stackgan_keras.train_stage1                                       on synthetic birds
 python -m stackgan_keras.train_stage1 --config birds_stage1 --data.root DIR on the published birds
 """
 
@@ -15,21 +15,18 @@ def main() -> None:
     settings, output_dir = config.from_command_line(
         sys.argv[1:],
         prog="python -m stackgan_keras.train_stage1",
-        description="Trains Stage I: sentences to sketches of 64 pixels.",
+        description="Trains Stage I: sentences to images of 64 pixels.",
         preset="drawn_stage1",
         defaults={},
     )
     with quietly():  # only now, as it takes seconds: help and wrong settings answer at once
-        from stackgan_keras import stages
-        from stackgan_keras.weights import Recipe
+        from stackgan_keras.training import stage
 
     folders = Folders(output_dir, settings.run)
-    generator = Recipe("stage1_generator", stages.stage1_keywords(settings))
-    sheet = stages.train(stages.Stage("stage1", generator, heads=("matched",)), settings, folders)
-    same = f"--run {settings.run} --output_dir {output_dir}"
-    if settings.data.root:
-        same += f" --data.root {settings.data.root}"
-    print(f"pictures: {sheet}\nweights: {folders.weights}\nnext: python -m stackgan_keras.train_stage2 {same}")
+    grid = stage.train(stage.stage1(settings), settings, folders)
+    print(f"images: {grid}\nweights: {folders.weights}")
+    data = f" --data.root {settings.data.root}" if settings.data.root else ""
+    print(f"next: python -m stackgan_keras.train_stage2 --run {settings.run} --output_dir {output_dir}{data}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""Train the text encoder: sentences and pictures of one kind into one space.
+"""Train the text encoder: sentences and pictures into one space.
 
-python -m stackgan_keras.train_text                                 on birds drawn on the spot
+python -m stackgan_keras.train_text                                 on synthetic birds
 python -m stackgan_keras.train_text --data.root DIR --run NAME      on your own data (see `prepare`)
-python -m stackgan_keras.train_text --text.learns pictures          the picture encoder alone, for an encoder there is
 """
 
 import sys
@@ -22,10 +21,10 @@ def main() -> None:
     )
     folders = Folders(output_dir, settings.run)
     with quietly():  # only now, as it takes seconds: help and wrong settings answer at once
-        from stackgan_keras import stages
+        from stackgan_keras.training import text
 
-    path = stages.train_text(settings, folders)
-    print(f"weights: {path}\nwhat sentences find: {folders.results / stages.TEXT_FOLDERS[settings.text.learns]}")
+    path = text.train(settings, folders)
+    print(f"weights: {path}\nwhat sentences find: {folders.results / 'text'}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""What does each source hold?
+"""The published layout of birds and flowers to a `Dataset` in memory.
 
-Both published layouts become the same `Records`. Birds (CUB-200-2011):
+Birds (CUB-200-2011):
 
     <root>/CUB_200_2011/images/<class>/<name>.jpg, images.txt, bounding_boxes.txt
     <root>/text_c10/<class>/<name>.txt                     ten captions, one a line
@@ -24,20 +24,20 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
-from stackgan_keras import safe_pickle
+from stackgan_keras.data import pickles
+from stackgan_keras.data.writing import SUFFIXES
 from stackgan_keras.errors import InputError, first_line
 from stackgan_keras.files import read_text
-from stackgan_keras.layout import SUFFIXES
 
 SPLITS = ("train", "test")
 EMBEDDINGS = "char-CNN-RNN-embeddings.pickle"
 TEXT_ENCODER = "text_encoder.weights.h5"  # beside prepared data what made its embeddings, in a run its own
-PICTURE_ENCODER = "picture_encoder.weights.h5"  # beside it: the one it was trained with
+IMAGE_ENCODER = "image_encoder.weights.h5"  # beside it: the one it was trained with
 PICTURE_FOLDERS = ("CUB_200_2011/images", "Oxford102", "images", "")  # below the root, first come first served
 
 
 @dataclass(frozen=True, eq=False)
-class Records:
+class Dataset:
     """What one split of one source holds: N pictures with M captions in all, in the published order.
 
     Caption j of picture i and row j of `embeddings_of(i)` belong together where both are equally many.
@@ -62,7 +62,7 @@ class Records:
         return self.embeddings[self.first_embedding[index] : self.first_embedding[index + 1]]
 
     def captioned(self):
-        """The `Records` of the pictures that have captions. Raises InputError if none has."""
+        """The `Dataset` of the pictures that have captions. Raises InputError if none has."""
         kept = [i for i, captions in enumerate(self.captions) if captions]
         if not kept:
             raise InputError(
@@ -72,7 +72,7 @@ class Records:
         return self if len(kept) == len(self) else self.subset(kept)
 
     def subset(self, indices):
-        """The `Records` of the pictures `indices`, in this order."""
+        """The `Dataset` of the pictures `indices`, in this order."""
         counts = np.diff(self.first_embedding)[indices]
         rows = [self.embeddings_of(i) for i in indices]
         return replace(
@@ -94,7 +94,7 @@ def first_rows(counts):
 
 
 def read(root, split, text_dim=1024):
-    """Returns the `Records` of `split` ("train" or "test") below the folder `root`.
+    """Returns the `Dataset` of `split` ("train" or "test") below the folder `root`.
 
     `text_dim` is the length that every embedding must have; None reads no embeddings and leaves them empty. Raises
     InputError for whatever is missing, damaged, or does not fit together.
@@ -108,7 +108,7 @@ def read(root, split, text_dim=1024):
     else:
         embeddings, first_embedding = _read_embeddings(folder / EMBEDDINGS, names, text_dim)
     files = _Files()
-    return Records(
+    return Dataset(
         names=names,
         paths=_find_pictures(root, names, files),
         boxes=_read_boxes(root, names),
@@ -126,7 +126,7 @@ def read_packed(path, count, size):
     Grey pictures, (size, size) or (size, size, 1), become RGB. Each picture is let go as soon as it is copied, so
     that the memory never holds more than twice the result. Raises InputError for another count, size or type.
     """
-    pictures = safe_pickle.load(path)
+    pictures = pickles.load(path)
     if not _is_list(pictures):
         raise InputError(f"{path} holds a {type(pictures).__name__}, expected a list of pictures: download it again")
     if len(pictures) != count:
@@ -178,7 +178,7 @@ def _load(path, purpose):
     """The object in a pickle of the split; `purpose` completes the sentence for a file that is not there."""
     if not path.is_file():
         raise InputError(f"there is no file {path}: expected {purpose}, as published with the data")
-    return safe_pickle.load(path)
+    return pickles.load(path)
 
 
 # names and classes

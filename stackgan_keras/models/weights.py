@@ -1,4 +1,4 @@
-"""What is in a weight file? The weights, what builds their network, and the list of its variables."""
+"""Weight files: Keras's `.weights.h5` with the model config that builds their network and the list of its variables."""
 
 import json
 import os
@@ -10,18 +10,37 @@ import h5py
 import keras
 import numpy as np
 
-from stackgan_keras import judge, models, text_encoder
 from stackgan_keras.errors import InputError, first_line
+from stackgan_keras.files import atomic_write
+from stackgan_keras.models import attribute_classifier, discriminators, generators, image_encoder, text_encoder
 
-RECIPE = "stackgan_keras_recipe"  # attribute: JSON of the network's name and keywords
+CONFIG = "stackgan_keras_recipe"  # attribute: JSON of the network's name and its builder's keywords
 VARIABLES = "stackgan_keras_variables"  # attribute: JSON list of [path, shape]
 
-
-NETWORKS = models.NETWORKS | {"text_encoder": text_encoder.text_encoder, "judge": judge.judge}
+NETWORKS = {
+    network.__name__: network
+    for network in (
+        generators.stage1_generator,
+        generators.stage2_generator,
+        discriminators.discriminator,
+        text_encoder.text_encoder,
+        image_encoder.image_encoder,
+        attribute_classifier.attribute_classifier,
+    )
+}
+# what version 0.1 called networks and keywords, and what it had that is no more
+OLD_NETWORKS = {"picture_encoder": "image_encoder"}
+OLD_KEYWORDS = {
+    "condition_spread": "condition_noise_scale",
+    "conditional_norm": "conditional_batch_norm",
+    "form": "variant",
+}
+OLD_LOGITS = {"matched": "conditional", "real": "unconditional"}
+GONE = {"palette": False, "flow_steps": 0, "noise_spread": 1.0}  # and where that makes no difference
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ModelConfig:
     """What builds a network again: its builder's name in `NETWORKS` and the builder's keywords."""
 
     network: str
@@ -44,7 +63,7 @@ def _walk(model: keras.Model, prefix: str) -> Iterator[tuple[str, keras.Variable
             yield from ((f"{prefix}{layer.name}/{variable.name}", variable) for variable in layer.weights)
 
 
-def save(model: keras.Model, recipe: Recipe, path: str | Path) -> None:
+def save(model: keras.Model, config: ModelConfig, path: str | Path) -> None:
     """Writes a weight file that `load` and Keras's own `load_weights` read; an older one is replaced in one move.
 
     Raises `InputError` unless the name ends in `.weights.h5`.
@@ -52,22 +71,18 @@ def save(model: keras.Model, recipe: Recipe, path: str | Path) -> None:
     path = Path(path)
     if not path.name.endswith(".weights.h5"):
         raise InputError(f"weight files are called NAME.weights.h5, not {path.name}: change the name")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{os.getpid()}.{path.name}")
     try:
-        _try_disk(unfinished, sum(np.asarray(variable).nbytes + 4096 for variable in model.variables))
-        model.save_weights(unfinished)
-        with h5py.File(unfinished, "a") as file:
-            file.attrs[RECIPE] = json.dumps(asdict(recipe))
-            file.attrs[VARIABLES] = json.dumps(_listed(model))
-        unfinished.replace(path)
+        with atomic_write(path) as unfinished:
+            _try_disk(unfinished, sum(np.asarray(variable).nbytes + 4096 for variable in model.variables))
+            model.save_weights(unfinished)
+            with h5py.File(unfinished, "a") as file:
+                file.attrs[CONFIG] = json.dumps(asdict(config))
+                file.attrs[VARIABLES] = json.dumps(_listed(model))
     except (OSError, RuntimeError) as problem:
         raise InputError(
             f"{path} could not be written ({first_line(problem)}), what was there before is untouched: make room on "
             "the disk or mend the folder, and run the same command again"
         ) from None
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _try_disk(path: Path, size: int) -> None:
@@ -81,26 +96,19 @@ def _try_disk(path: Path, size: int) -> None:
 
 def load(path: str | Path) -> keras.Model:
     """The Keras model in a weight file, built and filled. Raises `InputError` if the file is not what it says."""
-    recipe = read_recipe(path)
+    config = read_config(path)
     try:
-        model = recipe.build()
-    except (
-        InputError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        KeyError,
-        ArithmeticError,
-    ) as problem:  # whatever odd keywords lead to
-        raise InputError(
-            f"{path} asks for a {recipe.network} with {recipe.keywords}, which cannot be built "
+        model = config.build()
+    except (InputError, TypeError, ValueError, AttributeError, KeyError, ArithmeticError) as problem:
+        raise InputError(  # odd keywords can lead to any of these
+            f"{path} asks for a {config.network} with {config.keywords}, which cannot be built "
             f"({first_line(problem)}): use the version of this package that wrote it"
         ) from None
-    fill(model, path)
+    load_into(model, path)
     return model
 
 
-def fill(model: keras.Model, path: str | Path) -> None:
+def load_into(model: keras.Model, path: str | Path) -> None:
     """Loads a weight file into a model whose variables are exactly the listed ones.
 
     Keras matches such files by layer class and order and would load swapped layers without a word; so the list of
@@ -129,19 +137,37 @@ def fill(model: keras.Model, path: str | Path) -> None:
         raise InputError(f"{path} is damaged ({first_line(problem)}): make or copy it again") from None
 
 
-def read_recipe(path: str | Path, network: str | None = None) -> Recipe:
+def read_config(path: str | Path, network: str | None = None) -> ModelConfig:
     """What builds the network in a weight file.
 
     Raises `InputError` if the file was not written by `save`, or if it holds another network than `network`.
     """
     with _open(path) as file:
-        values = _attribute(file, RECIPE, path)
+        values = _attribute(file, CONFIG, path)
     whole = isinstance(values, dict) and isinstance(values.get("keywords"), dict)
-    if not whole or values.get("network") not in list(NETWORKS):
+    name = OLD_NETWORKS.get(values.get("network"), values.get("network")) if whole else None
+    if name not in NETWORKS:
         raise InputError(f"{path} names no network of this package: give a file that this version wrote")
-    if network not in (None, values["network"]):
-        raise InputError(f"{path} holds a {values['network']} where a {network} is expected: give the right file")
-    return Recipe(values["network"], values["keywords"])
+    if network not in (None, name):
+        raise InputError(f"{path} holds a {name} where a {network} is expected: give the right file")
+    return ModelConfig(name, _renamed(values["keywords"], path))
+
+
+def _renamed(keywords: dict, path: str | Path) -> dict:
+    """A builder's keywords under their present names. Raises `InputError` where a network had parts that are gone."""
+    new = {}
+    for name, value in keywords.items():
+        if name in GONE:
+            if value != GONE[name]:
+                raise InputError(
+                    f"{path} holds a generator with {name} {value}, which this version no longer knows: "
+                    "train it again, or use version 0.1 of this package"
+                )
+        elif name == "heads":
+            new["logits"] = [OLD_LOGITS.get(head, head) for head in value]
+        else:
+            new[OLD_KEYWORDS.get(name, name)] = _renamed(value, path) if name == "stage1" else value
+    return new
 
 
 def _listed(model: keras.Model) -> list:

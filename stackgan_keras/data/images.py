@@ -1,7 +1,4 @@
-"""How do [-1, 1] tensors, uint8 arrays, grids and picture files turn into each other?
-
-The only file that knows the range of a network's pictures, and the crop of the published recipe.
-"""
+"""Images as [-1, 1] tensors, uint8 arrays, files and labelled grids; the crop of the published recipe."""
 
 import unicodedata
 from bisect import bisect_right

@@ -1,7 +1,7 @@
-"""How does a sentence become numbers? Characters to an embedding: the char-CNN-RNN.
+"""The text encoder, char-CNN-RNN: the characters of a sentence to its embedding.
 
-Source: Reed et al., "Learning Deep Representations of Fine-grained Visual Descriptions", CVPR 2016, in the two forms
-of Reed et al., "Generative Adversarial Text to Image Synthesis", ICML 2016. Layer names are public, as in `models`.
+Source: Reed et al., "Learning Deep Representations of Fine-grained Visual Descriptions", CVPR 2016, in the two variants
+of Reed et al., "Generative Adversarial Text to Image Synthesis", ICML 2016. Layer names are public, as in `generators`.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ BATCH = 256  # sentences at a time
 
 def text_encoder(
     *,
-    form: str = "birds",
+    variant: str = "birds",
     filters: int = 384,
     recurrent_dim: int = 512,
     text_dim: int = 1024,
@@ -31,10 +31,10 @@ def text_encoder(
 
     In: codes (B, 201) from `encode`. Out: (B, text_dim). Three convolutions of `filters`, 4/3 `filters` and
     `recurrent_dim` channels, a recurrence over what is left of the sentence, the mean of its states, a projection.
-    `form` is `birds` (gated recurrence, 18 steps) or `flowers` (a third pool, plain recurrence, 8 steps).
+    `variant` is `birds` (gated recurrence, 18 steps) or `flowers` (a third pool, plain recurrence, 8 steps).
     """
-    if form not in ("birds", "flowers"):
-        raise InputError(f'there is no form "{form}" of the text encoder: choose "birds" or "flowers"')
+    if variant not in ("birds", "flowers"):
+        raise InputError(f'there is no variant "{variant}" of the text encoder: choose "birds" or "flowers"')
     codes = keras.Input((LENGTH,), dtype="int32", name="characters")
     x = ops.one_hot(codes, len(ALPHABET) + 1)[:, :, 1:]  # code 0 is no character: all zeros
     x = _convolve(x, filters, "conv1")  # (B, 198, filters)
@@ -42,9 +42,9 @@ def text_encoder(
     x = _convolve(x, filters * 4 // 3, "conv2")
     x = layers.MaxPooling1D(3, name="pool2")(x)  # (B, 21, 4/3 filters)
     x = _convolve(x, recurrent_dim, "conv3")  # (B, 18, recurrent_dim)
-    if form == "flowers":
+    if variant == "flowers":
         x = layers.MaxPooling1D(3, strides=2, name="pool3")(x)  # (B, 8, recurrent_dim)
-    x = Recurrence(recurrent_dim, gated=form == "birds", name="recurrence")(x)
+    x = Recurrence(recurrent_dim, gated=variant == "birds", name="recurrence")(x)
     x = layers.GlobalAveragePooling1D(name="mean")(x)
     x = layers.Dense(text_dim, name="project", dtype=keras.config.floatx())(x)
     return keras.Model(codes, x, name="text_encoder")
@@ -60,6 +60,24 @@ def encode(sentences: Sequence[str]) -> np.ndarray:
         known = [CODES.get(character, CODES[" "]) for character in sentence.lower()[:LENGTH]]
         row[: len(known)] = known
     return codes
+
+
+def unread(sentence: str) -> str:
+    """What `encode` does not read of a sentence, in words; empty where it reads all."""
+    text = sentence.lower()
+    read = text[:LENGTH]
+    foreign = sum(character not in ALPHABET and not character.isspace() for character in read)
+    if not any(character in ALPHABET and not character.isspace() for character in read):
+        found = "the text encoder knows none of its characters" if foreign else "it is empty"
+        return f"{found}, so its images show what is drawn when nothing is asked for"
+    notes = []
+    if len(text) > LENGTH:
+        notes.append(f"only its first {LENGTH} of {len(text):,} characters are read")
+    if foreign:
+        notes.append(
+            f"{foreign} of {len(read)} characters read as spaces: the text encoder knows a to z, digits and punctuation"
+        )
+    return "; ".join(notes)
 
 
 def embed(model: keras.Model, sentences: Sequence[str], *, progress: bool = False) -> np.ndarray:

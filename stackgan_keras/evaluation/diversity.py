@@ -1,4 +1,4 @@
-"""How are generated pictures scored? Measures as pure functions of arrays."""
+"""Diversity of pictures by MS-SSIM, a pure function of arrays."""
 
 from itertools import combinations
 

@@ -1,0 +1,1 @@
+"""Pictures and sentences in: the published layout, its sources, and the tf.data pipeline."""

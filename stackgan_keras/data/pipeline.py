@@ -1,0 +1,241 @@
+"""A dataset in memory to a `tf.data` stream of batches that is a pure function of (seed, step).
+
+Order, crops, mirror images, captions, noise and epsilons are drawn from (seed, step) alone. So a stream that starts
+at step n gives what an unbroken one gives from there on, and any number of replicas sees the same global batch.
+"""
+
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from tqdm import tqdm
+
+from stackgan_keras.data import images, noise, published
+from stackgan_keras.data.published import Dataset
+from stackgan_keras.errors import InputError
+from stackgan_keras.files import atomic_write
+from stackgan_keras.models import text_encoder
+
+# -- pictures, decoded once ---------------------------------------------------------------------------------------
+
+
+def decode(dataset: Dataset, image_size: int, *, cache: str = "auto", folder: Path | None = None) -> np.ndarray:
+    """All pictures cropped around their boxes and resized for random crops: (N, s, s, 3) uint8, s = 76/64 image_size.
+
+    `cache` is `memory`, `disk` (a file in `folder`, found again by the next run) or `auto`, which takes the memory
+    if a quarter of the machine's is enough. Decoded pictures that come with the source (`76images.pickle`) are
+    used as they are. Raises `InputError` naming the first picture that cannot be read.
+    """
+    size = images.load_size(image_size)
+    if size in dataset.packed:
+        return published.read_packed(dataset.packed[size], len(dataset), size)
+    shape = (len(dataset), size, size, 3)
+    if cache == "auto":
+        cache = "memory" if np.prod(shape, dtype=np.int64) <= _machine_memory() // 4 else "disk"
+    if cache == "memory":
+        return _decode_into(np.empty(shape, np.uint8), dataset)
+    path = folder / f"pictures_{size}_{_fingerprint(dataset)}.npy"
+    if not path.is_file():
+        with atomic_write(path) as unfinished:
+            _decode_into(np.lib.format.open_memmap(unfinished, "w+", np.uint8, shape), dataset).flush()
+    return np.load(path, mmap_mode="r")
+
+
+def _decode_into(pictures: np.ndarray, dataset: Dataset) -> np.ndarray:
+    def decode_one(i: int) -> None:
+        box = None if dataset.boxes is None else dataset.boxes[i]
+        pictures[i] = images.read(dataset.paths[i], box, pictures.shape[1])
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes without holding Python's lock
+        jobs = [pool.submit(decode_one, i) for i in range(len(dataset))]
+        try:
+            for job in tqdm(jobs, "decoding", unit=" pictures", leave=False):
+                job.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return pictures
+
+
+def _fingerprint(dataset: Dataset) -> str:
+    """Changes with the files, their sizes, their dates and their boxes."""
+    digest = hashlib.sha256()
+    for i, path in enumerate(dataset.paths):
+        status = path.stat()
+        box = None if dataset.boxes is None else dataset.boxes[i].tolist()
+        digest.update(repr((str(path), status.st_size, status.st_mtime_ns, box)).encode())
+    return digest.hexdigest()[:16]
+
+
+def _machine_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")  # bytes
+
+
+# -- batches ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ImageStream:
+    """Batches of images with something of their sentences, which subclasses add; addressed by step.
+
+    A batch is a dict of `image` (B, image_size, image_size, 3) in [-1, 1], `class_id` (B,) and what `_add_text`
+    adds. Every epoch is a new permutation; its remainder is dropped.
+    """
+
+    dataset: Dataset
+    pictures: np.ndarray  # (N, s, s, 3) uint8 from `decode`
+    image_size: int  # pixels
+    batch_size: int  # over all replicas together
+    _: KW_ONLY
+    seed: int = 0
+
+    def __post_init__(self):
+        if self.batch_size > len(self.dataset):
+            raise InputError(
+                f"train.batch_size is {self.batch_size} but the data holds {len(self.dataset)} pictures: "
+                f"ask for a batch of at most {len(self.dataset)}"
+            )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return len(self.dataset) // self.batch_size
+
+    def batches(self, first_step: int, last_step: int, *, replicas: int = 1, mine: range = range(1)) -> tf.data.Dataset:
+        """The batches of steps `first_step` up to (not including) `last_step`, in order.
+
+        With several replicas each step is cut into `replicas` equal per-replica batches and the stream holds, one
+        after the other, those numbered in `mine`: those of this machine's replicas.
+        """
+        size = self.batch_size // replicas
+
+        def per_replica(number):
+            step, replica = number // len(mine), mine.start + number % len(mine)
+            return self._rows(step, slice(replica * size, (replica + 1) * size))
+
+        numbers = tf.data.Dataset.range(first_step * len(mine), last_step * len(mine))
+        return numbers.map(per_replica, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+
+    def _rows(self, step, rows: slice) -> dict:
+        """These rows of the global batch of a step."""
+        picture = self._order(step)[rows]
+        places = self.pictures.shape[1] - self.image_size + 1
+        crop = [self._uniform(noise.TOP, step, rows, places), self._uniform(noise.LEFT, step, rows, places)]
+        crop.append(self._uniform(noise.MIRROR, step, rows, 2))
+        image = tf.numpy_function(self._crop, [picture, *crop], tf.uint8, stateful=False)
+        image.set_shape((rows.stop - rows.start, self.image_size, self.image_size, 3))
+        batch = {
+            "image": images.to_range(tf.cast(image, tf.float32)),
+            "class_id": tf.gather(self.dataset.class_ids, picture),
+        }
+        return self._add_text(batch, step, picture, rows)
+
+    def _add_text(self, batch: dict, step, picture, rows: slice) -> dict:
+        """The batch with what it holds besides images."""
+        raise NotImplementedError
+
+    def _order(self, step):
+        """The pictures of the global batch of a step."""
+        epoch, step_in_epoch = step // self.steps_per_epoch, step % self.steps_per_epoch
+        order = self._arrange(noise.shuffle(tf.range(len(self.dataset)), self.seed, noise.ORDER, epoch))
+        start = tf.cast(step_in_epoch, tf.int32) * self.batch_size
+        return order[start : start + self.batch_size]
+
+    def _arrange(self, order):
+        """The order of an epoch, given a random one."""
+        return order
+
+    def _uniform(self, purpose: int, step, rows: slice, limit: int | None = None, width: tuple = ()):
+        return noise.uniform((self.batch_size, *width), self.seed, purpose, step, limit)[rows]
+
+    def _caption_order(self, step, rows: slice):
+        """Uniform draws whose order says which of each picture's captions are taken."""
+        most = max(max(map(len, self.dataset.captions)), int(np.diff(self.dataset.first_embedding).max()))
+        return self._uniform(noise.CAPTION, step, rows, width=(most,))
+
+    def _crop(self, picture, top, left, mirror) -> np.ndarray:
+        size = self.image_size
+        out = np.empty((len(picture), size, size, 3), np.uint8)
+        for row, i, y, x, flip in zip(out, picture, top, left, mirror, strict=True):
+            crop = self.pictures[i, y : y + size, x : x + size]
+            row[:] = crop[:, ::-1] if flip else crop
+        return out
+
+
+@dataclass(frozen=True)
+class AdversarialStream(ImageStream):
+    """What generator and discriminator are trained on.
+
+    Besides images and classes: `embedding` (B, text_dim), the mean of those of `captions_per_embedding` captions, and
+    standard normal draws: what the generator takes, `noise` (B, noise_dim) and the epsilons, by `widths`. `truncated`
+    epsilons stay within two deviations. If `directions` are asked for, there is a standard normal `direction` of the
+    images' shape; with a `stage1_size` there is `stage1_image` (B, stage1_size, stage1_size, 3), the images made small.
+    """
+
+    widths: dict[str, int]  # of the generator's random inputs
+    captions_per_embedding: int = 1
+    truncated: bool = False
+    directions: bool = False
+    stage1_size: int | None = None
+
+    def _add_text(self, batch: dict, step, picture, rows: slice) -> dict:
+        order = self._caption_order(step, rows)
+        embedding = tf.numpy_function(self._embed, [picture, order], tf.float32, stateful=False)
+        embedding.set_shape((rows.stop - rows.start, self.dataset.embeddings.shape[1]))
+        batch["embedding"] = embedding
+        for name, width in self.widths.items():
+            batch[name] = self._normal(noise.GENERATOR_INPUTS[name], step, rows, (width,), name != "noise")
+        if self.directions:
+            batch["direction"] = self._normal(noise.DIRECTION, step, rows, batch["image"].shape[1:])
+        if self.stage1_size:
+            block = self.image_size // self.stage1_size
+            batch["stage1_image"] = tf.nn.avg_pool2d(batch["image"], block, block, "VALID")
+        return batch
+
+    def _normal(self, purpose: int, step, rows: slice, shape: tuple, epsilon: bool = False):
+        return noise.normal((self.batch_size, *shape), self.seed, purpose, step, epsilon and self.truncated)[rows]
+
+    def _embed(self, picture, order) -> np.ndarray:
+        """The means over so many different captions (all, where there are fewer)."""
+        out = np.empty((len(picture), self.dataset.embeddings.shape[1]), np.float32)
+        for row, i, draws in zip(out, picture, order, strict=True):
+            choices = self.dataset.embeddings_of(i)
+            row[:] = choices[np.argsort(draws[: len(choices)])[: self.captions_per_embedding]].mean(axis=0)
+        return out
+
+
+@dataclass(frozen=True)
+class PairStream(ImageStream):
+    """What a text encoder learns from: images of different classes, and the `characters` (B, count, 201) of each.
+
+    They are `count` different sentences of the picture, some again where it has fewer. A batch holds a class twice
+    only where there are fewer classes than pictures in it, or at the few places where one round through the classes
+    ends and the next begins. Every picture needs a caption.
+    """
+
+    count: int = 1
+
+    def _add_text(self, batch: dict, step, picture, rows: slice) -> dict:
+        order = self._caption_order(step, rows)
+        characters = tf.numpy_function(self._characters, [picture, order], tf.int32, stateful=False)
+        characters.set_shape((rows.stop - rows.start, self.count, text_encoder.LENGTH))
+        return {**batch, "characters": characters}
+
+    def _characters(self, picture, order) -> np.ndarray:
+        sentences = []
+        for i, draws in zip(picture, order, strict=True):
+            captions = self.dataset.captions[i]
+            sentences += [captions[j] for j in np.resize(np.argsort(draws[: len(captions)]), self.count)]
+        return text_encoder.encode(sentences).reshape(len(picture), self.count, -1)
+
+    def _arrange(self, order):
+        return tf.numpy_function(self._in_rounds, [order], tf.int32, stateful=False)
+
+    def _in_rounds(self, order) -> np.ndarray:
+        """First one picture of every class, then a second one of every class that has two, and so on."""
+        rounds = pd.Series(self.dataset.class_ids[order]).groupby(self.dataset.class_ids[order]).cumcount()
+        return order[np.argsort(rounds.to_numpy(), kind="stable")]

@@ -1,0 +1,1 @@
+"""Scores of generated images: attribute accuracy, Fréchet distance, diversity."""

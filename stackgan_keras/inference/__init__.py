@@ -1,0 +1,1 @@
+"""Trained runs at work: sentences to images, and files for other runtimes."""

@@ -1,0 +1,199 @@
+"""`StackGAN`, a trained run from Python: sentences and a seed to images."""
+
+import math
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from stackgan_keras.data import images
+from stackgan_keras.data.noise import GENERATOR_INPUTS, generator_inputs
+from stackgan_keras.errors import InputError, whole_number
+from stackgan_keras.models import text_encoder, weights
+from stackgan_keras.models.blocks import ARCHITECTURES
+from stackgan_keras.models.runs import GENERATORS, has_weights, missing_run, shipped_homes, weight_file
+
+NETWORKS = {"stage2_gen": "stage2_generator", "stage1_gen": "stage1_generator"}  # in a run's files
+OUTPUTS = ("stage1_image", "image")
+MAX_SEED = 2**31 - 1
+MAX_COUNT = 2**31  # copies of a sentence, which is as many as have noise of their own
+MAX_SCALE = 100
+MAX_STEPS = 1000
+
+
+class StackGAN:
+    """A trained run: sentences to images.
+
+    All randomness is keyed by (seed, place of the sentence, number of the copy), and every image is computed on its
+    own. So it depends neither on the other sentences nor on how many copies are asked for, to the bit.
+    """
+
+    def __init__(self, encoder: keras.Model | None, generator: keras.Model, architecture: str = "pytorch"):
+        """A text encoder, or None to draw embeddings alone, and a generator of either stage and its architecture.
+
+        Raises `InputError` if their embeddings differ in size.
+        """
+        read = generator.input["embedding"].shape[-1]
+        made = read if encoder is None else encoder.output_shape[-1]
+        if made != read:
+            raise InputError(
+                f"the text encoder makes embeddings of {made} dimensions but the generator reads {read}: they come "
+                "from different runs, take both from one, or the encoder whose embeddings the generator learned from"
+            )
+        self.encoder, self.generator = encoder, generator
+        self.widths = {name: x.shape[1] for name, x in generator.input.items() if name in GENERATOR_INPUTS}
+        self.truncated = ARCHITECTURES[architecture].truncated_epsilon
+        self._encode = None if encoder is None else tf.function(partial(encoder, training=False))
+        self._generate = tf.function(self._image_of)
+
+    @classmethod
+    def load(cls, folder: str | Path, *, embedded: bool = False) -> "StackGAN":
+        """The run in a folder of weights: its text encoder and its Stage II, or Stage I where it has no other.
+
+        If all sentences to come are `embedded` already, the run needs no text encoder, and none is loaded.
+        A relative `weights/<run>` that is not there means the weights of that name that came with the package.
+        Raises `InputError` for a folder without them, and for weights that do not fit each other.
+        """
+        folder = Path(folder).expanduser()
+        shipped = [home / folder.name for home in shipped_homes()] if folder.parts[:-1] == ("weights",) else []
+        found = next((candidate for candidate in (folder, *shipped) if has_weights(candidate)), None)
+        if found is None:
+            raise InputError(missing_run(folder))
+        if not embedded and not weight_file(found, "text_encoder").is_file():
+            raise InputError(
+                f"{found} holds generators but no text_encoder.weights.h5, so no sentence can be read: copy the "
+                "encoder that made the embeddings of its training data there, or draw embedded sentences"
+            )
+        encoder = None
+        if not embedded:
+            weights.read_config(weight_file(found, "text_encoder"), "text_encoder")
+            encoder = weights.load(weight_file(found, "text_encoder"))
+        best = next(name for name in GENERATORS if weight_file(found, name).is_file())
+        config = weights.read_config(weight_file(found, best), NETWORKS[best])
+        try:
+            return cls(encoder, weights.load(weight_file(found, best)), config.keywords.get("architecture", "pytorch"))
+        except InputError as problem:
+            raise InputError(f"{found}: {problem}") from None
+
+    def generate(
+        self,
+        sentences: str | Iterable[str],
+        count: int = 4,
+        seed: int = 0,
+        *,
+        epsilon_scale: float = 1.0,
+        noise_scale: float = 1.0,
+        same_noise: bool = False,
+    ) -> dict[str, np.ndarray]:
+        """`count` images of each sentence: `image` (N, count, size, size, 3) uint8; of Stage II also `stage1_image`.
+
+        Any string is a sentence; `text_encoder.unread` says what of it is not read. Noise and epsilons (where around
+        its mean the condition lies) are standard normal times their scales: 0 keeps them in the middle, 1 is what the
+        networks were trained with. `same_noise` gives copy k of every sentence the same noise and epsilons, so that
+        the pose stays and the colours change. Raises `InputError` for anything that is no such value.
+        """
+        scales = {"epsilon_scale": epsilon_scale, "noise_scale": noise_scale}
+        return _stacked(self.pictures(sentences, count, seed, **scales, same_noise=same_noise), count)
+
+    def interpolate(
+        self,
+        first: str | np.ndarray,
+        second: str | np.ndarray,
+        steps: int = 8,
+        seed: int = 0,
+        *,
+        epsilon_scale: float = 1.0,
+        noise_scale: float = 1.0,
+    ) -> dict[str, np.ndarray]:
+        """From one sentence to another in even steps between their embeddings, with the same noise and epsilons.
+
+        Instead of sentences it also takes two embeddings (text_dim,).
+        Returns arrays (steps, size, size, 3) uint8, named as by `generate`. The first image is that of
+        `generate(first)`, the last that of `generate([first, second], same_noise=True)`.
+        """
+        steps = whole_number("steps", steps, 2, MAX_STEPS)
+        given = np.stack([first, second]) if isinstance(first, np.ndarray) else [first, second]
+        start, end = self._embeddings_of(given)
+        along = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
+        scales = {"epsilon_scale": epsilon_scale, "noise_scale": noise_scale}
+        made = self.pictures((1 - along) * start + along * end, 1, seed, **scales, same_noise=True)
+        return {name: rows[:, 0] for name, rows in _stacked(made, 1).items()}
+
+    def embed(self, sentences: str | Iterable[str]) -> np.ndarray:
+        """The embeddings (N, text_dim) float32 of sentences."""
+        if self._encode is None:
+            raise InputError("this run was loaded to draw embeddings alone, so it reads no sentence: load it without")
+        codes = text_encoder.encode(_sentences(sentences))
+        return np.concatenate([np.asarray(self._encode(row[None]), np.float32) for row in codes])
+
+    def pictures(
+        self,
+        sentences: str | Iterable[str] | np.ndarray,
+        count: int = 4,
+        seed: int = 0,
+        *,
+        epsilon_scale: float = 1.0,
+        noise_scale: float = 1.0,
+        same_noise: bool = False,
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """What `generate` returns, one image (size, size, 3) at a time: the copies of the first sentence, and so on.
+
+        Instead of sentences it also takes their embeddings (N, text_dim).
+        """
+        count, seed = whole_number("count", count, 1, MAX_COUNT), whole_number("seed", seed, 0, MAX_SEED)
+        scales = [_scale("noise_scale", noise_scale), _scale("epsilon_scale", epsilon_scale)]
+        embeddings = self._embeddings_of(sentences)
+
+        def draw(place: int, copy: int) -> dict[str, np.ndarray]:
+            key = tf.constant([seed, 0 if same_noise else place, copy], tf.int64)
+            outputs = self._generate(embeddings[place][None], key, tf.constant(scales, tf.float32))
+            return {name: images.to_uint8(outputs[name])[0] for name in OUTPUTS if name in outputs}
+
+        return (draw(place, copy) for place in range(len(embeddings)) for copy in range(count))
+
+    def _image_of(self, embedding, key, scales):
+        """The generator's outputs for one embedding (1, text_dim); `key` is seed, place and copy."""
+        drawn = generator_inputs(self.widths, key[0], key[1][None], key[2][None], self.truncated)
+        drawn = {name: values * scales[0 if name == "noise" else 1] for name, values in drawn.items()}
+        return self.generator({"embedding": embedding, **drawn}, training=False)
+
+    def _embeddings_of(self, given: str | Iterable[str] | np.ndarray) -> np.ndarray:
+        """The embeddings (N, text_dim) of sentences, or those that are given instead."""
+        if not isinstance(given, np.ndarray) or given.dtype.kind not in "fiu":
+            return self.embed(given)
+        text_dim = self.generator.input["embedding"].shape[1]
+        if given.ndim != 2 or given.shape[1] != text_dim or not len(given):
+            raise InputError(f"the embeddings are {given.shape}: give sentences, or an array (N, {text_dim})")
+        return given.astype(np.float32)
+
+
+def _stacked(pictures: Iterator[dict], count: int) -> dict[str, np.ndarray]:
+    """Single images, `count` of each sentence in turn, as arrays (N, count, size, size, 3)."""
+    made: dict[str, list] = {}
+    for picture in pictures:
+        for name, pixels in picture.items():
+            made.setdefault(name, []).append(pixels)
+    return {name: np.stack(all_).reshape(-1, count, *all_[0].shape) for name, all_ in made.items()}
+
+
+def _sentences(given: str | Iterable[str]) -> list[str]:
+    sentences = [given] if isinstance(given, str) else list(given)
+    if not sentences:
+        raise InputError("there is no sentence: give at least one")
+    for place, sentence in enumerate(sentences):
+        if not isinstance(sentence, str):
+            raise InputError(f"sentence {place} is a {type(sentence).__name__}: give strings")
+    return sentences
+
+
+def _scale(name: str, value: float) -> float:
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 <= number <= MAX_SCALE:
+        raise InputError(f"{name} is {value!r}: give a number from 0 to {MAX_SCALE}, 1 is what was trained with")
+    return number

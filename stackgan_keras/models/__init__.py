@@ -1,0 +1,1 @@
+"""The networks as Keras functional models, on any backend: no files but weights, no random numbers."""

@@ -1,0 +1,127 @@
+"""The generators of both stages (section 3.3 and 3.4 of the paper).
+
+Layer names are public: converters and the variable list in every weight file rely on them. Source: the PyTorch and,
+where `architecture` asks for it, the TensorFlow release of StackGAN (Zhang et al., ICCV 2017, arXiv:1612.03242).
+"""
+
+import keras
+from keras import layers
+
+from stackgan_keras.models.blocks import (
+    ARCHITECTURES,
+    CORE,
+    batch_norm,
+    convolve,
+    normal_kernel,
+    residual_block,
+    tile,
+    to_image,
+    upsample,
+)
+from stackgan_keras.models.conditioning import conditioning_augmentation, text_inputs
+
+
+def stage1_generator(
+    *,
+    image_size: int = 64,
+    filters: int = 128,
+    text_dim: int = 1024,
+    condition_dim: int = 128,
+    noise_dim: int = 100,
+    augment_condition: bool = True,
+    condition_noise_scale: float = 1.0,
+    conditional_batch_norm: bool = False,
+    architecture: str = "pytorch",
+) -> keras.Model:
+    """A sentence and noise to the Stage-I image.
+
+    In: `embedding` (B, text_dim), `noise` (B, noise_dim), `epsilon` (B, condition_dim). Out: `image`
+    (B, image_size, image_size, 3) in [-1, 1], `mean` and (with `augment_condition`) `log_variance`,
+    (B, condition_dim). Without `augment_condition` there is no `epsilon` to give. `image_size` is a power of two; the
+    4x4 map has 8 * `filters` channels. `architecture` is one of `ARCHITECTURES`.
+    """
+    style = ARCHITECTURES[architecture]
+    inputs, text = _condition(text_dim, condition_dim, augment_condition, condition_noise_scale, architecture)
+    inputs = {**inputs, "noise": keras.Input((noise_dim,), name="noise")}
+    condition = text.pop("condition")
+    width = 8 * filters
+    x = layers.Concatenate(name="join")([inputs["noise"], condition])
+    x = layers.Dense(CORE * CORE * width, use_bias=not style.logits_bias, **normal_kernel(), name="project_dense")(x)
+    x = batch_norm(x, "project_norm")
+    if not style.bottlenecks:
+        x = layers.ReLU(name="project_relu")(x)
+    x = layers.Reshape((CORE, CORE, width), name="project")(x)  # (B, 4, 4, 8 filters)
+    if style.bottlenecks:
+        x = residual_block(x, "project_residual", bottleneck=True)
+    x = upsample(
+        x,
+        image_size,
+        condition if conditional_batch_norm else None,
+        bottlenecks=style.bottlenecks - 1,
+        image_doubles=style.image_doubles,
+    )
+    return keras.Model(inputs, {"image": to_image(x, doubles=style.image_doubles), **text}, name="stage1_generator")
+
+
+def stage2_generator(
+    *,
+    stage1: dict,
+    image_size: int = 256,
+    filters: int = 128,
+    text_dim: int = 1024,
+    condition_dim: int = 128,
+    residual_blocks: int = 4,
+    augment_condition: bool = True,
+    condition_noise_scale: float = 1.0,
+    conditional_batch_norm: bool = False,
+    architecture: str = "pytorch",
+) -> keras.Model:
+    """A sentence, read again, turns the image of a frozen Stage I into a larger one.
+
+    `stage1` holds the keywords of `stage1_generator`. In: as Stage I, and `stage1_epsilon`, the frozen part's own.
+    Out: `image` (B, image_size, image_size, 3), `stage1_image`, `mean` and `log_variance` of this stage's own
+    conditioning augmentation. The layer `stage1_generator` is frozen and always in inference mode. `architecture` is
+    how the sentence is read, the only difference of this network between the releases.
+    """
+    frozen = stage1_generator(**stage1)
+    frozen.trainable = False
+    inputs, text = _condition(text_dim, condition_dim, augment_condition, condition_noise_scale, architecture)
+    inputs["noise"] = keras.Input(frozen.input["noise"].shape[1:], name="noise")
+    given = {"embedding": inputs["embedding"], "noise": inputs["noise"]}
+    if "epsilon" in frozen.input:
+        inputs["stage1_epsilon"] = keras.Input(frozen.input["epsilon"].shape[1:], name="stage1_epsilon")
+        given["epsilon"] = inputs["stage1_epsilon"]
+    stage1_image = frozen(given)["image"]
+    x = convolve(stage1_image, filters, 3, "encode1", norm=False, slope=0.0)  # (B, s, s, filters), s: Stage I's size
+    x = convolve(x, 2 * filters, 4, "encode2", strides=2, slope=0.0)  # (B, s/2, s/2, 2 filters)
+    x = convolve(x, 4 * filters, 4, "encode3", strides=2, slope=0.0)  # (B, s/4, s/4, 4 filters)
+    condition = text.pop("condition")
+    x = layers.Concatenate(name="join")([x, tile(condition, x.shape[1], "tile")])
+    x = convolve(x, 4 * filters, 3, "join", slope=0.0)
+    for i in range(1, residual_blocks + 1):
+        x = residual_block(x, f"residual{i}")
+    x = upsample(x, image_size, condition if conditional_batch_norm else None)
+    stage1_image = layers.Identity(dtype=keras.config.floatx(), name="stage1_image")(stage1_image)
+    return keras.Model(inputs, {"image": to_image(x), "stage1_image": stage1_image, **text}, name="stage2_generator")
+
+
+def without_stage1(generator: keras.Model) -> keras.Model:
+    """A `stage2_generator` as a function of any small image, by the same weights: what its pixel loss trains.
+
+    In: `stage1_image` (B, s, s, 3) in [-1, 1], `embedding` and (with `augment_condition`) `epsilon`. Out: `image`,
+    `mean` and `log_variance` as the generator gives them.
+    """
+    text = {name: generator.input[name] for name in ("embedding", "epsilon") if name in generator.input}
+    outputs = {name: output for name, output in generator.output.items() if name != "stage1_image"}
+    first = generator.get_layer("encode1_conv").input
+    rest = keras.Model([first, *text.values()], outputs, name="stage2")
+    small = keras.Input(first.shape[1:], name="stage1_image")
+    return keras.Model({"stage1_image": small, **text}, rest([small, *text.values()]), name="without_stage1")
+
+
+def _condition(text_dim: int, condition_dim: int, augment: bool, noise_scale: float, architecture: str):
+    """A generator's inputs that come with a sentence, and what its conditioning augmentation makes of them."""
+    inputs = text_inputs(text_dim, condition_dim, augment)
+    sizes = {"text_dim": text_dim, "condition_dim": condition_dim}
+    read = conditioning_augmentation(**sizes, augment=augment, noise_scale=noise_scale, architecture=architecture)
+    return inputs, read(inputs)

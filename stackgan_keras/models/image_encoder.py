@@ -1,0 +1,80 @@
+"""The image encoder with which a text encoder learns: images into the space of embeddings."""
+
+import keras
+from keras import layers
+
+from stackgan_keras.errors import InputError, first_line
+from stackgan_keras.models.blocks import CORE, convolve
+
+PLACES = 12  # that the small image encoder looks at
+APPLICATIONS = {  # networks of Keras, and the modules that know their pixels
+    "MobileNetV2": keras.applications.mobilenet_v2,
+    "ResNet50": keras.applications.resnet50,
+    "InceptionV3": keras.applications.inception_v3,
+    "EfficientNetB0": keras.applications.efficientnet,
+}
+
+
+def image_encoder(
+    *, text_dim: int, image_size: int = 64, filters: int = 32, network: str = "small", pretrained: bool = False
+) -> keras.Model:
+    """Images into the space of the text encoder, where a pair's score is the inner product of the two.
+
+    In: (B, image_size, image_size, 3) in [-1, 1]. Out: (B, text_dim). `network` is `small`, which finds `PLACES`
+    places in the whole image and reads small patches there, with convolutions of `filters` channels and more, or
+    one of `APPLICATIONS`, frozen and read by one dense layer; `pretrained` fetches its ImageNet weights. Raises
+    `InputError` if they cannot be had.
+    """
+    image = keras.Input((image_size, image_size, 3), name="image")
+    if network == "small":
+        x = _patches_in_places(image, filters)
+    else:
+        x = _application(network, image_size, pretrained)((image + 1.0) * 127.5)
+        x = layers.GlobalAveragePooling2D(name="pool")(x)
+    x = layers.Dense(text_dim, dtype=keras.config.floatx(), name="project")(x)
+    return keras.Model(image, x, name="image_encoder")
+
+
+def _patches_in_places(image, filters: int):
+    """What small patches hold, averaged over each of `PLACES` places of the image: (B, PLACES * 2 filters).
+
+    What a word says of a part is seen in a patch, but which part that is only in the whole image. Were both read
+    from the whole, the network would rather learn its few classes by heart (measured on drawn birds: the colours of
+    backs and wings of new species were read right two times in three, and hardly better with more training).
+    """
+    x = convolve(image, filters, 3, "half", strides=2)
+    patches = convolve(x, filters, 3, "patch")  # (B, s/2, s/2, filters), each sees 7 pixels
+    maps = [patches]
+    while maps[-1].shape[1] > CORE:
+        maps.append(convolve(maps[-1], 2 * filters, 3, f"down{len(maps)}", strides=2))
+    x = maps.pop()  # (B, 4, 4, 2 filters), sees everything
+    while maps:
+        x = layers.UpSampling2D(name=f"up{len(maps)}_resize")(x)
+        x = layers.Concatenate(name=f"up{len(maps)}_join")([x, maps.pop()])
+        x = convolve(x, filters, 3 if maps else 1, f"up{len(maps)}")
+    dtype = keras.config.floatx()
+    places = layers.Conv2D(PLACES, 1, name="places")(x)
+    places = layers.Reshape((-1, PLACES), dtype=dtype, name="places_flat")(places)
+    places = layers.Softmax(axis=1, dtype=dtype, name="places_softmax")(places)
+    content = convolve(patches, 2 * filters, 1, "content")
+    content = layers.Reshape((-1, 2 * filters), dtype=dtype, name="content_flat")(content)
+    seen = layers.Dot(axes=1, dtype=dtype, name="seen")([places, content])
+    return layers.Flatten(name="seen_flat")(seen)
+
+
+def _application(network: str, image_size: int, pretrained: bool) -> keras.Model:
+    """A network of `keras.applications` from pixels 0..255 to its last map, frozen."""
+    shape = (image_size, image_size, 3)
+    try:
+        body = getattr(keras.applications, network)(
+            include_top=False, input_shape=shape, weights="imagenet" if pretrained else None
+        )
+    except Exception as problem:  # whatever a download, its file or a size can lead to
+        raise InputError(
+            f"{network} for images of {image_size} pixels could not be had ({first_line(problem)}): connect to the "
+            "internet, change data.image_size, or use text.image_encoder small"
+        ) from None
+    pixels = keras.Input(shape, name="pixels")
+    model = keras.Model(pixels, body(APPLICATIONS[network].preprocess_input(pixels)), name=network.lower())
+    model.trainable = False
+    return model

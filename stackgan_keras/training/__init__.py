@@ -1,0 +1,1 @@
+"""Adversarial training of the two stages, and of the text encoder before them."""

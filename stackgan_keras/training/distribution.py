@@ -1,0 +1,56 @@
+"""Several GPUs and machines: the strategy, and means over the global batch."""
+
+import os
+
+import tensorflow as tf
+
+
+def make_strategy() -> tf.distribute.Strategy:
+    """Several machines if `TF_CONFIG` names them, else all GPUs of this one, else its CPU.
+
+    A CPU alone has nothing to mirror: the default strategy computes the same there in two thirds of the time
+    (measured, Stage I, two cores: 400 ms a step where MirroredStrategy takes 620).
+    """
+    if "TF_CONFIG" in os.environ:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    if len(tf.config.list_logical_devices("CPU")) == 1 and not tf.config.list_physical_devices("GPU"):
+        return tf.distribute.get_strategy()
+    return tf.distribute.MirroredStrategy()
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process writes the run's files: the first of several machines, or the only one."""
+    resolver = strategy.cluster_resolver
+    if not resolver or not resolver.task_type:
+        return True
+    first = "chief" if "chief" in resolver.cluster_spec().jobs else "worker"
+    return (resolver.task_type, resolver.task_id) == (first, 0)
+
+
+class GlobalBatch:
+    """The batch over all replicas, seen from one of them: means over all of it, and its rows."""
+
+    def __init__(self, per_replica_size):
+        self.context = tf.distribute.get_replica_context()
+        self.size = per_replica_size
+        self.total = per_replica_size * self.context.num_replicas_in_sync  # examples in the global batch
+        self.first = self.context.replica_id_in_sync_group * per_replica_size  # row of this replica's first example
+
+    def mean(self, values):
+        """This replica's part of the global mean: a sum over its examples, divided by the global count."""
+        return tf.reduce_sum(values) / tf.cast(self.total, values.dtype)
+
+    def mean_where(self, chosen, values):
+        """This replica's part of the global mean over the chosen values alone, 0 if there are none."""
+        weights = tf.cast(chosen, values.dtype)
+        count = self.context.all_reduce(tf.distribute.ReduceOp.SUM, tf.reduce_sum(weights))
+        return tf.math.divide_no_nan(tf.reduce_sum(weights * values), count)
+
+    def next_rows(self, values):
+        """For each row of this replica the next row of the global batch, without gradient; the very last has none."""
+        return self._gather(values)[self.first + 1 : self.first + 1 + self.size]
+
+    def _gather(self, values):
+        """The rows of all replicas, as a sum of padded ones: TensorFlow 2.21's `all_gather` fails across machines."""
+        padding = [[self.first, self.total - self.first - self.size], *[[0, 0]] * (len(values.shape) - 1)]
+        return self.context.all_reduce(tf.distribute.ReduceOp.SUM, tf.stop_gradient(tf.pad(values, padding)))

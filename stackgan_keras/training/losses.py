@@ -1,0 +1,64 @@
+"""Losses: adversarial cross-entropy, KL of the conditioning augmentation, gradient penalty, joint embedding.
+
+Adversarial losses give one value per example and leave the mean to the caller, who knows how many examples the other
+replicas hold. Source: equations 1 to 4 of the paper, as the PyTorch release computes them.
+"""
+
+from keras import ops
+
+
+def binary_cross_entropy(logits, target: float):
+    """Binary cross-entropy (B,) of logits (B,) against one target for all: 1 real, 0 fake."""
+    return ops.softplus(logits) - target * logits
+
+
+def kl_divergence(mean, log_variance):
+    """KL(N(mean, variance) || N(0, 1)) (B,), averaged over the dimensions as released, not summed as published."""
+    return ops.mean(0.5 * (ops.square(mean) + ops.exp(log_variance) - 1 - log_variance), axis=-1)
+
+
+def discriminator_loss(real: list, fake: list):
+    """Mean of the averaged losses on what is real plus mean of those on what is fake or mismatched.
+
+    Stage I: real + (mismatched + fake) / 2. Stage II, with unconditional logits:
+    (real + real_unconditional) / 2 + (mismatched + fake + fake_unconditional) / 3.
+    """
+    return sum(real) / len(real) + sum(fake) / len(fake)
+
+
+def r1_penalty(logits, moved_logits, step: float):
+    """R1 gradient penalty (B,) by finite differences: half the squared slope along directions of length `step`.
+
+    In directions drawn from a standard normal its mean is half the squared length of the gradient, as `step` nears 0.
+    Source: Mescheder et al., "Which Training Methods for GANs do actually Converge?", ICML 2018, equation 9.
+    """
+    return 0.5 * ops.square((moved_logits - logits) / step)
+
+
+def pixel_loss(images, targets):
+    """Mean squared difference (B,) of images (B, s, s, 3) to their targets (Ledig et al., CVPR 2017, equation 4)."""
+    return ops.mean(ops.square(images - targets), axis=(1, 2, 3))
+
+
+def joint_embedding(scores, counted):
+    """Hinge loss of a text and an image encoder for scores (..., B, B), row: sentence, column: image; a scalar.
+
+    Each wrong pair should score at least 1 less than the right one of its sentence, and of its image: the mean
+    shortfall over the pairs `counted` (B, B), both ways round; right pairs, on the diagonal, are not to be counted.
+    Source: Reed et al., CVPR 2016, equation 5, made symmetric.
+    """
+    right = ops.diagonal(scores, axis1=-2, axis2=-1)
+    counted = ops.broadcast_to(ops.cast(counted, scores.dtype), ops.shape(scores))
+    of_sentences = ops.relu(1 + scores - right[..., :, None])
+    of_images = ops.relu(1 + scores - right[..., None, :])
+    return ops.sum(counted * (of_sentences + of_images)) / ops.maximum(ops.sum(counted), 1)
+
+
+def contrastive(scores, counted):
+    """As `joint_embedding`, but the cross-entropy of finding the right one among all: a scalar.
+
+    Source: Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021.
+    """
+    right = ops.diagonal(scores, axis1=-2, axis2=-1)
+    choices = ops.where(ops.logical_or(counted, ops.eye(scores.shape[-1], dtype="bool")), scores, -1e9)
+    return sum(ops.mean(ops.logsumexp(choices, axis=axis) - right) for axis in (-1, -2))

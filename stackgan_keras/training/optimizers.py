@@ -1,0 +1,50 @@
+"""Optimizers whose learning rate follows from their step, and the moving average of a network's weights."""
+
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+
+def make_adam(learning_rate: float, decay_every: int) -> keras.optimizers.Optimizer:
+    """The release's Adam (beta 0.5 and 0.999) whose rate halves every `decay_every` steps."""
+    schedule = keras.optimizers.schedules.ExponentialDecay(learning_rate, decay_every, 0.5, staircase=True)
+    return _loss_scaled(keras.optimizers.Adam(schedule, beta_1=0.5, beta_2=0.999, epsilon=1e-8))
+
+
+def make_cosine_adam(learning_rate: float, steps: int) -> keras.optimizers.Optimizer:
+    """Adam whose rate falls to nothing over so many steps, along a cosine."""
+    return _loss_scaled(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, steps)))
+
+
+def make_rmsprop(learning_rate: float, decay: float, decay_every: int) -> keras.optimizers.Optimizer:
+    """The text encoder's RMSProp, whose rate is multiplied by `decay` every `decay_every` steps.
+
+    Its mean squares are free of bias, which makes it Adam without momentum. Those of `keras.optimizers.RMSprop` start
+    at zero, and its first step, 1 / sqrt(1 - rho) = 10 times too long, undoes what the weights it starts from know.
+    """
+    schedule = keras.optimizers.schedules.ExponentialDecay(learning_rate, decay_every, decay, staircase=True)
+    return _loss_scaled(keras.optimizers.Adam(schedule, beta_1=0.0, beta_2=0.99, epsilon=1e-8))
+
+
+def make_ema(averaged: keras.Model, model: keras.Model, decay: float) -> Callable[[tf.Tensor], None]:
+    """A function of the number of steps done that moves the variables of `averaged` towards those of `model`.
+
+    All variables, batch norm's too (Karras et al., "Progressive Growing of GANs", ICLR 2018). The average starts short,
+    (1 + steps) / (10 + steps), and keeps to `decay` once that is reached.
+    """
+
+    def move(steps):
+        steps = tf.cast(steps, tf.float32)
+        keep = tf.minimum(decay, (1 + steps) / (10 + steps))
+        for slow, fast in zip(averaged.variables, model.variables, strict=True):
+            slow.value.assign_add((1 - keep) * (fast.value - slow.value))
+
+    return move
+
+
+def _loss_scaled(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """With its loss scaled where the networks compute in float16, whose smallest numbers are too large."""
+    if keras.config.dtype_policy().compute_dtype == "float16":
+        return keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer

@@ -1,0 +1,128 @@
+"""A run's folders, its settings from one command to the next, and its datasets with their embeddings."""
+
+import filecmp
+import hashlib
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from stackgan_keras import config
+from stackgan_keras.config import Folders, Settings
+from stackgan_keras.data import drawn_birds, published
+from stackgan_keras.data.published import Dataset
+from stackgan_keras.errors import InputError
+from stackgan_keras.files import atomic_write
+from stackgan_keras.models import text_encoder, weights
+from stackgan_keras.models.runs import IMAGE_ENCODER, TEXT_ENCODER
+
+MAY_CHANGE = {  # settings that a run may change between one command and the next
+    "data.root",
+    "data.cache",
+    "text.epochs",
+    "text.embedding_scale",
+    "train.init_from",
+    "train.epochs",
+    "train.max_steps",
+    "train.sample_every",
+    "train.save_every",
+    "train.jit_compile",
+}
+
+
+def data_root(settings: Settings, folders: Folders) -> Path:
+    """The folder of the settings' data; draws the birds first if there is no `data.root`."""
+    data, text_dim = settings.data, settings.generator.text_dim
+    if data.root is not None:
+        return data.root
+    root = folders.output_dir / "data" / f"drawn_{data.synthetic_count}_{data.synthetic_classes}_{text_dim}"
+    return drawn_birds.write(
+        root,
+        count=data.synthetic_count,
+        classes=data.synthetic_classes,
+        test_classes=min(40, data.synthetic_classes // 5),
+        embedding_dim=text_dim,
+        progress=True,
+    )
+
+
+def read_datasets(settings: Settings, folders: Folders) -> tuple[Dataset, Dataset]:
+    """The training and test sets of the settings' data, with the embeddings of the run's text encoder.
+
+    The run's encoder is the one in its weights folder, or else the one that lies with the data, which is copied
+    there. Without any, the embeddings are those of the data.
+    """
+    root, own = data_root(settings, folders), folders.weights / TEXT_ENCODER
+    _copy_encoders(root, folders)
+    if own.is_file():
+        _check_text_dim(own, settings)
+    brought = root / TEXT_ENCODER
+    if not own.is_file() or (brought.is_file() and filecmp.cmp(own, brought, shallow=False)):
+        return tuple(published.read(root, split, text_dim=settings.generator.text_dim) for split in published.SPLITS)
+    datasets = (published.read(root, split, text_dim=None) for split in published.SPLITS)
+    return tuple(_embedded(own, dataset, folders.logs / "cache") for dataset in datasets)
+
+
+def _copy_encoders(root: Path, folders: Folders) -> None:
+    """Copies the encoders that lie with the data to the run's weights, if it has no text encoder of its own."""
+    if (root / TEXT_ENCODER).is_file() and not (folders.weights / TEXT_ENCODER).is_file():
+        for file in (root / IMAGE_ENCODER, root / TEXT_ENCODER):
+            if file.is_file():
+                with atomic_write(folders.weights / file.name) as unfinished:
+                    shutil.copyfile(file, unfinished)
+
+
+def _check_text_dim(encoder: Path, settings: Settings) -> None:
+    asked, known = settings.generator.text_dim, weights.read_config(encoder, "text_encoder").keywords["text_dim"]
+    if known != asked:
+        raise InputError(
+            f"the text encoder {encoder} writes embeddings of {known} dimensions but generator.text_dim is {asked}: "
+            f"set generator.text_dim to {known}, or give another --run"
+        )
+
+
+def _embedded(encoder: Path, dataset: Dataset, cache: Path) -> Dataset:
+    """The pictures that have captions, with the embeddings that the encoder in a weight file gives them.
+
+    They are kept in `cache` and found again there as long as neither the file nor the captions change.
+    """
+    dataset = dataset.captioned()
+    captions = [caption for captions in dataset.captions for caption in captions]
+    digest = hashlib.sha256(encoder.read_bytes() + "\n".join(captions).encode("utf-8", "surrogatepass"))
+    path = cache / f"embeddings_{digest.hexdigest()[:16]}.npy"
+    if path.is_file():
+        embeddings = np.load(path)
+    else:
+        embeddings = text_encoder.embed(weights.load(encoder), captions, progress=True)
+        with atomic_write(path) as unfinished, unfinished.open("wb") as file:
+            np.save(file, embeddings)
+    first = published.first_rows([len(captions) for captions in dataset.captions])
+    return replace(dataset, embeddings=embeddings, first_embedding=first)
+
+
+def make_writable(*folders: Path) -> None:
+    """Makes the folders. Raises `InputError` where nothing can be written."""
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as problem:
+            raise InputError(f"{folder} cannot be made ({problem.strerror}): give another --output_dir") from None
+        if not os.access(folder, os.W_OK):
+            raise InputError(f"{folder} cannot be written to: give another --output_dir or change its permissions")
+
+
+def check_same_run(settings: Settings, logs: Path) -> None:
+    """A checkpoint is only ever continued with the settings it was made with."""
+    earlier_file = logs / "config.yaml"
+    if not earlier_file.is_file() or not any((place / "checkpoints").is_dir() for place in (logs, logs / "warmup")):
+        return
+    earlier = config.make(config.read(earlier_file))
+    differing = {k: v for k, v in earlier.changed(settings).items() if k not in MAY_CHANGE}
+    if differing:
+        listed = ", ".join(f"{key} {was} (now {now})" for key, (was, now) in differing.items())
+        raise InputError(
+            f"{logs} holds an unfinished or finished run made with {listed}: ask for the same to go on with it, "
+            "give another --run, or delete that folder to start again"
+        )

@@ -1,0 +1,51 @@
+"""Image grids on the way: the same sentences and noise again and again, to see how a generator gets on."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from stackgan_keras.data import images, noise
+from stackgan_keras.data.published import Dataset
+
+BATCH = 8  # images at a time: what fits beside a training run
+
+
+def generate(generator: keras.Model, embeddings: np.ndarray, copy: int, seed: int, truncated: bool = False) -> dict:
+    """One image of each embedding (N, text_dim): `image` (and `stage1_image`), each (N, size, size, 3) uint8."""
+    widths = {name: x.shape[1] for name, x in generator.input.items() if name in noise.GENERATOR_INPUTS}
+    made: dict[str, list] = {}
+    for start in range(0, len(embeddings), BATCH):
+        part = tf.constant(embeddings[start : start + BATCH])
+        places = tf.range(start, start + len(part))
+        inputs = noise.generator_inputs(widths, seed, places, tf.fill((len(part),), copy), truncated)
+        outputs = generator({"embedding": part, **inputs}, training=False)
+        for name in ("stage1_image", "image"):
+            if name in outputs:
+                made.setdefault(name, []).append(images.to_uint8(outputs[name]))
+    return {name: np.concatenate(parts) for name, parts in made.items()}
+
+
+class SampleGrid:
+    """A generator's images of `count` sentences of a dataset, evenly spread over it, with `rows` noises.
+
+    The columns have the sentence on top, then the real picture, then a row for each noise, in Stage II below the
+    Stage-I images that they start from.
+    """
+
+    def __init__(self, dataset: Dataset, image_size: int, *, truncated: bool, seed: int, count: int = 8, rows: int = 3):
+        chosen = np.unique(np.linspace(0, len(dataset) - 1, count).round().astype(int))
+        self.embeddings = np.stack([dataset.embeddings_of(i)[0] for i in chosen])
+        self.captions = [(dataset.captions[i] or ("",))[0] for i in chosen]
+        boxes = [None if dataset.boxes is None else dataset.boxes[i] for i in chosen]
+        pictures = [images.read(dataset.paths[i], box, image_size) for i, box in zip(chosen, boxes, strict=True)]
+        self.real, self.rows, self.seed, self.truncated = np.stack(pictures), rows, seed, truncated
+
+    def __call__(self, generator: keras.Model) -> np.ndarray:
+        """The labelled grid (height, width, 3) uint8 for the generator as it is now."""
+        rows = [self.real]
+        for copy in range(self.rows):
+            made = generate(generator, self.embeddings, copy, self.seed, self.truncated)
+            if "stage1_image" in made:
+                rows.append(images.enlarge(made["stage1_image"], self.real.shape[1]))
+            rows.append(made["image"])
+        return images.labelled_grid(rows, self.captions)

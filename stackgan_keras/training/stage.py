@@ -1,0 +1,283 @@
+"""A stage from settings to trained weights: what `train_stage1` and `train_stage2` do.
+
+Only this file knows which stage it is: all that differs is in a `Stage`.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from stackgan_keras import config
+from stackgan_keras.config import Folders, Settings
+from stackgan_keras.data import images
+from stackgan_keras.data.noise import GENERATOR_INPUTS
+from stackgan_keras.data.pipeline import AdversarialStream, decode
+from stackgan_keras.data.published import Dataset
+from stackgan_keras.errors import InputError
+from stackgan_keras.models import weights
+from stackgan_keras.models.blocks import ARCHITECTURES, synchronize
+from stackgan_keras.models.runs import TEXT_ENCODER, find_run, weight_file
+from stackgan_keras.models.weights import ModelConfig
+from stackgan_keras.training.distribution import make_strategy
+from stackgan_keras.training.logs import plot_curves
+from stackgan_keras.training.optimizers import make_adam, make_cosine_adam, make_ema
+from stackgan_keras.training.run import check_same_run, make_writable, read_datasets
+from stackgan_keras.training.samples import SampleGrid
+from stackgan_keras.training.train_step import Objective, TrainStep, WarmupStep
+from stackgan_keras.training.trainer import Schedule, Trainer
+
+WARMUP_SEED = 2**31  # added to train.seed, which is smaller: a warm-up has crops, captions and noise of its own
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What sets a stage apart: its two networks, and the Stage I that its generator holds, if any."""
+
+    name: str  # of its files and folders
+    generator: ModelConfig
+    discriminator: ModelConfig
+    frozen: Path | None = None  # weight file of that Stage I
+
+    @property
+    def stage1_size(self) -> int | None:
+        """Pixels of the images that its generator starts from."""
+        return self.generator.keywords.get("stage1", {}).get("image_size")
+
+
+def stage1(settings: Settings) -> Stage:
+    """Stage I. Raises `InputError` for settings that are about Stage II alone."""
+    for name in ("warmup_epochs", "pixel_weight"):
+        if value := getattr(settings.train, name):
+            raise InputError(f"train.{name} is {value}, which is for Stage II alone: leave it out for Stage I")
+    keywords = {**_generator_keywords(settings), "noise_dim": settings.generator.noise_dim}
+    generator = ModelConfig("stage1_generator", keywords)
+    return Stage("stage1", generator, _discriminator(settings, ("conditional",)))
+
+
+def stage2(settings: Settings, folders: Folders) -> Stage:
+    """Stage II on the run's own Stage I. Raises `InputError` where that is missing or does not fit the settings."""
+    file = weight_file(folders.weights, "stage1_gen")
+    if not file.is_file():
+        raise InputError(
+            f"there is no Stage I of the run {settings.run} at {file}: "
+            f"run python -m stackgan_keras.train_stage1 --run {settings.run} first, with the same --output_dir"
+        )
+    inner = weights.read_config(file, "stage1_generator").keywords
+    if inner["text_dim"] != settings.generator.text_dim:
+        raise InputError(
+            f"{file} reads embeddings of {inner['text_dim']} dimensions but generator.text_dim is "
+            f"{settings.generator.text_dim}: give both stages the same data and the same generator.text_dim"
+        )
+    if settings.data.image_size < inner["image_size"]:
+        raise InputError(
+            f"data.image_size is {settings.data.image_size} but the images of {file} have "
+            f"{inner['image_size']} pixels: ask Stage II for as many or more"
+        )
+    if inner.get("architecture", "pytorch") != settings.generator.architecture:
+        raise InputError(
+            f"{file} is a Stage I of generator.architecture {inner.get('architecture', 'pytorch')} but Stage II is "
+            f"asked for with {settings.generator.architecture}: give both the same"
+        )
+    keywords = {**_generator_keywords(settings), "residual_blocks": settings.generator.residual_blocks}
+    generator = ModelConfig("stage2_generator", {**keywords, "stage1": inner})
+    logits = ARCHITECTURES[settings.discriminator.architecture].stage2_logits
+    return Stage("stage2", generator, _discriminator(settings, logits), frozen=file)
+
+
+def _generator_keywords(settings: Settings) -> dict:
+    names = ("filters", "text_dim", "condition_dim", "augment_condition", "condition_noise_scale")
+    names += ("conditional_batch_norm", "architecture")
+    return {"image_size": settings.data.image_size, **{name: getattr(settings.generator, name) for name in names}}
+
+
+def _discriminator(settings: Settings, logits: tuple[str, ...]) -> ModelConfig:
+    keywords = {
+        "image_size": settings.data.image_size,
+        "filters": settings.discriminator.filters,
+        "logits": logits,
+        "text": settings.discriminator.text,
+        "text_dim": settings.generator.text_dim,
+        "condition_dim": settings.generator.condition_dim,
+        "architecture": settings.discriminator.architecture,
+    }
+    return ModelConfig("discriminator", keywords)
+
+
+def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
+    """Trains one stage adversarially and returns the path of its newest image grid.
+
+    Leaves `weights/<run>/<stage>_gen.weights.h5` and `…_dis.weights.h5`, grids and curves in `results/<run>/<stage>/`,
+    checkpoints, metrics and the settings in `logs/<run>/<stage>/`. If that holds a checkpoint of the same settings,
+    training goes on from there.
+    """
+    training = StageTraining(stage, settings, folders)
+    if settings.train.warmup_epochs:
+        training.warm_up()
+    training.train()
+    return max(training.results.glob("epoch_*.png"), default=training.results)  # only the first machine draws any
+
+
+class StageTraining:
+    """The state of a stage's training: networks, stream and folders."""
+
+    def __init__(self, stage: Stage, settings: Settings, folders: Folders):
+        self.stage, self.settings, self.folders = stage, settings, folders
+        self.logs, self.results = folders.logs / stage.name, folders.results / stage.name
+        make_writable(self.logs, self.results, folders.weights)
+        check_same_run(settings, self.logs)
+        train_set, test_set = read_datasets(settings, folders)
+        keras.utils.set_random_seed(settings.train.seed)
+        keras.config.set_dtype_policy(settings.train.precision)
+        self.strategy = make_strategy()
+        with self.strategy.scope():
+            self.generator, self.discriminator = stage.generator.build(), stage.discriminator.build()
+            self._init_weights()
+            if self.strategy.num_replicas_in_sync > 1:
+                synchronize(self.generator)
+                synchronize(self.discriminator)
+        truncated = ARCHITECTURES[settings.generator.architecture].truncated_epsilon
+        self.stream = self._stream(train_set, truncated)
+        self.grid = SampleGrid(test_set, settings.data.image_size, truncated=truncated, seed=settings.train.seed)
+        self._announce()
+
+    def _stream(self, dataset: Dataset, truncated: bool) -> AdversarialStream:
+        data, train = self.settings.data, self.settings.train
+        return AdversarialStream(
+            dataset,
+            decode(dataset, data.image_size, cache=data.cache, folder=self.folders.logs / "cache"),
+            data.image_size,
+            train.batch_size,
+            widths={n: x.shape[1] for n, x in self.generator.input.items() if n in GENERATOR_INPUTS},
+            captions_per_embedding=data.captions_per_embedding,
+            truncated=truncated,
+            directions=train.r1_weight > 0,
+            stage1_size=self.stage.stage1_size if train.pixel_weight else None,
+            seed=train.seed,
+        )
+
+    def _init_weights(self) -> None:
+        """Fills the networks with the weights of the run that `train.init_from` names, and the frozen Stage I.
+
+        That run has a generator. A discriminator that it lacks, as runs made to draw with do, starts anew.
+        """
+        if self.settings.train.init_from is not None:
+            home = find_run(self.folders.output_dir, self.settings.train.init_from)
+            weights.load_into(self.generator, weight_file(home, f"{self.stage.name}_gen"))
+            file = weight_file(home, f"{self.stage.name}_dis")
+            if file.is_file():
+                weights.load_into(self.discriminator, file)
+            else:
+                print(f"there is no {file}: the discriminator starts from random weights")
+        if self.stage.frozen is not None:
+            weights.load_into(self.generator.get_layer("stage1_generator"), self.stage.frozen)
+
+    def warm_up(self) -> None:
+        """Epochs in which the generator learns by the pixel loss alone, unless adversarial training has begun."""
+        if tf.train.latest_checkpoint(str(self.logs / "checkpoints")):
+            return
+        train, seed = self.settings.train, WARMUP_SEED + self.settings.train.seed
+        stream = replace(self.stream, seed=seed, directions=False, stage1_size=self.stage.stage1_size)
+        schedule = self._schedule(train.warmup_epochs)
+        with self.strategy.scope():
+            optimizer = make_cosine_adam(train.generator_learning_rate, schedule.steps)
+            optimizer.build(self.generator.trainable_variables)
+        trainer = Trainer(
+            strategy=self.strategy,
+            train_step=WarmupStep(self.generator, optimizer, train.kl_weight),
+            trained={"generator": self.generator, "optimizer": optimizer},
+            stream=stream,
+            schedule=schedule,
+            folder=self.logs / "warmup",
+            outputs=StageOutputs(self, self.generator, grids="warmup"),
+        )
+        if trainer.done < schedule.steps:
+            config.write(self.settings, self.logs / "config.yaml")
+            print(f"{self.stage.name} of run {self.settings.run}: {schedule.steps} steps of the pixel loss alone")
+            trainer()
+
+    def train(self) -> None:
+        """The epochs in which generator and discriminator are trained alternately."""
+        train = self.settings.train
+        with self.strategy.scope():
+            decay_every = train.lr_decay_epochs * self.stream.steps_per_epoch
+            generator_optimizer = make_adam(train.generator_learning_rate, decay_every)
+            discriminator_optimizer = make_adam(train.discriminator_learning_rate, decay_every)
+            generator_optimizer.build(self.generator.trainable_variables)  # before a checkpoint is restored into them
+            discriminator_optimizer.build(self.discriminator.trainable_variables)
+            kept, after_step = self.generator, None
+            if train.ema_decay:
+                kept = self.stage.generator.build()
+                kept.set_weights(self.generator.get_weights())
+                after_step = make_ema(kept, self.generator, train.ema_decay)
+        weights_of_losses = {name: getattr(train, name) for name in ("kl_weight", "r1_weight", "pixel_weight")}
+        objective = Objective(self.settings.discriminator.text, **weights_of_losses)
+        trainer = Trainer(
+            strategy=self.strategy,
+            train_step=TrainStep(
+                self.generator, self.discriminator, generator_optimizer, discriminator_optimizer, objective
+            ),
+            trained={
+                "generator": self.generator,
+                "discriminator": self.discriminator,
+                "generator_optimizer": generator_optimizer,
+                "discriminator_optimizer": discriminator_optimizer,
+                **({} if kept is self.generator else {"ema": kept}),
+            },
+            stream=self.stream,
+            schedule=self._schedule(train.epochs),
+            folder=self.logs,
+            outputs=StageOutputs(self, kept, grids="epoch"),
+            after_step=after_step,
+        )
+        config.write(self.settings, self.logs / "config.yaml")
+        trainer()
+
+    def _schedule(self, epochs: int) -> Schedule:
+        train = self.settings.train
+        steps = min(epochs * self.stream.steps_per_epoch, train.max_steps or np.inf)
+        return Schedule(int(steps), train.sample_every, train.save_every, train.jit_compile)
+
+    def _announce(self) -> None:
+        run, train = self.settings.run, self.settings.train
+        if not (self.folders.weights / TEXT_ENCODER).is_file():
+            print(
+                f"run {run} has no text encoder, so `generate` will not be able to read sentences for it; "
+                "train_text before Stage I makes one"
+            )
+        kind = "GPU(s)" if tf.config.list_physical_devices("GPU") else "CPU(s)"
+        counts = {
+            name: sum(v.shape.num_elements() for v in network.trainable_variables)
+            for name, network in (("generator", self.generator), ("discriminator", self.discriminator))
+        }
+        print(
+            f"{self.stage.name} of run {run}: {len(self.stream.dataset)} pictures at {self.settings.data.image_size} "
+            f"pixels, {self.stream.steps_per_epoch} steps of {train.batch_size} an epoch, "
+            f"on {self.strategy.num_replicas_in_sync} {kind}, trainable weights: "
+            + ", ".join(f"{name} {count:,}" for name, count in counts.items())
+        )
+
+
+@dataclass(frozen=True)
+class StageOutputs:
+    """What a stage's training leaves for users: image grids, curves and weights."""
+
+    training: StageTraining
+    generator: keras.Model  # the one whose images are shown and whose weights are kept
+    grids: str  # how their names begin
+
+    def grid(self) -> np.ndarray:
+        return self.training.grid(self.generator)
+
+    def write_grid(self, epoch: int, grid: np.ndarray) -> None:
+        images.write(self.training.results / f"{self.grids}_{epoch:05d}.png", grid)
+
+    def save(self) -> None:
+        stage, folder, logs = self.training.stage, self.training.folders.weights, self.training.logs
+        weights.save(self.generator, stage.generator, weight_file(folder, f"{stage.name}_gen"))
+        if self.grids == "epoch":
+            weights.save(self.training.discriminator, stage.discriminator, weight_file(folder, f"{stage.name}_dis"))
+            if (logs / "metrics.jsonl").is_file():  # not yet within the first epoch
+                plot_curves(logs / "metrics.jsonl", self.training.results / "curves.png")

@@ -1,0 +1,195 @@
+"""The training loop: steps, checkpoints, resuming, figures and image grids on the way; any train step will do."""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from stackgan_keras.data.pipeline import ImageStream
+from stackgan_keras.errors import InputError, first_line
+from stackgan_keras.training.distribution import is_chief
+from stackgan_keras.training.logs import Metrics
+
+READ_EVERY = 10  # steps between reads of the losses: each waits for the device
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """For how long a run goes on, and how often it leaves something."""
+
+    steps: int
+    sample_every: int  # epochs
+    save_every: int  # epochs
+    jit_compile: bool = False
+
+
+class Outputs(Protocol):
+    """What a run leaves for users on the way."""
+
+    def grid(self) -> np.ndarray:
+        """An image grid (height, width, 3) uint8 of the present state."""
+
+    def write_grid(self, epoch: int, grid: np.ndarray) -> None:
+        """Writes the grid of an epoch."""
+
+    def save(self) -> None:
+        """Writes weights and curves."""
+
+
+@dataclass
+class Trainer:
+    """A training run: its train step, its stream, for how long, and where it leaves its traces.
+
+    `train_step(batch)` changes the state in `trained` and returns scalars that sum to their mean over the replicas.
+    """
+
+    strategy: tf.distribute.Strategy
+    train_step: Callable[[dict], dict]
+    trained: dict  # name: anything that tf.train.Checkpoint can hold
+    stream: ImageStream
+    schedule: Schedule
+    folder: Path  # for checkpoints, metrics.jsonl and TensorBoard's files
+    outputs: Outputs
+    after_step: Callable[[tf.Tensor], None] | None = None  # called in the graph with the number of steps
+
+    def __post_init__(self):
+        replicas = self.strategy.num_replicas_in_sync
+        if self.stream.batch_size % replicas:
+            raise InputError(
+                f"train.batch_size is {self.stream.batch_size}, which {replicas} devices cannot share equally: "
+                f"ask for a multiple of {replicas}"
+            )
+        if self.schedule.jit_compile and replicas > 1:
+            raise InputError(f"train.jit_compile works on one device, not on {replicas}: switch it off")
+        with self.strategy.scope():
+            self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
+        self.chief = is_chief(self.strategy)
+        checkpoint = tf.train.Checkpoint(step=self.step, **self.trained)
+        self.scratch = None if self.chief else tempfile.TemporaryDirectory()  # all must save, one save is kept
+        kept = self.scratch.name if self.scratch else str(self.folder / "checkpoints")
+        self.manager = tf.train.CheckpointManager(checkpoint, kept, max_to_keep=2)
+        self.metrics = Metrics(self.folder)
+        self.done = self._resume()  # steps, before this run
+
+    def _resume(self) -> int:
+        """Restores the newest checkpoint, if there is one. Returns the number of steps already done."""
+        kept = self.folder / "checkpoints"
+        newest = tf.train.latest_checkpoint(str(kept))
+        if not newest and any(kept.glob("ckpt-*.index")):
+            raise InputError(
+                f"{kept} holds checkpoints but its file `checkpoint` names none of them: "
+                f"delete {self.folder} to start again, or give another --run"
+            )
+        if newest:
+            try:
+                self.manager.checkpoint.restore(newest).assert_existing_objects_matched()
+            except (tf.errors.OpError, AssertionError, ValueError, IndexError) as problem:
+                raise InputError(
+                    f"the checkpoint {newest} does not fit this run or is damaged ({first_line(problem)}): delete "
+                    f"the folder {self.folder} to start again, or give another --run"
+                ) from None
+        return int(self.step.numpy())
+
+    def __call__(self) -> None:
+        """Trains from the newest checkpoint, or from the start, to the last step."""
+        done = self.done
+        if done >= self.schedule.steps:
+            print(f"already trained for {done} steps; raise train.epochs (or train.max_steps) to go on")
+            self._checkpoint()
+            return
+        if self.chief:
+            self.metrics.rewind(done)
+        data = iter(self._distribute(done))
+        advance = self._make_step()
+        bar = tqdm(
+            total=self.schedule.steps * self.stream.batch_size,
+            initial=done * self.stream.batch_size,
+            unit=" pictures",
+            smoothing=0.05,
+            disable=not self.chief,
+            mininterval=0.5 if os.isatty(2) else 60,
+        )
+        try:
+            with bar:
+                per_epoch = self.stream.steps_per_epoch
+                for epoch in range(done // per_epoch, -(-self.schedule.steps // per_epoch)):
+                    self._epoch(epoch, data, advance, bar)
+        except KeyboardInterrupt:
+            self._checkpoint()
+            print(f"\nstopped after step {int(self.step.numpy())}; the same command goes on from here")
+            raise
+
+    def _epoch(self, epoch: int, data, advance, bar) -> None:
+        first, last = int(self.step.numpy()), min((epoch + 1) * self.stream.steps_per_epoch, self.schedule.steps)
+        pending, read, started = [], [], time.perf_counter()
+        for step in range(first, last):
+            pending.append(advance(next(data)))
+            if len(pending) == READ_EVERY or step == last - 1:
+                read += [_checked({k: float(v) for k, v in s.items()}, self.folder) for s in pending]
+                bar.set_postfix({k: f"{v:.3f}" for k, v in read[-1].items()}, refresh=False)
+                bar.update(len(pending) * self.stream.batch_size)
+                pending = []
+        seconds, ended = time.perf_counter() - started, last == self.schedule.steps
+        means = {k: float(np.mean([s[k] for s in read])) for k in read[0]}
+        if self.chief:
+            rate = len(read) * self.stream.batch_size / seconds
+            self.metrics.write(last, {"epoch": epoch + 1, **means, "pictures_per_second": rate})
+            if (epoch + 1) % self.schedule.sample_every == 0 or ended:
+                grid = self.outputs.grid()
+                self.outputs.write_grid(epoch + 1, grid)
+                self.metrics.write_image(last, grid)
+        if (epoch + 1) % self.schedule.save_every == 0 or ended:
+            self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        try:
+            self.manager.save(checkpoint_number=self.step)
+        except tf.errors.OpError as problem:
+            raise InputError(
+                f"the checkpoint could not be written to {self.folder} ({first_line(problem)}): "
+                "make room or mend the folder; the same command then goes on from the last whole checkpoint"
+            ) from None
+        if self.chief:
+            self.outputs.save()
+
+    def _distribute(self, first_step: int):
+        replicas = self.strategy.num_replicas_in_sync
+
+        def for_pipeline(context: tf.distribute.InputContext):
+            here = replicas // context.num_input_pipelines
+            mine = range(context.input_pipeline_id * here, (context.input_pipeline_id + 1) * here)
+            return self.stream.batches(first_step, self.schedule.steps, replicas=replicas, mine=mine)
+
+        return self.strategy.distribute_datasets_from_function(for_pipeline)
+
+    def _make_step(self):
+        step = self.train_step
+        if self.schedule.jit_compile:
+            step = tf.function(step, jit_compile=True)
+
+        @tf.function
+        def advance(batch):
+            scalars = self.strategy.run(step, args=(batch,))
+            self.step.assign_add(1)
+            if self.after_step:
+                self.after_step(self.step)
+            return {k: self.strategy.reduce(tf.distribute.ReduceOp.SUM, v, axis=None) for k, v in scalars.items()}
+
+        return advance
+
+
+def _checked(scalars: dict[str, float], folder: Path) -> dict[str, float]:
+    for name, value in scalars.items():
+        if not np.isfinite(value):
+            raise InputError(
+                f"the {name} loss became {value}: lower the learning rates or use train.precision float32; "
+                f"the last checkpoint in {folder} is untouched"
+            )
+    return scalars
