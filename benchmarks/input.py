@@ -25,7 +25,8 @@ import keras_steps
 import numpy as np
 from release import CONDITION_DIM, NOISE_DIM, STAGES, Sizes
 
-from stackgan_keras import datasets, drawn_birds, images
+from stackgan_keras import datasets, images
+from stackgan_keras.data import drawn_birds
 from stackgan_keras.datasets import Records
 from stackgan_keras.stream import Stream, decode
 

@@ -26,9 +26,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from stackgan_keras import config, datasets, drawn_birds, layout, sources
+from stackgan_keras import config, datasets, layout, sources
 from stackgan_keras.command_line import Parser, quietly, run
 from stackgan_keras.config import Settings
+from stackgan_keras.data import drawn_birds
 from stackgan_keras.datasets import TEXT_ENCODER
 from stackgan_keras.errors import InputError
 from stackgan_keras.files import atomic_write, write_lines

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from stackgan_keras import command_line, drawn_birds, train_stage1, train_stage2, weights
+from stackgan_keras import command_line, train_stage1, train_stage2, weights
+from stackgan_keras.data import drawn_birds
 from stackgan_keras.errors import InputError
 
 TINY = [

@@ -1,4 +1,4 @@
-"""Are the drawn birds what their truth and captions say, in the published layout, and the same for the same seed?"""
+"""Drawn birds: pictures and captions show their attributes, in the published layout, the same for the same seed."""
 
 import json
 import pickle
@@ -11,8 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stackgan_keras import drawn_birds
-from stackgan_keras.drawn_birds import COLOURS, NOUNS, PLUMAGE, Bird, captions, draw, embed, individual, invent_species
+from stackgan_keras.data import drawn_birds
+from stackgan_keras.data.drawn_birds import COLOURS, NOUNS, PLUMAGE, Bird, dataset
+from stackgan_keras.data.drawn_birds.captions import describe
+from stackgan_keras.data.drawn_birds.embedding import embed
+from stackgan_keras.data.drawn_birds.painting import draw
+from stackgan_keras.data.drawn_birds.species import individual, invent_species, species_names
 from stackgan_keras.errors import InputError
 
 SMALL = {"count": 14, "classes": 4, "test_classes": 1, "embedding_dim": 32}
@@ -94,7 +98,7 @@ def test_splits_hold_every_picture_once_and_no_class_twice(root):
 
 
 def test_species_have_names_of_their_own_however_many():
-    few, many = (drawn_birds.species_names(count, np.random.default_rng(0)) for count in (2000, 20_000))
+    few, many = (species_names(count, np.random.default_rng(0)) for count in (2000, 20_000))
     assert len(set(few)) == 2000 and {name.count("_") for name in few} == {1}
     assert len(set(many)) == 20_000 and set(few) < set(many)
 
@@ -133,10 +137,10 @@ def test_a_finished_set_is_kept_and_anything_else_refused(root, tmp_path):
 
 
 def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch):
-    def interrupt(job):
+    def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(drawn_birds, "_draw_one", interrupt)
+    monkeypatch.setattr(dataset, "_draw_one", interrupt)
     with pytest.raises(KeyboardInterrupt):
         drawn_birds.write(tmp_path / "birds", workers=1, **SMALL)
     assert not list(tmp_path.iterdir())
@@ -153,6 +157,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch):
         ({"seed": -1}, "seed"),
         ({"embedding_dim": 0}, "embedding_dim"),
         ({"workers": 0}, "workers"),
+        ({"seed": 1.5}, "whole number"),
         ({"classes": 60, "test_classes": 58, "count": 60}, "no new combination"),
     ],
 )
@@ -187,13 +192,13 @@ def test_a_bird_of_one_colour_is_called_so():
     bird = Bird("red", "red", "red", "black", "red", "orange")
     assert bird.main == "red"
     assert replace(bird, back="blue").main is None
-    texts = captions(bird, np.random.default_rng(0))
+    texts = describe(bird, np.random.default_rng(0))
     told = [text for text in texts if re.search(r"\bred bird\b|\bbird is red\b", text)]
     assert len(told) >= 4
     assert sum("black wing" in text for text in told) >= 2  # what is otherwise is told first
-    sentences = {text.rstrip(".") for seed in range(200) for text in captions(bird, np.random.default_rng(seed))}
+    sentences = {text.rstrip(".") for seed in range(200) for text in describe(bird, np.random.default_rng(seed))}
     assert {"this bird is red with black wings", "a small red bird with black wings"} & sentences
-    other = captions(replace(bird, back="blue", belly="white"), np.random.default_rng(0))
+    other = describe(replace(bird, back="blue", belly="white"), np.random.default_rng(0))
     assert not [text for text in other if re.search(r"\bred bird\b|\bbird is red\b", text)]
 
 
@@ -268,7 +273,7 @@ def statements(caption: str) -> tuple[list[tuple[str, str]], str]:
 def test_captions_are_true_and_differ(birds):
     stated = Counter()
     for number, bird in enumerate(birds * 4):
-        texts = captions(bird, np.random.default_rng(number))
+        texts = describe(bird, np.random.default_rng(number))
         assert len(texts) == len({text.rstrip(".") for text in texts}) == 10
         for text in texts:
             pairs, rest = statements(text)
@@ -290,7 +295,7 @@ def test_captions_are_true_and_differ(birds):
 
 def test_captions_are_plain_grammatical_lines(birds):
     for number, bird in enumerate(birds):
-        for text in captions(bird, np.random.default_rng(number)):
+        for text in describe(bird, np.random.default_rng(number)):
             assert text == text.lower().strip()
             assert text.isascii()
             assert len(text) < 201
@@ -301,7 +306,7 @@ def test_captions_are_plain_grammatical_lines(birds):
 
 
 def test_embeddings_have_the_published_size_and_are_fixed(birds):
-    texts = captions(birds[0], np.random.default_rng(0))
+    texts = describe(birds[0], np.random.default_rng(0))
     vectors = embed(texts)
     assert vectors.shape == (10, 1024)
     assert vectors.dtype == np.float32

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from helpers import refusal
 
-from stackgan_keras import datasets, drawn_birds, evaluate, judge, sampler, weights
+from stackgan_keras import datasets, evaluate, judge, sampler, weights
+from stackgan_keras.data import drawn_birds
 from stackgan_keras.evaluate import table
 from stackgan_keras.judge import PARTS
 

@@ -290,7 +290,7 @@ def test_pictures_without_captions_are_left_out(tmp_path):
 @pytest.mark.slow
 def test_it_learns_what_drawn_birds_are_called(tmp_path):
     """Two minutes are enough to find classes never seen several times as often as by chance."""
-    from stackgan_keras import drawn_birds
+    from stackgan_keras.data import drawn_birds
 
     drawn_birds.write(tmp_path / "birds", count=600, classes=60, test_classes=10, embedding_dim=4, workers=1)
     records = [datasets.read(tmp_path / "birds", split, text_dim=None) for split in datasets.SPLITS]

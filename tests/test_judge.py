@@ -12,7 +12,8 @@ import pytest
 import tensorflow as tf
 from helpers import refusal
 
-from stackgan_keras import drawn_birds, images, judge, stream, train_judge, weights
+from stackgan_keras import images, judge, stream, train_judge, weights
+from stackgan_keras.data import drawn_birds
 from stackgan_keras.judge import PARTS, agreement, named_parts
 
 TINY = {"image_size": 32, "filters": 2}
@@ -21,8 +22,8 @@ TINY = {"image_size": 32, "filters": 2}
 @pytest.fixture(scope="module")
 def birds():
     """One individual of each of 200 species."""
-    species = drawn_birds.invent_species(180, 20, np.random.default_rng(3))
-    return [drawn_birds.individual(kind, np.random.default_rng([3, i])) for i, kind in enumerate(species)]
+    species = drawn_birds.species.invent_species(180, 20, np.random.default_rng(3))
+    return [drawn_birds.species.individual(kind, np.random.default_rng([3, i])) for i, kind in enumerate(species)]
 
 
 @pytest.fixture(scope="module")
@@ -35,16 +36,16 @@ def root(tmp_path_factory):
 # Captions
 
 
-class Told(drawn_birds._Words):
+class Told(drawn_birds.captions.Phrases):
     """The words of a caption, and which colours of which parts they named."""
 
     def __init__(self, bird, rng):
         super().__init__(bird, rng)
         self.named = {}
 
-    def _part(self):
+    def take_part(self):
         self.named[self.unnamed[-1]] = getattr(self.bird, self.unnamed[-1])
-        return super()._part()
+        return super().take_part()
 
     def beak(self):
         phrase = super().beak()
@@ -53,22 +54,22 @@ class Told(drawn_birds._Words):
         return phrase
 
 
-@pytest.mark.parametrize("wording", range(len(drawn_birds.WORDINGS)))
+@pytest.mark.parametrize("wording", range(len(drawn_birds.captions.WORDINGS)))
 def test_every_wording_is_understood(wording, birds):
     for i, bird in enumerate(birds):
         words = Told(bird, np.random.default_rng([wording, i]))
-        sentence = drawn_birds.WORDINGS[wording](words)
+        sentence = drawn_birds.captions.WORDINGS[wording](words)
         assert words.named, sentence
         assert named_parts(sentence) == words.named, sentence
 
 
-@pytest.mark.parametrize("wording", range(len(drawn_birds.PLAIN_WORDINGS)))
+@pytest.mark.parametrize("wording", range(len(drawn_birds.captions.PLAIN_WORDINGS)))
 def test_the_colour_of_the_whole_bird_is_taken_for_no_part(wording, birds):
     plain = [bird for bird in birds if bird.main]
     assert len(plain) > 20
     for i, bird in enumerate(plain):
         words = Told(bird, np.random.default_rng([wording, i]))
-        sentence = drawn_birds.PLAIN_WORDINGS[wording](words)
+        sentence = drawn_birds.captions.PLAIN_WORDINGS[wording](words)
         assert bird.main in sentence.split(), sentence
         assert named_parts(sentence) == words.named, sentence
 
@@ -76,7 +77,7 @@ def test_the_colour_of_the_whole_bird_is_taken_for_no_part(wording, birds):
 def test_drawn_captions_name_only_what_is_true(birds):
     sentences = 0
     for i, bird in enumerate(birds):
-        for sentence in drawn_birds.captions(bird, np.random.default_rng(i)):
+        for sentence in drawn_birds.captions.describe(bird, np.random.default_rng(i)):
             named = named_parts(sentence)
             assert named.items() <= asdict(bird).items(), sentence
             sentences += 1

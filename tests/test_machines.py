@@ -9,7 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from stackgan_keras import drawn_birds, weights
+from stackgan_keras import weights
+from stackgan_keras.data import drawn_birds
 
 SETTINGS = {
     "data.image_size": 16,

@@ -11,7 +11,8 @@ import pytest
 from helpers import refusal
 from PIL import Image
 
-from stackgan_keras import datasets, drawn_birds, joint_embedding, layout, prepare, text_encoder, weights
+from stackgan_keras import datasets, joint_embedding, layout, prepare, text_encoder, weights
+from stackgan_keras.data import drawn_birds
 
 DIM = 8
 TINY = {"form": "birds", "filters": 6, "recurrent_dim": 5, "text_dim": DIM}

@@ -11,7 +11,8 @@ import pytest
 from helpers import refusal
 from PIL import Image
 
-from stackgan_keras import drawn_birds, sources
+from stackgan_keras import sources
+from stackgan_keras.data import drawn_birds
 from stackgan_keras.datasets import _checked_name
 
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from helpers import refusal
 
-from stackgan_keras import config, datasets, drawn_birds, engine, models, stages, text_encoder, train_text, weights
+from stackgan_keras import config, datasets, engine, models, stages, text_encoder, train_text, weights
 from stackgan_keras.config import Folders
+from stackgan_keras.data import drawn_birds
 
 SIZES = {"filters": 3, "recurrent_dim": 4, "text_dim": 16}
 

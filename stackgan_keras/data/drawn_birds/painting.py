@@ -1,0 +1,124 @@
+"""Pictures of birds: the bird itself, painted on its background and perch."""
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from stackgan_keras.data.drawn_birds import scenery
+from stackgan_keras.data.drawn_birds.anatomy import EYE_RADIUS, GROUND, Outlines, Points, beside, outlines
+from stackgan_keras.data.drawn_birds.canvas import INK, SUPERSAMPLE, Canvas, Colour, Frame, Size, tinted
+from stackgan_keras.data.drawn_birds.species import COLOURS, PLUMAGE, SIZES, Bird, Rng, pick
+
+PICTURE_SIZES = ((480, 420), (460, 440), (440, 460))  # width and height, pixels
+LEG = (96, 76, 70)
+
+
+def draw(bird: Bird, rng: Rng) -> tuple[Image.Image, tuple[int, int, int, int]]:
+    """The bird's picture (RGB, 460 or 480 pixels on the long side) and the bird's box in it: x, y, w, h in pixels."""
+    width, height = pick(rng, PICTURE_SIZES)
+    parts = outlines(bird)
+    frame = _place(parts, bird, (width, height), rng)
+    canvas = Canvas(scenery.background(bird.background, (width, height), rng), frame)
+    feet = frame(np.array([[0.04, GROUND]]))[0]
+    scenery.paint_perch(canvas, bird, feet, rng)
+    _paint_bird(canvas, parts, bird, rng)
+    scenery.paint_foreground(canvas, bird.perch, feet, rng)
+    picture = canvas.image.reduce(SUPERSAMPLE)
+    low, high = (frame(np.stack(parts.bounds())) / SUPERSAMPLE).round().astype(int)
+    x, y = np.maximum(low, 0)
+    right, bottom = np.minimum(high, (width, height))
+    if bird.facing == "left":
+        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        x, right = width - right, width - x
+    return picture, (int(x), int(y), int(right - x), int(bottom - y))
+
+
+def _place(parts: Outlines, bird: Bird, size: Size, rng: Rng) -> Frame:
+    """Scales the bird to its size and puts it near the middle, where the usual crop stays inside the picture."""
+    low, high = parts.bounds()
+    side = rng.uniform(*SIZES[bird.size])
+    scale = SUPERSAMPLE * side / (high - low).max()
+    spare = np.maximum(np.array(size) - 1.5 * side, 0) / 2 + 4  # pixels
+    centre = np.array(size) / 2 + rng.uniform(-1, 1, 2) * spare
+    return Frame(scale, SUPERSAMPLE * centre - scale * (low + high) / 2)
+
+
+def _jittered(name: str, rng: Rng) -> Colour:
+    """The named colour, a shade off: no more than feathers of one kind differ."""
+    shade = np.array(COLOURS[name]) * rng.uniform(0.96, 1.03) + rng.uniform(-5, 5, 3)
+    return tuple(int(channel) for channel in np.clip(shade, 0, 255))
+
+
+def _paint_bird(canvas: Canvas, parts: Outlines, bird: Bird, rng: Rng) -> None:
+    """Back to front: far wing, tail, beak, legs, body, wing, eye."""
+    colours = {part: _jittered(getattr(bird, part), rng) for part in (*PLUMAGE, "beak")}
+    _paint_feathers(canvas, parts.far_wing, tinted(colours["wing"], 0.8))
+    _paint_feathers(canvas, parts.tail, colours["tail"])
+    _paint_legs(canvas, parts)
+    _paint_beak(canvas, parts, colours["beak"])
+    _paint_body(canvas, parts, colours, rng)
+    _paint_feathers(canvas, parts.wing, colours["wing"])
+    _paint_feathers(canvas, parts.coverts, tinted(colours["wing"], 1.06))
+    _paint_eye(canvas, parts)
+
+
+def _paint_feathers(canvas: Canvas, feathers: list[Points], colour: Colour) -> None:
+    """Overlapping feathers of one colour, each with a fine edge and shaft, shaded as one shape."""
+    if not feathers:
+        return
+    shapes = [canvas.frame(feather) for feather in feathers]
+    for number, outline in enumerate(shapes):
+        canvas.polygon(outline, tinted(colour, 0.97 + 0.09 * (number % 2)), edge=60)
+        root, tip = outline[0], outline[len(outline) // 2 - 1]
+        canvas.line(np.stack([root, root + 0.9 * (tip - root)]), (*INK, 30), 2)
+    canvas.shade(canvas.mask(*shapes), dark=0.24, light=0.35)
+
+
+def _paint_legs(canvas: Canvas, parts: Outlines) -> None:
+    for leg in parts.legs:
+        canvas.line(canvas.frame(leg), LEG, 0.034 * canvas.frame.scale)
+    for toe in parts.toes:
+        canvas.line(canvas.frame(toe), LEG, 0.03 * canvas.frame.scale)
+        canvas.disc(canvas.frame(toe[1]), 0.015 * canvas.frame.scale, LEG)
+
+
+def _paint_beak(canvas: Canvas, parts: Outlines, colour: Colour) -> None:
+    outline = canvas.frame(parts.beak)
+    canvas.polygon(outline, colour, edge=120)
+    canvas.shade(canvas.mask(outline), dark=0.3, light=0.3)
+    canvas.line(canvas.frame(parts.beak_line), (*INK, 130), 2)
+
+
+def _paint_body(canvas: Canvas, parts: Outlines, colours: dict[str, Colour], rng: Rng) -> None:
+    """One outline, three plumages inside it, then light, shade and the shadow under the wing."""
+    outline = canvas.frame(parts.body)
+    body = canvas.mask(outline)
+    canvas.polygon(outline, colours["belly"])
+    _paint_down(canvas, body, rng)
+    for part in ("back", "crown"):
+        region = canvas.mask(canvas.frame(getattr(parts, part)))
+        canvas.colour_overlap(region, colours[part], within=body)
+    canvas.shade(body, dark=0.5, light=0.5)
+    canvas.line(np.concatenate([outline, outline[:1]]), (*INK, 80), 2)
+    shadow = canvas.mask(*(canvas.frame(beside(feather, 0.0, 0.035)) for feather in parts.wing + parts.coverts))
+    canvas.colour_overlap(shadow, INK, within=body, strength=0.22)
+
+
+def _paint_down(canvas: Canvas, body: Image.Image, rng: Rng) -> None:
+    """Little curved strokes of down on the breast and belly."""
+    strokes = Image.new("L", body.size)
+    pen = ImageDraw.Draw(strokes)
+    radius = 0.05 * canvas.frame.scale
+    for row, y in enumerate(np.arange(0.0, 0.5, 0.09)):
+        for x in np.arange(-0.3, 0.6, 0.12) + 0.06 * (row % 2):
+            centre = canvas.frame(np.array([x, y]) + rng.uniform(-0.012, 0.012, 2))
+            pen.arc([*(centre - radius), *(centre + radius)], 40, 140, fill=46, width=3)
+    canvas.colour_overlap(strokes, INK, within=body)
+
+
+def _paint_eye(canvas: Canvas, parts: Outlines) -> None:
+    centre, radius = canvas.frame(parts.eye)[0], EYE_RADIUS * canvas.frame.scale
+    canvas.disc(centre, radius * 1.35, (250, 244, 228))
+    canvas.disc(centre, radius * 1.05, (62, 38, 26))
+    canvas.disc(centre, radius * 0.8, (16, 12, 14))
+    canvas.disc(centre + radius * np.array([0.3, -0.35]), radius * 0.34, (255, 255, 255))
+    canvas.disc(centre + radius * np.array([-0.3, 0.4]), radius * 0.16, (255, 255, 255, 150))
