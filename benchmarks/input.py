@@ -1,11 +1,11 @@
-"""Does the input keep up? Pictures a second that the stream delivers, next to what the players take.
+"""Does the input keep up? Pictures a second that the stream delivers, next to what the networks take.
 
     python benchmarks/input.py             on birds drawn for the occasion
     python benchmarks/input.py --root DIR  on data in the published layout
 
 Each row is `stackgan_keras.stream` alone: crops, mirror images, captions, noise and epsilons of whole epochs, with
 nobody computing beside it. Before each row from the disk the system is asked to forget the file, so that the first
-epoch really reads. Decoded pictures lie in the system's temporary folder (TMPDIR moves it). "Players" are training
+epoch really reads. Decoded pictures lie in the system's temporary folder (TMPDIR moves it). "Networks" are training
 steps of stackgan_keras at the release's widths and batch size, on a batch that is always the same.
 """
 
@@ -25,10 +25,9 @@ import keras_steps
 import numpy as np
 from release import CONDITION_DIM, NOISE_DIM, STAGES, Sizes
 
-from stackgan_keras import datasets, images
-from stackgan_keras.data import drawn_birds
-from stackgan_keras.datasets import Records
-from stackgan_keras.stream import Stream, decode
+from stackgan_keras.data import drawn_birds, images, pipeline, published
+from stackgan_keras.data.pipeline import Stream, decode
+from stackgan_keras.data.published import Dataset
 
 BATCH_SIZES = {1: (64,), 2: (8, 64)}
 
@@ -37,12 +36,12 @@ def main() -> None:
     arguments = parse()
     with tempfile.TemporaryDirectory() as folder:
         root = arguments.root or drawn_birds.write(Path(folder) / "birds", count=arguments.count, progress=True)
-        records = replace(datasets.read(root, "train"), packed={})  # the photographs, not pictures decoded elsewhere
-        print(f"{os.cpu_count()} cores; {len(records)} pictures, {arguments.epochs} epochs; pictures a second:\n")
-        print("| stage | batch | cache | decoding, once | first epoch | later epochs | players | later to players |")
+        dataset = replace(published.read(root, "train"), packed={})  # the photographs, not pictures decoded elsewhere
+        print(f"{os.cpu_count()} cores; {len(dataset)} pictures, {arguments.epochs} epochs; pictures a second:\n")
+        print("| stage | batch | cache | decoding, once | first epoch | later epochs | networks | later to networks |")
         print("|---|---|---|---|---|---|---|---|", flush=True)
         for stage, sizes in STAGES.items():
-            for row in measure(stage, shrink(sizes, arguments), records, Path(folder), arguments):
+            for row in measure(stage, shrink(sizes, arguments), dataset, Path(folder), arguments):
                 print(row, flush=True)
 
 
@@ -51,7 +50,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--root", type=Path, help="data in the published layout (default: birds are drawn)")
     parser.add_argument("--count", type=int, default=640, help="birds to draw, a fifth for the test (default 640)")
     parser.add_argument("--epochs", type=int, default=11, help="passes over the data in each row (default 11)")
-    parser.add_argument("--steps", type=int, default=3, help="players' steps that are timed (default 3)")
+    parser.add_argument("--steps", type=int, default=3, help="networks' steps that are timed (default 3)")
     parser.add_argument("--generator-filters", type=int, default=128, metavar="N", help="default 128")
     parser.add_argument("--discriminator-filters", type=int, default=64, metavar="N", help="default 64")
     return parser.parse_args()
@@ -66,18 +65,18 @@ def shrink(sizes: Sizes, arguments: argparse.Namespace) -> Sizes:
     )
 
 
-def measure(stage: int, sizes: Sizes, records: Records, folder: Path, arguments: argparse.Namespace) -> Iterator[str]:
+def measure(stage: int, sizes: Sizes, dataset: Dataset, folder: Path, arguments: argparse.Namespace) -> Iterator[str]:
     """The stage's rows of the table."""
     taken = players_speed(sizes, arguments.steps)
     side = images.load_size(sizes.image_size)
-    stream_speeds(sizes, records, np.zeros((len(records), side, side, 3), np.uint8), epochs=2)  # wakes TensorFlow up
+    stream_speeds(sizes, dataset, np.zeros((len(dataset), side, side, 3), np.uint8), epochs=2)  # wakes TensorFlow up
     for cache, batch_size in product(("memory", "disk"), BATCH_SIZES[stage]):
         place = folder / f"stage{stage}_{cache}_{batch_size}"
         started = time.perf_counter()
-        pictures = decode(records, sizes.image_size, cache=cache, folder=place)
-        decoded = len(records) / (time.perf_counter() - started)
+        pictures = decode(dataset, sizes.image_size, cache=cache, folder=place)
+        decoded = len(dataset) / (time.perf_counter() - started)
         forget(place)
-        first, later = stream_speeds(replace(sizes, batch_size=batch_size), records, pictures, arguments.epochs)
+        first, later = stream_speeds(replace(sizes, batch_size=batch_size), dataset, pictures, arguments.epochs)
         yield (
             f"| {'I' * stage} | {batch_size} | {cache} | {decoded:.0f} | {first:.0f} | {later:.0f} | {taken:.3g} "
             f"| {later / taken:.0f} |"
@@ -96,11 +95,11 @@ def players_speed(sizes: Sizes, steps: int) -> float:
     return sizes.batch_size / statistics.median(seconds[1:])
 
 
-def stream_speeds(sizes: Sizes, records: Records, pictures: np.ndarray, epochs: int) -> tuple[float, float]:
+def stream_speeds(sizes: Sizes, dataset: Dataset, pictures: np.ndarray, epochs: int) -> tuple[float, float]:
     """Pictures a second of a new stream: in its first epoch, its making included, and in all later ones together."""
     started = time.perf_counter()
     stream = Stream(
-        records,
+        dataset,
         pictures,
         sizes.image_size,
         sizes.batch_size,
@@ -108,9 +107,9 @@ def stream_speeds(sizes: Sizes, records: Records, pictures: np.ndarray, epochs: 
         condition_dim=CONDITION_DIM,
         stage1_condition_dim=CONDITION_DIM if sizes.sketch_size else None,
     )
-    batches = iter(stream.batches(0, epochs * stream.steps_per_epoch))
-    epoch = stream.steps_per_epoch * sizes.batch_size  # pictures
-    for _ in range(stream.steps_per_epoch):
+    batches = iter(pipeline.batches(0, epochs * pipeline.steps_per_epoch))
+    epoch = pipeline.steps_per_epoch * sizes.batch_size  # pictures
+    for _ in range(pipeline.steps_per_epoch):
         next(batches)
     turned = time.perf_counter()
     for _ in batches:

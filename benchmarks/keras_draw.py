@@ -6,7 +6,7 @@ from collections.abc import Callable
 import keras
 from release import CONDITION_DIM, NOISE_DIM, TEXT_DIM, Sizes, random_batch
 
-from stackgan_keras import models
+from stackgan_keras.models import generators
 
 BACKEND = keras.backend.backend()
 
@@ -51,9 +51,9 @@ def make(sizes: Sizes, precision: str, jit: bool) -> tuple[dict[str, int], Calla
     text = {"text_dim": TEXT_DIM, "condition_dim": CONDITION_DIM}
     if sizes.sketch_size:
         stage1 = {**own, **text, "image_size": sizes.sketch_size, "noise_dim": NOISE_DIM}
-        generator = models.stage2_generator(stage1=stage1, residual_blocks=sizes.residual_blocks, **own, **text)
+        generator = generators.stage2_generator(stage1=stage1, residual_blocks=sizes.residual_blocks, **own, **text)
     else:
-        generator = models.stage1_generator(noise_dim=NOISE_DIM, **own, **text)
+        generator = generators.stage1_generator(noise_dim=NOISE_DIM, **own, **text)
     return {"generator": generator.count_params()}, {"jax": _in_jax, "torch": _in_torch}[BACKEND](generator, jit)
 
 

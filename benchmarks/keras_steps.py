@@ -11,7 +11,8 @@ import keras
 import tensorflow as tf
 from release import CONDITION_DIM, KL_WEIGHT, LEARNING_RATE, NOISE_DIM, TEXT_DIM, Sizes, random_batch
 
-from stackgan_keras import adversarial, engine, models
+from stackgan_keras.models import blocks, discriminators, generators
+from stackgan_keras.training import optimizers, train_step
 
 
 def set_up(threads: int) -> None:
@@ -34,7 +35,7 @@ def peak_gpu_memory() -> int:
 def make_package(sizes: Sizes, precision: str, jit: bool) -> tuple[dict[str, int], Callable]:
     """The numbers of parameters, and `step(batch)`: stackgan_keras as its training commands use it."""
     generator, discriminator = _build_players(sizes, precision)
-    update = adversarial.make_update(generator, discriminator, _make_adam(), _make_adam(), kl_weight=KL_WEIGHT)
+    update = train_step.make_update(generator, discriminator, _make_adam(), _make_adam(), kl_weight=KL_WEIGHT)
     return _count(generator, discriminator), tf.function(update, jit_compile=jit)
 
 
@@ -60,17 +61,17 @@ def _build_players(sizes: Sizes, precision: str) -> tuple[keras.Model, keras.Mod
     heads = ("matched",)
     if sizes.sketch_size:
         stage1 = {**own, "image_size": sizes.sketch_size, "noise_dim": NOISE_DIM}
-        generator = models.stage2_generator(stage1=stage1, residual_blocks=sizes.residual_blocks, **own)
+        generator = generators.stage2_generator(stage1=stage1, residual_blocks=sizes.residual_blocks, **own)
         heads = ("matched", "real")
     else:
-        generator = models.stage1_generator(noise_dim=NOISE_DIM, **own)
-    return generator, models.discriminator(
+        generator = generators.stage1_generator(noise_dim=NOISE_DIM, **own)
+    return generator, discriminators.discriminator(
         image_size=sizes.image_size, filters=sizes.discriminator_filters, heads=heads, **text
     )
 
 
 def _make_adam() -> keras.optimizers.Optimizer:
-    return engine.make_adam(LEARNING_RATE, halve_every=10**6)  # further than any benchmark goes
+    return optimizers.make_adam(LEARNING_RATE, lr_decay_epochs=10**6)  # further than any benchmark goes
 
 
 def _count(generator: keras.Model, discriminator: keras.Model) -> dict[str, int]:
@@ -84,7 +85,7 @@ def _count(generator: keras.Model, discriminator: keras.Model) -> dict[str, int]
 
 def _plain_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
     """The same layer anew, or the two plain layers that do what `UpsampleConv2D` does."""
-    if not isinstance(layer, models.UpsampleConv2D):
+    if not isinstance(layer, blocks.UpsampleConv2D):
         return layer.__class__.from_config(layer.get_config())
     convolution = keras.layers.Conv2D(
         layer.filters,

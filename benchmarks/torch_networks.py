@@ -78,7 +78,7 @@ class Stage2Generator(nn.Module):
 
     def __init__(self, image_size: int, filters: int, sketch_size: int, residual_blocks: int):
         super().__init__()
-        self.sketcher = Stage1Generator(sketch_size, filters).requires_grad_(False).eval()
+        self.frozen = Stage1Generator(sketch_size, filters).requires_grad_(False).eval()
         self.text = ConditioningAugmentation()
         self.encode = nn.Sequential(
             *convolve(3, filters, norm=False),
@@ -93,7 +93,7 @@ class Stage2Generator(nn.Module):
 
     def forward(self, embedding, noise, epsilon, stage1_epsilon):
         with torch.no_grad():
-            sketch, *_ = self.sketcher(embedding, noise, stage1_epsilon)
+            sketch, *_ = self.frozen(embedding, noise, stage1_epsilon)
         condition, mean, log_variance = self.text(embedding, epsilon)
         return self.grow(self.join(beside(self.encode(sketch), condition))), mean, log_variance
 
@@ -141,7 +141,7 @@ def initialize(module: nn.Module) -> None:
 
 
 def make_update(generator: nn.Module, discriminator: Discriminator, precision: str = "float32") -> Callable:
-    """`update(batch)`: one step of both players; returns what they paid."""
+    """`update(batch)`: one step of both networks; returns what they paid."""
     kind = {"float32": torch.float32, "mixed_bfloat16": torch.bfloat16, "mixed_float16": torch.float16}[precision]
     place = next(generator.parameters()).device.type
     arithmetic = torch.autocast(place, kind, enabled=kind != torch.float32)
@@ -255,7 +255,7 @@ def _place() -> torch.device:
 
 def _count(generator: nn.Module, discriminator: nn.Module) -> dict[str, int]:
     """Numbers in the networks: all, with the batch norms' averages, and those that are trained."""
-    players = {"generator": generator, "discriminator": discriminator}
-    every = {name: [v for v in p.state_dict().values() if v.is_floating_point()] for name, p in players.items()}
-    trained = [v for p in players.values() for v in p.parameters() if v.requires_grad]
+    networks = {"generator": generator, "discriminator": discriminator}
+    every = {name: [v for v in p.state_dict().values() if v.is_floating_point()] for name, p in networks.items()}
+    trained = [v for p in networks.values() for v in p.parameters() if v.requires_grad]
     return {name: sum(v.numel() for v in values) for name, values in {**every, "trained": trained}.items()}

@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 
 from stackgan_keras import command_line
-from stackgan_keras.datasets import Records
+from stackgan_keras.data.published import Dataset
 from stackgan_keras.errors import InputError
 
 
-def make_records(folder: Path, count: int = 10, text_dim: int = 6, captions=(1, 3, 2), size: int = 120) -> Records:
+def make_records(folder: Path, count: int = 10, text_dim: int = 6, captions=(1, 3, 2), size: int = 120) -> Dataset:
     """Pictures whose colour, class and embeddings all tell their number: red is 10 i, embedding 100 i + caption."""
     counts = [captions[i % len(captions)] for i in range(count)]
     paths = []
@@ -23,7 +23,7 @@ def make_records(folder: Path, count: int = 10, text_dim: int = 6, captions=(1, 
         paths.append(folder / f"picture_{i}.png")
         Image.fromarray(pixels).save(paths[-1])
     rows = [100.0 * i + j for i, n in enumerate(counts) for j in range(n)]
-    return Records(
+    return Dataset(
         names=tuple(path.stem for path in paths),
         paths=tuple(paths),
         boxes=None,

@@ -9,30 +9,31 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from stackgan_keras import weights
-from stackgan_keras.weights import Recipe
+from stackgan_keras.models import weights
+from stackgan_keras.models.weights import ModelConfig
 
 TEXT = {"text_dim": 6, "condition_dim": 3}
 STAGE1 = {"image_size": 16, "filters": 8, "noise_dim": 4, **TEXT}
-OURS = {"palette": True, "conditional_norm": True}
+OURS = {"palette": True, "conditional_batch_norm": True}
 RECIPES = {  # everything that a generator can be made of, of either release, and all other networks
-    "stage1": Recipe("stage1_generator", {**STAGE1, **OURS, "flow_steps": 2}),
-    "stage2": Recipe(
+    "stage1": ModelConfig("stage1_generator", {**STAGE1, **OURS, "flow_steps": 2}),
+    "stage2": ModelConfig(
         "stage2_generator", {"stage1": STAGE1, "image_size": 32, "filters": 4, **TEXT, **OURS, "residual_blocks": 1}
     ),
-    "stage1_of_tensorflow": Recipe("stage1_generator", {**STAGE1, "architecture": "tensorflow"}),
-    "discriminator": Recipe("discriminator", {"image_size": 128, "filters": 2, "heads": ["matched", "real"], **TEXT}),
-    "text_encoder": Recipe("text_encoder", {"filters": 6, "recurrent_dim": 5, "text_dim": 6}),
-    "picture_encoder": Recipe("picture_encoder", {"image_size": 32, "filters": 4, "text_dim": 6}),
-    "noise_encoder": Recipe("noise_encoder", {"image_size": 32, "filters": 2, "noise_dim": 4}),
-    "judge": Recipe("judge", {"image_size": 32, "filters": 2}),
+    "stage1_of_tensorflow": ModelConfig("stage1_generator", {**STAGE1, "architecture": "tensorflow"}),
+    "discriminator": ModelConfig(
+        "discriminator", {"image_size": 128, "filters": 2, "heads": ["matched", "real"], **TEXT}
+    ),
+    "text_encoder": ModelConfig("text_encoder", {"filters": 6, "recurrent_dim": 5, "text_dim": 6}),
+    "image_encoder": ModelConfig("image_encoder", {"image_size": 32, "filters": 4, "text_dim": 6}),
+    "noise_encoder": ModelConfig("noise_encoder", {"image_size": 32, "filters": 2, "noise_dim": 4}),
+    "judge": ModelConfig("judge", {"image_size": 32, "filters": 2}),
 }
 PROGRAM = """
 import json, sys
 import numpy as np
 from pathlib import Path
 import keras
-from stackgan_keras import weights
 
 folder = Path(sys.argv[1])
 for file in sorted(folder.glob("*.weights.h5")):

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from stackgan_keras import command_line, train_stage1, train_stage2, weights
+from stackgan_keras import command_line
 from stackgan_keras.data import drawn_birds
 from stackgan_keras.errors import InputError
+from stackgan_keras.models import weights
 
 TINY = [
     *("--run", "tiny", "--discriminator.filters", "2", "--generator.text_dim", "16"),
@@ -136,7 +137,7 @@ def stage1_file(tmp_path_factory):
     """The weight file of an untrained Stage I in the sizes that `train` asks for."""
     path = tmp_path_factory.mktemp("stage1") / "stage1_gen.weights.h5"
     keywords = {"image_size": 16, "filters": 2, "text_dim": 16, "condition_dim": 8, "noise_dim": 8}
-    recipe = weights.Recipe("stage1_generator", keywords)
+    recipe = weights.ModelConfig("stage1_generator", keywords)
     weights.save(recipe.build(), recipe, path)
     return path
 
@@ -172,8 +173,8 @@ def test_both_stages_leave_what_they_should(trained):
     models = {name: weights.load(path) for name, path in files.items()}
     assert models["stage2_gen"].output["image"].shape[1:] == (32, 32, 3)
     assert set(models["stage2_dis"].output) == {"matched", "real"}
-    sizes = weights.read_recipe(files["stage2_gen"]).keywords
-    assert (sizes["filters"], sizes["stage1"]) == (3, weights.read_recipe(files["stage1_gen"]).keywords)
+    sizes = weights.read_config(files["stage2_gen"]).keywords
+    assert (sizes["filters"], sizes["stage1"]) == (3, weights.read_config(files["stage1_gen"]).keywords)
     assert sizes["stage1"]["filters"] == 2
     inside = weights.named_variables(models["stage2_gen"])
     for path, variable in weights.named_variables(models["stage1_gen"]).items():
@@ -183,10 +184,10 @@ def test_both_stages_leave_what_they_should(trained):
 def test_both_stages_of_the_tensorflow_release(train, drawn, out):
     style = ["--generator.architecture", "tensorflow", "--discriminator.architecture", "tensorflow"]
     for stage in STAGES:
-        ended = train(stage, drawn, *style, "--discriminator.text", "embedding", "--data.mean_of_captions", "4")
+        ended = train(stage, drawn, *style, "--discriminator.text", "embedding", "--data.captions_per_embedding", "4")
         assert ended.code == 0, ended.errors
     files = [out / f"weights/tiny/{name}.weights.h5" for name in ("stage2_gen", "stage2_dis")]
-    recipes = [weights.read_recipe(file).keywords for file in files]
+    recipes = [weights.read_config(file).keywords for file in files]
     assert recipes[0]["stage1"]["architecture"] == "tensorflow"
     assert [recipe["architecture"] for recipe in recipes] == ["tensorflow", "tensorflow"]
     assert set(weights.load(files[1]).output) == {"matched"}
@@ -359,7 +360,7 @@ def test_stage2_without_stage1_says_what_to_run(refused, drawn, out):
 
 
 def test_stage2_with_a_discriminator_for_stage1(refused, drawn, stage1):
-    recipe = weights.Recipe("discriminator", {"image_size": 16, "filters": 2, "condition_dim": 8})
+    recipe = weights.ModelConfig("discriminator", {"image_size": 16, "filters": 2, "condition_dim": 8})
     weights.save(recipe.build(), recipe, stage1)
     assert "holds a discriminator where a stage1_generator is expected" in refused("stage2", drawn)
 
@@ -371,7 +372,7 @@ def test_stage2_with_half_a_stage1(refused, drawn, stage1):
 
 def test_stage2_with_a_stage1_of_another_embedding(refused, drawn, stage1):
     keywords = {"image_size": 16, "filters": 2, "text_dim": 20, "condition_dim": 8, "noise_dim": 8}
-    recipe = weights.Recipe("stage1_generator", keywords)
+    recipe = weights.ModelConfig("stage1_generator", keywords)
     weights.save(recipe.build(), recipe, stage1)
     sentence = refused("stage2", drawn)
     assert "reads embeddings of 20 numbers but generator.text_dim is 16: give both stages the same data" in sentence

@@ -109,8 +109,8 @@ def test_abbreviations_are_refused():
         ("train.kl_weight", "much", "must be a number"),
         ("train.kl_weight", "inf", "must be a finite number"),
         ("train.kl_weight", "nan", "must be"),
-        ("data.fewest_captions", "2", "must be at most data.mean_of_captions, which is 1"),
-        ("train.most_captions_epochs", "1", "must be at most train.alone_epochs, which is 0"),
+        ("data.fewest_captions", "2", "must be at most data.captions_per_embedding, which is 1"),
+        ("train.most_captions_epochs", "1", "must be at most train.warmup_epochs, which is 0"),
         ("generator.augment_condition", "maybe", "must be yes or no"),
         ("train.precision", "float8", "must be 'float32', 'mixed_bfloat16' or 'mixed_float16'"),
         ("data.image_size", "65", "must be a power of two"),
@@ -252,9 +252,9 @@ def test_help_lists_every_setting(columns, monkeypatch, capsys):
             assert entry, f"{name} is missing"
             assert field.description.split()[0] in entry[1]
     for shown in (
-        "--train.epochs N passes over the data in which both players play (default 600)",
+        "--train.epochs N passes over the data in which both networks play (default 600)",
         "--train.seed N decides first weights, order, crops, captions and noise (default 0)",
-        "--data.mean_of_captions N captions whose embeddings are averaged, drawn anew each time (default 1)",
+        "--data.captions_per_embedding N captions whose embeddings are averaged, drawn anew each time (default 1)",
         "--generator.augment_condition yes|no draw the condition around its mean; no: use the mean (default yes)",
         "in pixels; a power of two (default 256)",
         "steps after which to end, whatever the epochs (default none)",

@@ -13,18 +13,21 @@ import numpy as np
 import pytest
 from helpers import refusal
 
-from stackgan_keras import datasets, evaluate, judge, sampler, weights
-from stackgan_keras.data import drawn_birds
+from stackgan_keras import evaluate
+from stackgan_keras.data import drawn_birds, published
 from stackgan_keras.evaluate import table
-from stackgan_keras.judge import PARTS
+from stackgan_keras.evaluation import attributes
+from stackgan_keras.evaluation.attributes import PARTS
+from stackgan_keras.inference import stackgan
+from stackgan_keras.models import weights
 
 STAGE1 = {"image_size": 16, "filters": 2, "text_dim": 6, "condition_dim": 3, "noise_dim": 4}
 STAGE2 = {"image_size": 32, "filters": 2, "text_dim": 6, "condition_dim": 3, "residual_blocks": 1}
 NETWORKS = {
-    "text_encoder": weights.Recipe("text_encoder", {"filters": 4, "recurrent_dim": 4, "text_dim": 6}),
-    "stage1_gen": weights.Recipe("stage1_generator", STAGE1),
-    "stage2_gen": weights.Recipe("stage2_generator", {"stage1": STAGE1, **STAGE2}),
-    "judge": weights.Recipe("judge", {"image_size": 32, "filters": 2}),
+    "text_encoder": weights.ModelConfig("text_encoder", {"filters": 4, "recurrent_dim": 4, "text_dim": 6}),
+    "stage1_gen": weights.ModelConfig("stage1_generator", STAGE1),
+    "stage2_gen": weights.ModelConfig("stage2_generator", {"stage1": STAGE1, **STAGE2}),
+    "judge": weights.ModelConfig("judge", {"image_size": 32, "filters": 2}),
 }
 
 
@@ -57,8 +60,8 @@ def runs(tmp_path_factory):
     """An output folder with the weights, at random, of `drawn` (all networks) and `early` (Stage I, no judge)."""
     out = tmp_path_factory.mktemp("runs")
     models = {name: recipe.build() for name, recipe in NETWORKS.items()}
-    sketcher = models["stage2_gen"].get_layer("stage1_generator")
-    sketcher.set_weights(models["stage1_gen"].get_weights())
+    frozen = models["stage2_gen"].get_layer("stage1_generator")
+    frozen.set_weights(models["stage1_gen"].get_weights())
     for name, recipe in NETWORKS.items():
         weights.save(models[name], recipe, out / f"weights/drawn/{name}.weights.h5")
     (out / "weights/early").mkdir()
@@ -93,7 +96,7 @@ def test_runs_stand_beside_real_birds(called):
     assert list(early["rows"]) == names[2:]
     assert early["rows"]["chance"] == drawn["rows"]["chance"]
     assert (early["captions"], early["pictures_of_each"]) == (7, 2)
-    assert early["judge"] == str(called.out / "weights/drawn/judge.weights.h5")
+    assert early["judge"] == str(called.out / "weights/drawn/attributes.weights.h5")
     assert early["rows"]["early"]["pixels"] == 16
     assert early["rows"]["early"]["diversity"] > 0
     assert 0.1 < drawn["rows"]["real drawn birds, 32"]["diversity"] <= 1
@@ -107,14 +110,14 @@ def test_sketches_score_the_same_alone_and_on_the_way_to_a_picture(called):
 def test_a_row_is_what_the_judge_reads(called):
     """The figures of the run, computed again from its pictures."""
     row, weights_of = called.figures("drawn")["rows"]["drawn"], called.out / "weights/drawn"
-    birds = datasets.read(called.out / f"data/evaluation_birds_{evaluate.SEED}", "test", text_dim=None)
+    birds = published.read(called.out / f"data/evaluation_birds_{evaluate.SEED}", "test", text_dim=None)
     sentences = [birds.captions[k * len(birds) // 7][k] for k in range(7)]
-    pictures = sampler.StackGAN.load(weights_of).generate(sentences, count=2, seed=evaluate.SEED)["image"]
-    asked = [judge.named_parts(sentence) for sentence in sentences for _ in range(2)]
-    seen = judge.read(weights.load(weights_of / "judge.weights.h5"), pictures.reshape(14, 32, 32, 3))
-    for part, share in judge.agreement(asked, seen).items():
+    pictures = stackgan.StackGAN.load(weights_of).generate(sentences, count=2, seed=evaluate.SEED)["image"]
+    asked = [attributes.named_parts(sentence) for sentence in sentences for _ in range(2)]
+    seen = attributes.read(weights.load(weights_of / "attributes.weights.h5"), pictures.reshape(14, 32, 32, 3))
+    for part, share in attributes.agreement(asked, seen).items():
         assert row[part] == (None if np.isnan(share) else pytest.approx(share)), part
-    assert row["diversity"] == pytest.approx(np.mean([judge.metrics.diversity(copies) for copies in pictures]))
+    assert row["diversity"] == pytest.approx(np.mean([attributes.metrics.diversity(copies) for copies in pictures]))
 
 
 @pytest.mark.slow
@@ -138,8 +141,8 @@ def test_captions_are_spread_over_pictures_and_wordings():
 def test_real_birds_are_scored_for_what_their_captions_name(tmp_path):
     """A judge that knows the truth agrees with all captions."""
     root = drawn_birds.write(tmp_path / "birds", **BIRDS)
-    birds = datasets.read(root, "test", text_dim=None)
-    truth = iter(judge.truth(root, birds.names))
+    birds = published.read(root, "test", text_dim=None)
+    truth = iter(attributes.truth(root, birds.names))
     given = SimpleNamespace(count=3, seed=0)
 
     def knows(model, pictures):
@@ -182,21 +185,21 @@ def test_a_run_without_encoder_or_generator(out):
 
 
 def test_no_judge_anywhere(out):
-    (out / "weights/drawn/judge.weights.h5").unlink()
+    (out / "weights/drawn/attributes.weights.h5").unlink()
     sentence = refusal(call, out, "--run", "early")
-    assert f"there is no judge at {out / 'weights/early/judge.weights.h5'}" in sentence
-    assert "train_judge --run early" in sentence
+    assert f"there is no judge at {out / 'weights/early/attributes.weights.h5'}" in sentence
+    assert "train_attributes --run early" in sentence
 
 
 def test_another_network_for_the_judge(out):
-    shutil.copy(out / "weights/drawn/stage1_gen.weights.h5", out / "weights/drawn/judge.weights.h5")
+    shutil.copy(out / "weights/drawn/stage1_gen.weights.h5", out / "weights/drawn/attributes.weights.h5")
     assert "holds a stage1_generator where a judge is expected" in refusal(call, out)
 
 
 def test_the_judge_that_came_with_the_package_is_found(out):
-    shipped = out / "package/drawn/judge.weights.h5"
+    shipped = out / "package/drawn/attributes.weights.h5"
     shipped.parent.mkdir(parents=True)
-    shutil.move(out / "weights/drawn/judge.weights.h5", shipped)
+    shutil.move(out / "weights/drawn/attributes.weights.h5", shipped)
     assert str(shipped) in call(out, "--run", "early", "--captions", "1", "--count", "2").lines[0]
 
 

@@ -7,16 +7,19 @@ import pytest
 import tensorflow as tf
 from helpers import ended
 
-from stackgan_keras import export, images, models, sampler, serving, text_encoder, weights
-from stackgan_keras.weights import Recipe
+from stackgan_keras import export
+from stackgan_keras.data import images
+from stackgan_keras.inference import saved_model, stackgan
+from stackgan_keras.models import generators, text_encoder, weights
+from stackgan_keras.models.weights import ModelConfig
 
 STAGE1 = {"image_size": 16, "filters": 4, "text_dim": 6, "condition_dim": 3, "noise_dim": 4, "palette": True}
 STAGE2 = {"image_size": 32, "filters": 4, "text_dim": 6, "condition_dim": 3, "residual_blocks": 1}
-STAGE2 |= {"conditional_norm": True, "palette": True, "stage1": {**STAGE1, "flow_steps": 2}}
+STAGE2 |= {"conditional_batch_norm": True, "palette": True, "stage1": {**STAGE1, "flow_steps": 2}}
 RECIPES = {
-    "text_encoder": Recipe("text_encoder", {"filters": 3, "recurrent_dim": 4, "text_dim": 6}),
-    "stage1_gen": Recipe("stage1_generator", STAGE2["stage1"]),
-    "stage2_gen": Recipe("stage2_generator", STAGE2),
+    "text_encoder": ModelConfig("text_encoder", {"filters": 3, "recurrent_dim": 4, "text_dim": 6}),
+    "stage1_gen": ModelConfig("stage1_generator", STAGE2["stage1"]),
+    "stage2_gen": ModelConfig("stage2_generator", STAGE2),
 }
 ODD = ["", " ", "a\tb\n", "Red Bird", "x" * 500, "🐦🦜 bird", "ÀÉ ß İ", "красная птица", "鳥", "a-b_c|d\\e~"]
 
@@ -46,16 +49,16 @@ def command(out, tmp_path, monkeypatch, capfd):
 
 
 def load(out):
-    return sampler.StackGAN.load(out / "weights" / "tiny")
+    return stackgan.StackGAN.load(out / "weights" / "tiny")
 
 
 # -- strings to pixels --------------------------------------------------------------------------------------------
 
 
 def test_characters_are_those_of_the_text_encoder():
-    np.testing.assert_array_equal(serving.characters(tf.constant(ODD)), text_encoder.encode(ODD))
-    assert serving.characters(tf.constant([], tf.string)).shape == (0, text_encoder.LENGTH)
-    broken = serving.characters(tf.constant([b"a \xff bird"])).numpy()[0]
+    np.testing.assert_array_equal(saved_model.characters(tf.constant(ODD)), text_encoder.encode(ODD))
+    assert saved_model.characters(tf.constant([], tf.string)).shape == (0, text_encoder.LENGTH)
+    broken = saved_model.characters(tf.constant([b"a \xff bird"])).numpy()[0]
     np.testing.assert_array_equal(broken, text_encoder.encode(["a   bird"])[0])
 
 
@@ -99,7 +102,7 @@ def test_again_replaces_the_whole_folder(tmp_path, command):
 
 
 def test_epsilons_of_the_tensorflow_release_are_truncated():
-    generator = models.stage1_generator(image_size=16, filters=2, text_dim=6, architecture="tensorflow")
+    generator = generators.stage1_generator(image_size=16, filters=2, text_dim=6, architecture="tensorflow")
     drawn = sampler.noise(generator, tf.constant(200), tf.constant(3))
     assert float(tf.reduce_max(tf.abs(drawn["epsilon"]))) <= 2 < float(tf.reduce_max(tf.abs(drawn["noise"])))
 

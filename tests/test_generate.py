@@ -12,8 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stackgan_keras import command_line, generate, images, sampler, weights
-from stackgan_keras.weights import Recipe
+from stackgan_keras import command_line, generate
+from stackgan_keras.data import images
+from stackgan_keras.inference import stackgan
+from stackgan_keras.models import weights
+from stackgan_keras.models.weights import ModelConfig
 
 STAGE1 = {"image_size": 16, "filters": 2, "text_dim": 6, "condition_dim": 3, "noise_dim": 4}
 STAGE2 = {"stage1": STAGE1, "image_size": 32, "filters": 2, "text_dim": 6, "condition_dim": 3, "residual_blocks": 1}
@@ -23,16 +26,16 @@ RED, BLUE = "this bird is red with black wings", "a blue bird"
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """An output folder with the weights of the runs `both`, `sketcher` and `blind`; not to be changed."""
+    """An output folder with the weights of the runs `both`, `frozen` and `blind`; not to be changed."""
     out, rng = tmp_path_factory.mktemp("trained"), np.random.default_rng(0)
     networks = {"text_encoder": ENCODER, "stage1_generator": STAGE1, "stage2_generator": STAGE2}
     for name, keywords in networks.items():
-        recipe = Recipe(name, keywords)
+        recipe = ModelConfig(name, keywords)
         model, file = recipe.build(), f"{name.removesuffix('erator')}.weights.h5"
         for path, variable in weights.named_variables(model).items():
             if path.endswith("kernel"):
                 variable.assign(rng.normal(0, 2 / np.sqrt(np.prod(variable.shape[:-1])), variable.shape))
-        runs = {"text_encoder": ("both", "sketcher"), "stage1_generator": ("both", "sketcher", "blind")}
+        runs = {"text_encoder": ("both", "frozen"), "stage1_generator": ("both", "frozen", "blind")}
         for run in runs.get(name, ("both",)):
             weights.save(model, recipe, out / "weights" / run / file)
     return out
@@ -104,7 +107,7 @@ def test_pictures_and_their_grid(draw, made, trained, tmp_path):
     assert made("0") == names
     assert len(made()) == len(names) + 1
     folder = tmp_path / "results/both/generated"
-    expected = sampler.StackGAN.load(trained / "weights/both").generate([RED, BLUE], count=3, seed=7)
+    expected = stackgan.StackGAN.load(trained / "weights/both").generate([RED, BLUE], count=3, seed=7)
     for place, stem in enumerate(stems):
         for copy in range(3):
             for stage, name in (("stage1", "stage1_image"), ("stage2", "image")):
@@ -114,18 +117,18 @@ def test_pictures_and_their_grid(draw, made, trained, tmp_path):
     assert f"grid: results/both/generated/{grid}\n" in output
     assert "weights: weights/both\n" in output
     assert "note" not in output
-    sheet = pixels(folder / grid)
+    grid = pixels(folder / grid)
     for place, copy in np.ndindex(2, 3):
         sketch, picture = (images.enlarge(expected[n][place], 128)[copy] for n in ("stage1_image", "image"))
         both = np.concatenate([sketch, np.full((images.MARGIN, 128, 3), images.PAPER, np.uint8), picture])
-        assert stands_on(sheet, both)
+        assert stands_on(grid, both)
 
 
-def stands_on(sheet, picture):
-    """Whether the picture stands somewhere on the sheet, pixel by pixel."""
+def stands_on(grid, picture):
+    """Whether the picture stands somewhere on the grid, pixel by pixel."""
     height, width = picture.shape[:2]
-    tops, lefts = np.nonzero((sheet[: 1 - height or None, : 1 - width or None] == picture[0, 0]).all(axis=-1))
-    return any(np.array_equal(sheet[y : y + height, x : x + width], picture) for y, x in zip(tops, lefts, strict=True))
+    tops, lefts = np.nonzero((grid[: 1 - height or None, : 1 - width or None] == picture[0, 0]).all(axis=-1))
+    return any(np.array_equal(grid[y : y + height, x : x + width], picture) for y, x in zip(tops, lefts, strict=True))
 
 
 def test_the_same_call_makes_the_same_bytes_and_another_call_loses_none(draw, made, tmp_path):
@@ -154,10 +157,10 @@ def test_the_same_call_makes_the_same_bytes_and_another_call_loses_none(draw, ma
 
 
 def test_stage1_alone_is_drawn_with_a_note(draw, tmp_path):
-    code, output, _ = draw(RED, "--run", "sketcher", "--count", 2)
+    code, output, _ = draw(RED, "--run", "frozen", "--count", 2)
     assert code == 0
     assert "note: this run has no Stage II yet" in output
-    names = {path.name for path in (tmp_path / "results/sketcher/generated").iterdir()}
+    names = {path.name for path in (tmp_path / "results/frozen/generated").iterdir()}
     stem = "this-bird-is-red-with-black-wings_seed0_cop"
     assert names == {f"01_{stem}y01_stage1.png", f"01_{stem}y02_stage1.png", f"grid_{stem}ies2.png"}
 
@@ -182,15 +185,15 @@ def test_another_output_folder(draw, trained, tmp_path):
 # -- walks --------------------------------------------------------------------------------------------------------
 
 
-def test_walk(draw, made, trained, tmp_path):
-    code, output, errors = draw("--walk", RED, BLUE, "--steps", 5, "--seed", 3)
+def test_interpolation(draw, made, trained, tmp_path):
+    code, output, errors = draw("--interpolation", RED, BLUE, "--steps", 5, "--seed", 3)
     assert code == 0, errors
     stem = "walk_this-bird-is-red-with-black-wings_to_a-blue-bird_seed3_steps5"
     assert made() == [f"{stem}.gif", f"{stem}.png"]
     assert f"strip: results/both/generated/{stem}.png\nanimation: results/both/generated/{stem}.gif\n" in output
-    walk = sampler.StackGAN.load(trained / "weights/both").walk(RED, BLUE, 5, seed=3)
+    interpolation = stackgan.StackGAN.load(trained / "weights/both").interpolation(RED, BLUE, 5, seed=3)
     strip = pixels(tmp_path / f"results/both/generated/{stem}.png")
-    rows = images.grid([images.enlarge(walk[name], 128) for name in ("stage1_image", "image")])
+    rows = images.grid([images.enlarge(interpolation[name], 128) for name in ("stage1_image", "image")])
     assert np.array_equal(strip[-len(rows) :], rows)
     labels = strip[: -len(rows)]
     inked = [(labels[:, i * 130 : (i + 1) * 130] < 128).any() for i in range(5)]
@@ -201,19 +204,19 @@ def test_walk(draw, made, trained, tmp_path):
             film.seek(frame)
             assert film.info["duration"] == (750 if step in (0, 4) else 150)
             shown = np.asarray(film.convert("RGB")).astype(int)
-            assert np.abs(shown - images.enlarge(walk["image"], 128)[step]).mean() < 8
+            assert np.abs(shown - images.enlarge(interpolation["image"], 128)[step]).mean() < 8
 
 
 def test_a_long_walk_has_a_short_strip(draw, made, tmp_path):
-    assert draw("--walk", RED, RED, "--steps", 30)[0] == 0
+    assert draw("--interpolation", RED, RED, "--steps", 30)[0] == 0
     gif, strip = made()
     assert pixels(tmp_path / "results/both/generated" / strip).shape[1] == 12 * 130 + 2
     assert gif.endswith("steps30.gif")
 
 
 def test_walk_of_stage1(draw, tmp_path):
-    assert draw("--walk", RED, BLUE, "--run", "sketcher", "--steps", 2)[0] == 0
-    assert len(list((tmp_path / "results/sketcher/generated").glob("walk_*"))) == 2
+    assert draw("--interpolation", RED, BLUE, "--run", "frozen", "--steps", 2)[0] == 0
+    assert len(list((tmp_path / "results/frozen/generated").glob("walk_*"))) == 2
 
 
 # -- sentences ----------------------------------------------------------------------------------------------------
@@ -264,7 +267,7 @@ def test_sentences_of_files(tmp_path, content, expected):
 
 
 def test_sentences_that_are_embedded_already(draw, made, trained, tmp_path):
-    meanings = sampler.StackGAN.load(trained / "weights/both").embed([RED, BLUE])
+    meanings = stackgan.StackGAN.load(trained / "weights/both").embed([RED, BLUE])
     np.savez(tmp_path / "meanings.npz", embeddings=meanings, sentences=[RED, BLUE])
     code, _, errors = draw("--embedded", tmp_path / "meanings.npz", "--count", 2)
     assert (code, errors) == (0, "")
@@ -276,7 +279,7 @@ def test_sentences_that_are_embedded_already(draw, made, trained, tmp_path):
             theirs = folder / f"{place:02d}_{sentence}_seed0_embedded-{tag}_{end}"
             assert theirs.read_bytes() == (folder / f"{place:02d}_{sentence}_seed0_{end}").read_bytes()
     assert draw("--run", "blind", "--embedded", tmp_path / "meanings.npz", "--count", 1)[0] == 0
-    assert draw("--embedded", tmp_path / "meanings.npz", "--walk", "--steps", 3)[0] == 0
+    assert draw("--embedded", tmp_path / "meanings.npz", "--interpolation", "--steps", 3)[0] == 0
     assert len(list(folder.glob(f"walk_*_embedded-{tag}_steps3.*"))) == 2
 
 
@@ -338,11 +341,17 @@ def test_no_weights_as_text(refused):
         ([RED, "--seed", "-1"], "seed is -1: give a whole number from 0"),
         ([RED, "--epsilon_scale", "nan"], "epsilon_scale is nan: give a number from 0 to 100"),
         ([RED, "--noise_scale", "-1"], "noise_scale is -1.0: give a number from 0 to 100"),
-        ([RED, "--steps", "4"], "--steps are those of a walk"),
-        ([RED, "--walk"], "--walk goes from one sentence to another, but 1 were given: give two"),
-        ([RED, RED, RED, "--walk"], "--walk goes from one sentence to another, but 3 were given: give two"),
-        ([RED, BLUE, "--walk", "--count", "4"], "--walk draws one row of pictures: leave out --count"),
-        ([RED, BLUE, "--walk", "--steps", "1"], "steps is 1: give a whole number from 2 to 1,000"),
+        ([RED, "--steps", "4"], "--steps are those of a interpolation"),
+        ([RED, "--interpolation"], "--interpolation goes from one sentence to another, but 1 were given: give two"),
+        (
+            [RED, RED, RED, "--interpolation"],
+            "--interpolation goes from one sentence to another, but 3 were given: give two",
+        ),
+        (
+            [RED, BLUE, "--interpolation", "--count", "4"],
+            "--interpolation draws one row of pictures: leave out --count",
+        ),
+        ([RED, BLUE, "--interpolation", "--steps", "1"], "steps is 1: give a whole number from 2 to 1,000"),
         ([RED, "--colour", "red"], "unrecognized arguments: --colour"),
         ([RED, "--run", "gone"], "weights/gone is not there: take one of the runs blind, both,"),
         ([RED, "--run", "../weights/both"], "run is '../weights/both', but must be a name"),
@@ -366,7 +375,7 @@ def test_help_answers_at_once_and_shows_examples():
     assert "tensorflow" not in ended.stderr
     examples = [line.strip() for line in ended.stdout.splitlines() if "python -m stackgan_keras.generate " in line]
     assert len(examples) >= 6
-    assert "--walk" in ended.stdout
+    assert "--interpolation" in ended.stdout
 
 
 def test_as_a_shell_runs_it(trained, tmp_path):

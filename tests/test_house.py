@@ -20,7 +20,7 @@ FLOORS = [
         "train_text",
         "train_stage1",
         "train_stage2",
-        "train_judge",
+        "train_attributes",
         "generate",
         "evaluate",
         "convert",
@@ -45,7 +45,7 @@ MUST_NOT_IMPORT = {
 def imports(file: Path, *, at_once: bool = False) -> set[str]:
     """What a file imports anywhere, or only what it does `at_once`, outside its functions."""
     found, tree = set(), ast.parse(file.read_text())
-    for node in tree.body if at_once else ast.walk(tree):
+    for node in tree.body if at_once else ast.interpolation(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

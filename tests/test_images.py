@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stackgan_keras import images
+from stackgan_keras.data import images
 from stackgan_keras.errors import InputError
 
 
@@ -60,22 +60,22 @@ def test_missing_picture_is_named(tmp_path):
 
 def test_grid_puts_each_picture_in_its_place():
     rows = [np.full((3, 4, 4, 3), 10 * i, np.uint8) + np.arange(3, dtype=np.uint8)[:, None, None, None] for i in (1, 2)]
-    sheet = images.grid(rows)
+    grid = images.grid(rows)
     step = 4 + images.MARGIN
-    assert sheet.shape == (2 * step + images.MARGIN, 3 * step + images.MARGIN, 3)
+    assert grid.shape == (2 * step + images.MARGIN, 3 * step + images.MARGIN, 3)
     for i in range(2):
         for j in range(3):
             top, left = images.MARGIN + i * step, images.MARGIN + j * step
-            assert (sheet[top : top + 4, left : left + 4] == 10 * (i + 1) + j).all()
+            assert (grid[top : top + 4, left : left + 4] == 10 * (i + 1) + j).all()
 
 
 def test_labelled_grid_keeps_the_pictures_and_takes_any_sentence(tmp_path):
     rows = [np.full((2, 64, 64, 3), 7, np.uint8)]
-    sheet = images.labelled_grid(rows, ["", "a bird " * 40 + "ü 鳥"])
+    grid = images.labelled_grid(rows, ["", "a bird " * 40 + "ü 鳥"])
     plain = images.grid([rows[0].repeat(2, 1).repeat(2, 2)])
-    np.testing.assert_array_equal(sheet[-plain.shape[0] :], plain)
-    images.write(tmp_path / "new/sheet.png", sheet)
-    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "new/sheet.png")), sheet)
+    np.testing.assert_array_equal(grid[-plain.shape[0] :], plain)
+    images.write(tmp_path / "new/grid.png", grid)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "new/grid.png")), grid)
 
 
 def test_long_captions_are_cut_only_where_asked(tmp_path):
@@ -93,11 +93,9 @@ def test_enlarged_pictures_repeat_their_pixels():
         np.testing.assert_array_equal(large[:, times - 1 :: times, times - 1 :: times], pictures)
 
 
-def placed(sheet, colour):
-    """The box (top, bottom, left, right) that pixels of one colour fill on a sheet; they fill it wholly."""
-    rows, columns = np.nonzero(
-        (sheet[..., 0] == colour[0]) & (sheet[..., 1] == colour[1]) & (sheet[..., 2] == colour[2])
-    )
+def placed(grid, colour):
+    """The box (top, bottom, left, right) that pixels of one colour fill on a grid; they fill it wholly."""
+    rows, columns = np.nonzero((grid[..., 0] == colour[0]) & (grid[..., 1] == colour[1]) & (grid[..., 2] == colour[2]))
     box = rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
     assert len(rows) == (box[1] - box[0]) * (box[3] - box[2])
     return box
@@ -109,24 +107,24 @@ def test_blocks_stand_below_their_sentences(blocks, columns):
     pictures = colours.reshape(blocks, columns, 2, 1, 1, 3).repeat(32, 3).repeat(32, 4)
     made = [[pictures[b, :, 0].repeat(4, 1).repeat(4, 2), pictures[b, :, 1]] for b in range(blocks)]
     captions = [f"{b}. {'a long sentence ' * 12 if b % 2 else ''}" for b in range(blocks)]
-    sheet = images.block_sheet(captions, made, ["above", "below"])
-    assert sheet.shape[0] <= 4 * sheet.shape[1]
+    grid = images.block_sheet(captions, made, ["above", "below"])
+    assert grid.shape[0] <= 4 * grid.shape[1]
     for b in range(blocks):
-        boxes = [[placed(sheet, colours[b, 2 * c + row]) for c in range(columns)] for row in range(2)]
+        boxes = [[placed(grid, colours[b, 2 * c + row]) for c in range(columns)] for row in range(2)]
         assert {(box[1] - box[0], box[3] - box[2]) for row in boxes for box in row} == {(128, 128)}
         for above, below in zip(*boxes, strict=True):
             assert above[2:] == below[2:]
             assert below[0] == above[1] + images.MARGIN
         top, left = boxes[0][0][0], boxes[0][0][2]
-        caption = sheet[top - 14 : top - 1, left : left + 120]  # its last line is right above the pictures
+        caption = grid[top - 14 : top - 1, left : left + 120]  # its last line is right above the pictures
         assert (caption < 128).any()
-        assert (sheet[top - 1, left : boxes[0][-1][3]] == images.PAPER).all()
-    assert (sheet[: sheet.shape[0], images.GAP // 2 : left_most(sheet)] < 128).any()  # the names of the rows
+        assert (grid[top - 1, left : boxes[0][-1][3]] == images.PAPER).all()
+    assert (grid[: grid.shape[0], images.GAP // 2 : left_most(grid)] < 128).any()  # the names of the rows
 
 
-def left_most(sheet):
+def left_most(grid):
     """Where the first picture begins: the names of the rows stand left of it."""
-    return placed(sheet, np.array([0, 0, 0]))[2]
+    return placed(grid, np.array([0, 0, 0]))[2]
 
 
 @pytest.mark.parametrize(
@@ -169,8 +167,8 @@ def test_gif_keeps_frames_and_times(tmp_path):
     frames = np.zeros((4, 32, 32, 3), np.uint8)
     for i, frame in enumerate(frames):
         frame[:, : 8 * (i + 1)] = (200, 60 * i, 0)
-    images.write_gif(tmp_path / "new/walk.gif", frames, [700, 100, 100, 700])
-    with Image.open(tmp_path / "new/walk.gif") as file:
+    images.write_gif(tmp_path / "new/interpolation.gif", frames, [700, 100, 100, 700])
+    with Image.open(tmp_path / "new/interpolation.gif") as file:
         assert (file.n_frames, file.info["loop"]) == (4, 0)
         for i, milliseconds in enumerate([700, 100, 100, 700]):
             file.seek(i)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stackgan_keras import losses
+from stackgan_keras.training import losses
 
 
 def test_cross_entropy_by_hand_and_far_out():

@@ -9,8 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from stackgan_keras import weights
 from stackgan_keras.data import drawn_birds
+from stackgan_keras.models import weights
 
 SETTINGS = {
     "data.image_size": 16,

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from stackgan_keras import models, weights
 from stackgan_keras.errors import InputError
+from stackgan_keras.models import blocks, conditioning, discriminators, generators, weights
 
 SMALL = {"filters": 2, "text_dim": 6, "condition_dim": 4}
 
@@ -24,9 +24,9 @@ def inputs_of(network, batch=3, seed=0):
 def test_widths_of_the_release():
     stage1 = {"filters": 128}
     counts = {
-        "stage1_generator": models.stage1_generator(**stage1).count_params(),
-        "stage1_discriminator": models.discriminator(image_size=64).count_params(),
-        "stage2_discriminator": models.discriminator(image_size=256, heads=("matched", "real")).count_params(),
+        "stage1_generator": generators.stage1_generator(**stage1).count_params(),
+        "stage1_discriminator": discriminators.discriminator(image_size=64).count_params(),
+        "stage2_discriminator": discriminators.discriminator(image_size=256, heads=("matched", "real")).count_params(),
     }
 
     def norms(*channels):
@@ -54,43 +54,45 @@ def test_widths_of_the_tensorflow_release():
         narrow = width // 4
         return width * narrow + 9 * narrow * narrow + 9 * narrow * width + norms(narrow, narrow, width)
 
-    assert models.stage1_generator(filters=128, **style).count_params() == (
+    assert generators.stage1_generator(filters=128, **style).count_params() == (
         1024 * 256 + 256  # conditioning augmentation
         + 228 * 16 * 1024 + 16 * 1024 + norms(16 * 1024) + bottleneck(1024) + bottleneck(512)
         + 9 * (1024 * 512 + 512 * 256 + 256 * 128 + 128 * 3) + norms(512, 256, 128)
     )  # fmt: skip
     encoder = 16 * (3 * 64 + 64 * 128 + 128 * 256 + 256 * 512) + norms(128, 256, 512) + bottleneck(512)
     head = 1024 * 128 + 128 + (512 + 128) * 512 + norms(512) + 16 * 512
-    assert models.discriminator(image_size=64, text="embedding", **style).count_params() == encoder + head
+    assert discriminators.discriminator(image_size=64, text="embedding", **style).count_params() == encoder + head
     wider = 16 * (512 * 1024 + 1024 * 2048) + 2048 * 1024 + 1024 * 512 + norms(1024, 2048, 1024, 512)
-    assert models.discriminator(image_size=256, text="embedding", **style).count_params() == encoder + wider + head
+    assert (
+        discriminators.discriminator(image_size=256, text="embedding", **style).count_params() == encoder + wider + head
+    )
 
 
 def test_a_palette_needs_a_map_as_large_as_the_picture():
     with pytest.raises(InputError, match=r"generator.palette needs .* Stage I of generator.architecture tensorflow"):
-        models.stage1_generator(noise_dim=5, palette=True, architecture="tensorflow", **SMALL)
+        generators.stage1_generator(noise_dim=5, palette=True, architecture="tensorflow", **SMALL)
 
 
-@pytest.mark.parametrize("architecture", models.ARCHITECTURES)
+@pytest.mark.parametrize("architecture", blocks.ARCHITECTURES)
 @pytest.mark.parametrize("image_size", [8, 16, 32, 64, 128, 256])
 def test_any_power_of_two_for_stage1(image_size, architecture):
     style = {"architecture": architecture}
-    generator = models.stage1_generator(image_size=image_size, noise_dim=5, **{**SMALL, "filters": 8}, **style)
-    discriminator = models.discriminator(image_size=image_size, **SMALL, **style)
+    generator = generators.stage1_generator(image_size=image_size, noise_dim=5, **{**SMALL, "filters": 8}, **style)
+    discriminator = discriminators.discriminator(image_size=image_size, **SMALL, **style)
     made = generator(inputs_of(generator))
     assert made["image"].shape == (3, image_size, image_size, 3)
-    assert discriminator({"image": made["image"], "text": made["mean"]})["matched"].shape == (3,)
+    assert discriminator({"image": made["image"], "text": made["mean"]})["conditional"].shape == (3,)
 
 
-@pytest.mark.parametrize("architecture", models.ARCHITECTURES)
+@pytest.mark.parametrize("architecture", blocks.ARCHITECTURES)
 @pytest.mark.parametrize(("sketch", "image_size"), [(64, 256), (64, 128), (128, 256), (16, 64)])
 def test_any_power_of_two_for_stage2(sketch, image_size, architecture):
     style = {"architecture": architecture}
     stage1 = {**SMALL, "image_size": sketch, "filters": 8, "noise_dim": 5, **style}
-    generator = models.stage2_generator(
+    generator = generators.stage2_generator(
         stage1=stage1, image_size=image_size, **{**SMALL, "filters": 4}, residual_blocks=1, **style
     )
-    assert models.architecture_of(generator) == models.ARCHITECTURES[architecture]
+    assert models.architecture_of(generator) == blocks.ARCHITECTURES[architecture]
     made = generator(inputs_of(generator))
     assert made["image"].shape == (3, image_size, image_size, 3)
     assert made["stage1_image"].shape == (3, sketch, sketch, 3)
@@ -99,26 +101,26 @@ def test_any_power_of_two_for_stage2(sketch, image_size, architecture):
 @pytest.mark.parametrize("image_size", [4, 24, 65])
 def test_other_sizes_are_refused(image_size):
     with pytest.raises(InputError, match=f"image_size is {image_size}"):
-        models.stage1_generator(image_size=image_size, **SMALL)
+        generators.stage1_generator(image_size=image_size, **SMALL)
 
 
 def test_too_narrow_for_the_size_is_refused():
     with pytest.raises(InputError, match="16 channels cannot be halved 5 times on the way to 128 pixels"):
-        models.stage1_generator(image_size=128, **SMALL)
+        generators.stage1_generator(image_size=128, **SMALL)
 
 
 def test_upsampling_convolution_is_repeat_then_convolve():
     x = tf.random.stateless_normal((2, 5, 7, 3), [0, 1])
-    layer = models.UpsampleConv2D(4)
+    layer = blocks.UpsampleConv2D(4)
     ours = layer(x)
     repeated = tf.repeat(tf.repeat(x, 2, axis=1), 2, axis=2)
     np.testing.assert_allclose(ours, tf.nn.conv2d(repeated, layer.kernel.value, 1, "SAME"), atol=1e-6)
-    again = models.UpsampleConv2D.from_config(layer.get_config())
+    again = blocks.UpsampleConv2D.from_config(layer.get_config())
     assert again.compute_output_shape((2, 5, 7, 3)) == tuple(ours.shape)
 
 
 def test_condition_is_mean_plus_deviation_times_epsilon():
-    network = models.conditioning_augmentation(text_dim=6, condition_dim=4)
+    network = conditioning.conditioning_augmentation(text_dim=6, condition_dim=4)
     x = inputs_of(network)
     out = network(x)
     deviation = np.exp(np.asarray(out["log_variance"]) / 2)
@@ -130,12 +132,12 @@ def test_condition_is_mean_plus_deviation_times_epsilon():
 
 @pytest.mark.parametrize("stage", [1, 2])
 def test_a_condition_may_be_drawn_nearer_to_its_mean(stage):
-    stage1 = {**SMALL, "noise_dim": 5, "condition_spread": 0.1}
+    stage1 = {**SMALL, "noise_dim": 5, "condition_noise_scale": 0.1}
     if stage == 1:
-        generator = models.stage1_generator(image_size=8, **stage1)
+        generator = generators.stage1_generator(image_size=8, **stage1)
     else:
-        generator = models.stage2_generator(
-            stage1=stage1, image_size=128, residual_blocks=1, condition_spread=0.1, **SMALL
+        generator = generators.stage2_generator(
+            stage1=stage1, image_size=128, residual_blocks=1, condition_noise_scale=0.1, **SMALL
         )
     x = inputs_of(generator)
     out = generator.get_layer("conditioning_augmentation")({name: x[name] for name in ("embedding", "epsilon")})
@@ -144,7 +146,7 @@ def test_a_condition_may_be_drawn_nearer_to_its_mean(stage):
 
 
 def test_without_augmentation_the_condition_is_the_mean():
-    generator = models.stage1_generator(image_size=8, noise_dim=5, augment_condition=False, **SMALL)
+    generator = generators.stage1_generator(image_size=8, noise_dim=5, augment_condition=False, **SMALL)
     assert set(generator.input) == {"embedding", "noise"}
     assert set(generator.output) == {"image", "mean"}
     text = generator.get_layer("conditioning_augmentation")
@@ -152,12 +154,14 @@ def test_without_augmentation_the_condition_is_the_mean():
     np.testing.assert_array_equal(out["condition"], out["mean"])
     stage1 = {**SMALL, "noise_dim": 5, "augment_condition": False}
     keywords = {**SMALL, "image_size": 128, "residual_blocks": 1}
-    assert set(models.stage2_generator(stage1=stage1, **keywords).input) == {"embedding", "noise", "epsilon"}
+    assert set(generators.stage2_generator(stage1=stage1, **keywords).input) == {"embedding", "noise", "epsilon"}
 
 
 @pytest.mark.parametrize("changed", ["embedding", "noise", "epsilon", "stage1_epsilon"])
 def test_every_input_of_stage2_changes_its_picture(changed):
-    generator = models.stage2_generator(stage1={**SMALL, "noise_dim": 5}, image_size=128, residual_blocks=1, **SMALL)
+    generator = generators.stage2_generator(
+        stage1={**SMALL, "noise_dim": 5}, image_size=128, residual_blocks=1, **SMALL
+    )
     for path, variable in weights.named_variables(generator).items():
         if path.endswith("kernel"):
             variable.assign(25 * variable)  # first weights are so small that a sketch is grey to six digits
@@ -170,12 +174,12 @@ def test_every_input_of_stage2_changes_its_picture(changed):
 def test_conditional_norms_start_as_plain_ones_and_then_hear_the_condition(stage):
     stage1 = {**SMALL, "noise_dim": 5}
 
-    def build(conditional_norm):
+    def build(conditional_batch_norm):
         keras.utils.set_random_seed(3)
         if stage == 1:
-            return models.stage1_generator(image_size=16, conditional_norm=conditional_norm, **stage1)
-        return models.stage2_generator(
-            stage1=stage1, image_size=128, residual_blocks=1, conditional_norm=conditional_norm, **SMALL
+            return generators.stage1_generator(image_size=16, conditional_batch_norm=conditional_batch_norm, **stage1)
+        return generators.stage2_generator(
+            stage1=stage1, image_size=128, residual_blocks=1, conditional_batch_norm=conditional_batch_norm, **SMALL
         )
 
     plain, modulated = build(False), build(True)
@@ -207,8 +211,8 @@ def test_a_palette_paints_nothing_at_first_and_then_each_part_in_a_colour_that_t
     def build(palette):
         keras.utils.set_random_seed(3)
         if stage == 1:
-            return models.stage1_generator(image_size=16, palette=palette, **stage1)
-        return models.stage2_generator(stage1=stage1, image_size=128, residual_blocks=1, palette=palette, **SMALL)
+            return generators.stage1_generator(image_size=16, palette=palette, **stage1)
+        return generators.stage2_generator(stage1=stage1, image_size=128, residual_blocks=1, palette=palette, **SMALL)
 
     plain, painting = build(False), build(True)
     assert not [layer for layer in plain.layers if layer.name.startswith(("palette", "part"))]
@@ -289,8 +293,8 @@ def test_noise_may_stay_nearer_to_the_middle_but_the_way_back_knows_no_spread():
     np.testing.assert_array_equal(near(noise), wide(0.5 * noise))
     assert np.any(near(noise) != wide(noise))
     np.testing.assert_array_equal(models.flow_back(near)(noise)["noise"], models.flow_back(wide)(noise)["noise"])
-    generator = models.stage1_generator(image_size=8, noise_dim=5, flow_steps=2, noise_spread=0.5, **SMALL)
-    usual = models.stage1_generator(image_size=8, noise_dim=5, flow_steps=2, **SMALL)
+    generator = generators.stage1_generator(image_size=8, noise_dim=5, flow_steps=2, noise_spread=0.5, **SMALL)
+    usual = generators.stage1_generator(image_size=8, noise_dim=5, flow_steps=2, **SMALL)
     usual.set_weights(generator.get_weights())
     x = inputs_of(generator)
     np.testing.assert_array_equal(generator(x)["image"], usual({**x, "noise": 0.5 * x["noise"]})["image"])
@@ -298,11 +302,11 @@ def test_noise_may_stay_nearer_to_the_middle_but_the_way_back_knows_no_spread():
 
 def test_a_spread_without_a_flow_is_refused():
     with pytest.raises(InputError, match=r"noise_spread is 0\.5 but generator\.flow_steps is 0"):
-        models.stage1_generator(image_size=8, noise_dim=5, noise_spread=0.5, **SMALL)
+        generators.stage1_generator(image_size=8, noise_dim=5, noise_spread=0.5, **SMALL)
 
 
 def test_a_painter_paints_what_a_stage1_with_a_flow_does_of_the_noise_before_it():
-    generator = models.stage1_generator(image_size=16, **SMALL, noise_dim=5, flow_steps=2)
+    generator = generators.stage1_generator(image_size=16, **SMALL, noise_dim=5, flow_steps=2)
     flow = models.find_flow(generator)
     for variable in flow.trainable_variables:
         variable.assign(np.random.default_rng(0).normal(size=variable.shape))
@@ -312,23 +316,27 @@ def test_a_painter_paints_what_a_stage1_with_a_flow_does_of_the_noise_before_it(
     for name in made:
         np.testing.assert_allclose(painted[name], made[name], atol=1e-6)
     assert np.any(painter(x)["image"] != made["image"])
-    plain = models.stage1_generator(image_size=16, **SMALL, noise_dim=5)
+    plain = generators.stage1_generator(image_size=16, **SMALL, noise_dim=5)
     assert models.painter(plain) is plain and models.find_flow(plain) is None
 
 
 @pytest.mark.parametrize("text", ["mean", "embedding"])
 def test_the_sentence_changes_the_discriminators_answer(text):
     keras.utils.set_random_seed(1)
-    network = models.discriminator(image_size=16, text=text, **SMALL)
+    network = discriminators.discriminator(image_size=16, text=text, **SMALL)
     assert network.input["text"].shape[1] == {"mean": 4, "embedding": 6}[text]
     x = inputs_of(network)
-    other = network({**x, "text": x["text"][::-1]})["matched"]
-    assert np.abs(other - network(x)["matched"]).min() > 1e-6 or np.abs(other - network(x)["matched"]).max() > 1e-4
+    other = network({**x, "text": x["text"][::-1]})["conditional"]
+    assert (
+        np.abs(other - network(x)["conditional"]).min() > 1e-6 or np.abs(other - network(x)["conditional"]).max() > 1e-4
+    )
 
 
 def test_the_finisher_is_stage2_without_its_sketcher():
-    generator = models.stage2_generator(stage1={**SMALL, "noise_dim": 5}, image_size=128, residual_blocks=1, **SMALL)
-    finisher = models.finisher(generator)
+    generator = generators.stage2_generator(
+        stage1={**SMALL, "noise_dim": 5}, image_size=128, residual_blocks=1, **SMALL
+    )
+    finisher = generators.without_stage1(generator)
     x = inputs_of(generator)
     made = generator(x)
     given = {"sketch": made["stage1_image"], "embedding": x["embedding"], "epsilon": x["epsilon"]}
@@ -341,20 +349,22 @@ def test_the_finisher_is_stage2_without_its_sketcher():
 
 
 def test_frozen_stage1_stays_as_it_is():
-    generator = models.stage2_generator(stage1={**SMALL, "noise_dim": 5}, image_size=128, residual_blocks=1, **SMALL)
-    sketcher = generator.get_layer("stage1_generator")
-    assert not sketcher.trainable_variables
+    generator = generators.stage2_generator(
+        stage1={**SMALL, "noise_dim": 5}, image_size=128, residual_blocks=1, **SMALL
+    )
+    frozen = generator.get_layer("stage1_generator")
+    assert not frozen.trainable_variables
     x = inputs_of(generator)
-    before = {path: v.numpy() for path, v in weights.named_variables(sketcher).items()}
+    before = {path: v.numpy() for path, v in weights.named_variables(frozen).items()}
     trained, still = generator(x, training=True), generator(x, training=False)
     np.testing.assert_array_equal(trained["stage1_image"], still["stage1_image"])  # inference mode in both
-    for path, variable in weights.named_variables(sketcher).items():
+    for path, variable in weights.named_variables(frozen).items():
         np.testing.assert_array_equal(before[path], variable.numpy(), err_msg=path)
 
 
 def test_first_weights():
     keras.utils.set_random_seed(0)
-    generator = models.stage1_generator(filters=16)
+    generator = generators.stage1_generator(filters=16)
     for path, variable in weights.named_variables(generator).items():
         values = variable.numpy()
         if path.endswith("kernel") and values.size > 1000:
@@ -370,8 +380,8 @@ def test_first_weights():
 
 
 def test_synchronize_reaches_nested_networks():
-    network = models.discriminator(image_size=32, **SMALL)
-    models.synchronize(network)
+    network = discriminators.discriminator(image_size=32, **SMALL)
+    blocks.synchronize(network)
     flags = [
         layer.synchronized
         for part in (network.get_layer("encode_image"), network.get_layer("matched"))

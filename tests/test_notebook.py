@@ -20,7 +20,7 @@ def _plain(line: str) -> str:
     if not line.startswith("!python"):
         return line.replace("3000", FEWER)
     if "--config demo" in line:
-        line += f" --data.drawn_count {FEWER} --data.drawn_classes {FEWER}"
+        line += f" --data.synthetic_count {FEWER} --data.synthetic_classes {FEWER}"
     return f"subprocess.run({[sys.executable, *shlex.split(line)[1:]]!r}, check=True)"
 
 

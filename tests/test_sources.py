@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from helpers import refusal
 from PIL import Image
+from stackgan_keras.datasets import _checked_name
 
 from stackgan_keras import sources
 from stackgan_keras.data import drawn_birds
-from stackgan_keras.datasets import _checked_name
 
 
 def put(root, *names):

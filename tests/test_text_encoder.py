@@ -6,8 +6,8 @@ import pytest
 from helpers import refusal
 from keras import ops
 
-from stackgan_keras import checkpoints, releases, text_encoder, weights
-from stackgan_keras.text_encoder import ALPHABET, LENGTH, embed, encode
+from stackgan_keras.models import text_encoder, weights
+from stackgan_keras.models.text_encoder import ALPHABET, LENGTH, embed, encode
 
 SMALL = {"filters": 6, "recurrent_dim": 5, "text_dim": 7}
 SENTENCES = ["a small yellow bird with a black crown", "the petals are pink", "", "x" * 300]
@@ -144,7 +144,7 @@ def test_any_string_is_embedded():
 
 
 def test_a_weight_file_gives_the_same_encoder(tmp_path):
-    recipe = weights.Recipe("text_encoder", {"form": "flowers", **SMALL})
+    recipe = weights.ModelConfig("text_encoder", {"form": "flowers", **SMALL})
     model = recipe.build()
     weights.save(model, recipe, tmp_path / "text_encoder.weights.h5")
     np.testing.assert_array_equal(

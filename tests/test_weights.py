@@ -11,19 +11,19 @@ import pytest
 from helpers import refusal
 from keras import layers
 
-from stackgan_keras import weights
-from stackgan_keras.weights import Recipe
+from stackgan_keras.models import weights
+from stackgan_keras.models.weights import ModelConfig
 
 STAGE1 = {"image_size": 16, "filters": 2, "text_dim": 6, "condition_dim": 3, "noise_dim": 4}
 RECIPES = {
-    "stage1_generator": Recipe("stage1_generator", STAGE1),
-    "without_augmentation": Recipe("stage1_generator", {**STAGE1, "augment_condition": False}),
-    "stage2_generator": Recipe(
+    "stage1_generator": ModelConfig("stage1_generator", STAGE1),
+    "without_augmentation": ModelConfig("stage1_generator", {**STAGE1, "augment_condition": False}),
+    "stage2_generator": ModelConfig(
         "stage2_generator",
         {"stage1": STAGE1, "image_size": 32, "filters": 2, "text_dim": 6, "condition_dim": 3, "residual_blocks": 1},
     ),
-    "discriminator": Recipe("discriminator", {"image_size": 16, "filters": 2, "condition_dim": 3}),
-    "two_heads": Recipe(
+    "discriminator": ModelConfig("discriminator", {"image_size": 16, "filters": 2, "condition_dim": 3}),
+    "two_heads": ModelConfig(
         "discriminator",
         {"image_size": 32, "filters": 2, "heads": ["matched", "real"], "text": "embedding", "text_dim": 6},
     ),
@@ -79,16 +79,16 @@ def test_what_is_saved_is_loaded(name, tmp_path):
     assert len(values(model)) == len(model.variables)
     expected = outputs(model)
     assert all(np.array_equal(value, expected[key]) for key, value in outputs(loaded).items())
-    assert weights.read_recipe(path) == RECIPES[name]
+    assert weights.read_config(path) == RECIPES[name]
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
 def test_paths_may_be_strings(original, tmp_path):
     (model, _), path = original, str(tmp_path / "again.weights.h5")
     weights.save(model, RECIPES["stage1_generator"], path)
-    assert weights.read_recipe(path) == RECIPES["stage1_generator"]
+    assert weights.read_config(path) == RECIPES["stage1_generator"]
     assert same(weights.load(path), model)
-    weights.fill(model, path)
+    weights.load_into(model, path)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -103,7 +103,7 @@ def test_keras_itself_reads_the_file(name, tmp_path):
 def test_stage2_takes_its_stage1_from_the_file(saved):
     model, path = saved
     stage2 = RECIPES["stage2_generator"].build()
-    weights.fill(stage2.get_layer("stage1_generator"), path)
+    weights.load_into(stage2.get_layer("stage1_generator"), path)
     assert same(stage2.get_layer("stage1_generator"), model)
 
 
@@ -121,17 +121,17 @@ def test_swapped_layers(tmp_path):
             x = layers.Dense(3, name=name)(x)
         return keras.Model(inputs, x, name="network")
 
-    weights.save(network("first", "second"), Recipe("discriminator", {}), tmp_path / "x.weights.h5")
+    weights.save(network("first", "second"), ModelConfig("discriminator", {}), tmp_path / "x.weights.h5")
     swapped = network("second", "first")
     swapped.load_weights(tmp_path / "x.weights.h5")  # Keras does not notice
-    sentence = refusal(weights.fill, swapped, tmp_path / "x.weights.h5")
+    sentence = refusal(weights.load_into, swapped, tmp_path / "x.weights.h5")
     assert "holds first/kernel (3, 3) where this network has second/kernel (3, 3)" in sentence
 
 
 def test_another_width(saved):
     _, path = saved
-    wider = Recipe("stage1_generator", {**STAGE1, "filters": 3}).build()
-    sentence = refusal(weights.fill, wider, path)
+    wider = ModelConfig("stage1_generator", {**STAGE1, "filters": 3}).build()
+    sentence = refusal(weights.load_into, wider, path)
     assert (
         "holds project_dense/kernel (7, 256) where this stage1_generator has project_dense/kernel (7, 384)" in sentence
     )
@@ -149,10 +149,10 @@ def test_more_or_fewer_variables(saved):
 
 def test_another_network(saved):
     _, path = saved
-    assert weights.read_recipe(path, "stage1_generator") == RECIPES["stage1_generator"]
-    sentence = refusal(weights.read_recipe, path, "discriminator")
+    assert weights.read_config(path, "stage1_generator") == RECIPES["stage1_generator"]
+    sentence = refusal(weights.read_config, path, "discriminator")
     assert f"{path} holds a stage1_generator where a discriminator is expected" in sentence
-    assert "holds conditioning_augmentation/" in refusal(weights.fill, RECIPES["discriminator"].build(), path)
+    assert "holds conditioning_augmentation/" in refusal(weights.load_into, RECIPES["discriminator"].build(), path)
 
 
 def _text(path):
@@ -308,7 +308,7 @@ def test_a_flow_within_a_stage_within_a_stage_comes_back(tmp_path):
     sizes = {"filters": 2, "text_dim": 6, "condition_dim": 4, "palette": True}
     stage1 = {**sizes, "image_size": 16, "noise_dim": 5, "flow_steps": 2}
     sizes = {**sizes, "filters": 8, "image_size": 32, "residual_blocks": 1}
-    recipe = weights.Recipe("stage2_generator", {**sizes, "stage1": stage1})
+    recipe = weights.ModelConfig("stage2_generator", {**sizes, "stage1": stage1})
     model, random = recipe.build(), np.random.default_rng(0)
     for variable in model.weights:
         variable.assign(random.uniform(0.1, 1, variable.shape))

@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from stackgan_keras import datasets, images, sampler, text_encoder, weights
-from stackgan_keras.datasets import Records
+from stackgan_keras.data import images, published
+from stackgan_keras.data.published import Dataset
+from stackgan_keras.inference import stackgan
+from stackgan_keras.models import runs, text_encoder, weights
 
 HERE = Path(__file__).parent
 HOME = HERE.parents[1]
@@ -42,42 +44,42 @@ def main() -> None:
     parser.add_argument("--few", type=Path, help="output folder of the run `few`")
     arguments = parser.parse_args()
     save("typed", typed_sheet(HOME / "weights/drawn", SENTENCES, count=4))
-    drawn = datasets.read(HOME / "data/drawn_3000_3000_256", "test", text_dim=256)
+    drawn = published.read(HOME / "data/drawn_3000_3000_256", "test", text_dim=256)
     save("drawn_birds", data_sheet(drawn))
     save("demo", made_sheet(HOME / "weights/demo", drawn, count=6, captions=True))
     if arguments.photographs:
-        birds = datasets.read(arguments.birds, "test")
+        birds = published.read(arguments.birds, "test")
         save("photographs", made_sheet(arguments.photographs / "weights/photographs", birds, count=8, captions=False))
     if arguments.few:
         save("few", typed_sheet(arguments.few / "weights/few", FEW_SENTENCES, count=2))
 
 
-def data_sheet(records: Records) -> np.ndarray:
+def data_sheet(dataset: Dataset) -> np.ndarray:
     """Twelve pictures as they are cropped for training, the upper six with a caption each."""
-    chosen = np.linspace(0, len(records) - 1, 12).astype(int)
-    pictures = [images.read(records.paths[i], records.boxes[i], 160) for i in chosen]
+    chosen = np.linspace(0, len(dataset) - 1, 12).astype(int)
+    pictures = [images.read(dataset.paths[i], dataset.boxes[i], 160) for i in chosen]
     rows = [np.stack(pictures[:6]), np.stack(pictures[6:])]
-    return images.labelled_grid(rows, [records.captions[i][0] for i in chosen[:6]])
+    return images.labelled_grid(rows, [dataset.captions[i][0] for i in chosen[:6]])
 
 
 def typed_sheet(folder: Path, sentences: tuple[str, ...], count: int) -> np.ndarray:
     """The best pictures that a run has for typed sentences, so many of each, one below the other."""
-    made = sampler.StackGAN.load(folder).generate(list(sentences), count=count, seed=0)
+    made = stackgan.StackGAN.load(folder).generate(list(sentences), count=count, seed=0)
     return images.labelled_grid(list(made["image"].swapaxes(0, 1)), list(sentences))
 
 
-def made_sheet(folder: Path, records: Records, count: int, captions: bool) -> np.ndarray:
+def made_sheet(folder: Path, dataset: Dataset, count: int, captions: bool) -> np.ndarray:
     """Sketches and pictures for held-out sentences. The captions of the photographs may not be shown."""
-    chosen = np.linspace(0, len(records) - 1, count).astype(int)
-    encoder = folder / datasets.TEXT_ENCODER
+    chosen = np.linspace(0, len(dataset) - 1, count).astype(int)
+    encoder = folder / runs.TEXT_ENCODER
     if encoder.is_file():
-        embeddings = text_encoder.embed(weights.load(encoder), [records.captions[i][0] for i in chosen])
+        embeddings = text_encoder.embed(weights.load(encoder), [dataset.captions[i][0] for i in chosen])
     else:
-        embeddings = np.stack([records.embeddings_of(i)[0] for i in chosen])
+        embeddings = np.stack([dataset.embeddings_of(i)[0] for i in chosen])
     made = sampler.draw(weights.load(folder / "stage2_gen.weights.h5"), embeddings, seed=0)
     rows = [halved(images.enlarge(made["stage1_image"], made["image"].shape[1])), halved(made["image"])]
     if captions:
-        return images.labelled_grid(rows, [records.captions[i][0] for i in chosen])
+        return images.labelled_grid(rows, [dataset.captions[i][0] for i in chosen])
     return images.grid(rows)
 
 
@@ -86,8 +88,8 @@ def halved(pictures: np.ndarray) -> np.ndarray:
     return np.stack([np.asarray(Image.fromarray(p).resize((size, size), Image.Resampling.BOX)) for p in pictures])
 
 
-def save(name: str, sheet: np.ndarray) -> None:
-    images.write(HERE / f"{name}.png", sheet)
+def save(name: str, grid: np.ndarray) -> None:
+    images.write(HERE / f"{name}.png", grid)
     print(HERE / f"{name}.png")
 
 

@@ -9,6 +9,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -79,6 +80,16 @@ def _machine_memory() -> int:
 # -- batches ------------------------------------------------------------------------------------------------------
 
 
+class Rows(NamedTuple):
+    """Some rows of the global batch: those of one replica."""
+
+    first: tf.Tensor
+    size: int
+
+    def of(self, values):
+        return values[self.first : self.first + self.size]
+
+
 @dataclass(frozen=True)
 class ImageStream:
     """Batches of images with something of their sentences, which subclasses add; addressed by step.
@@ -115,26 +126,26 @@ class ImageStream:
 
         def per_replica(number):
             step, replica = number // len(mine), mine.start + number % len(mine)
-            return self._rows(step, slice(replica * size, (replica + 1) * size))
+            return self._rows(step, Rows(replica * size, size))
 
         numbers = tf.data.Dataset.range(first_step * len(mine), last_step * len(mine))
         return numbers.map(per_replica, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
 
-    def _rows(self, step, rows: slice) -> dict:
+    def _rows(self, step, rows: Rows) -> dict:
         """These rows of the global batch of a step."""
-        picture = self._order(step)[rows]
+        picture = rows.of(self._order(step))
         places = self.pictures.shape[1] - self.image_size + 1
         crop = [self._uniform(noise.TOP, step, rows, places), self._uniform(noise.LEFT, step, rows, places)]
         crop.append(self._uniform(noise.MIRROR, step, rows, 2))
         image = tf.numpy_function(self._crop, [picture, *crop], tf.uint8, stateful=False)
-        image.set_shape((rows.stop - rows.start, self.image_size, self.image_size, 3))
+        image.set_shape((rows.size, self.image_size, self.image_size, 3))
         batch = {
             "image": images.to_range(tf.cast(image, tf.float32)),
             "class_id": tf.gather(self.dataset.class_ids, picture),
         }
         return self._add_text(batch, step, picture, rows)
 
-    def _add_text(self, batch: dict, step, picture, rows: slice) -> dict:
+    def _add_text(self, batch: dict, step, picture, rows: Rows) -> dict:
         """The batch with what it holds besides images."""
         raise NotImplementedError
 
@@ -149,10 +160,10 @@ class ImageStream:
         """The order of an epoch, given a random one."""
         return order
 
-    def _uniform(self, purpose: int, step, rows: slice, limit: int | None = None, width: tuple = ()):
-        return noise.uniform((self.batch_size, *width), self.seed, purpose, step, limit)[rows]
+    def _uniform(self, purpose: int, step, rows: Rows, limit: int | None = None, width: tuple = ()):
+        return rows.of(noise.uniform((self.batch_size, *width), self.seed, purpose, step, limit))
 
-    def _caption_order(self, step, rows: slice):
+    def _caption_order(self, step, rows: Rows):
         """Uniform draws whose order says which of each picture's captions are taken."""
         most = max(max(map(len, self.dataset.captions)), int(np.diff(self.dataset.first_embedding).max()))
         return self._uniform(noise.CAPTION, step, rows, width=(most,))
@@ -182,10 +193,10 @@ class AdversarialStream(ImageStream):
     directions: bool = False
     stage1_size: int | None = None
 
-    def _add_text(self, batch: dict, step, picture, rows: slice) -> dict:
+    def _add_text(self, batch: dict, step, picture, rows: Rows) -> dict:
         order = self._caption_order(step, rows)
         embedding = tf.numpy_function(self._embed, [picture, order], tf.float32, stateful=False)
-        embedding.set_shape((rows.stop - rows.start, self.dataset.embeddings.shape[1]))
+        embedding.set_shape((rows.size, self.dataset.embeddings.shape[1]))
         batch["embedding"] = embedding
         for name, width in self.widths.items():
             batch[name] = self._normal(noise.GENERATOR_INPUTS[name], step, rows, (width,), name != "noise")
@@ -196,8 +207,8 @@ class AdversarialStream(ImageStream):
             batch["stage1_image"] = tf.nn.avg_pool2d(batch["image"], block, block, "VALID")
         return batch
 
-    def _normal(self, purpose: int, step, rows: slice, shape: tuple, epsilon: bool = False):
-        return noise.normal((self.batch_size, *shape), self.seed, purpose, step, epsilon and self.truncated)[rows]
+    def _normal(self, purpose: int, step, rows: Rows, shape: tuple, epsilon: bool = False):
+        return rows.of(noise.normal((self.batch_size, *shape), self.seed, purpose, step, epsilon and self.truncated))
 
     def _embed(self, picture, order) -> np.ndarray:
         """The means over so many different captions (all, where there are fewer)."""
@@ -219,10 +230,10 @@ class PairStream(ImageStream):
 
     count: int = 1
 
-    def _add_text(self, batch: dict, step, picture, rows: slice) -> dict:
+    def _add_text(self, batch: dict, step, picture, rows: Rows) -> dict:
         order = self._caption_order(step, rows)
         characters = tf.numpy_function(self._characters, [picture, order], tf.int32, stateful=False)
-        characters.set_shape((rows.stop - rows.start, self.count, text_encoder.LENGTH))
+        characters.set_shape((rows.size, self.count, text_encoder.LENGTH))
         return {**batch, "characters": characters}
 
     def _characters(self, picture, order) -> np.ndarray:

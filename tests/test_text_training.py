@@ -9,9 +9,12 @@ import pytest
 import tensorflow as tf
 from helpers import make_records, refusal
 
-from stackgan_keras import config, datasets, engine, joint_embedding, losses, models, text_encoder, weights
-from stackgan_keras.joint_embedding import Encoders, Retrieval
-from stackgan_keras.stream import PairStream, decode
+from stackgan_keras import config
+from stackgan_keras.data import drawn_birds, pipeline, published
+from stackgan_keras.data.pipeline import PairStream, decode
+from stackgan_keras.models import image_encoder, runs, text_encoder, weights
+from stackgan_keras.training import losses, optimizers, text
+from stackgan_keras.training.text import Encoders, Retrieval
 
 TEXT = {"filters": 6, "recurrent_dim": 8, "text_dim": 8}
 
@@ -19,7 +22,8 @@ TEXT = {"filters": 6, "recurrent_dim": 8, "text_dim": 8}
 def tiny(seed=0) -> Encoders:
     keras.utils.set_random_seed(seed)
     return Encoders(
-        text_encoder.text_encoder(**TEXT), models.picture_encoder(image_size=32, filters=4, text_dim=TEXT["text_dim"])
+        text_encoder.text_encoder(**TEXT),
+        image_encoder.image_encoder(image_size=32, filters=4, text_dim=TEXT["text_dim"]),
     )
 
 
@@ -65,13 +69,13 @@ def test_nothing_is_paid_where_nothing_counts():
 @pytest.mark.parametrize(("loss", "paid"), [("hinge", losses.joint_embedding), ("cross_entropy", losses.contrastive)])
 def test_every_weight_of_both_encoders_learns(loss, paid, tmp_path):
     encoders = tiny()
-    records = make_records(tmp_path, count=8)
-    stream = PairStream(records, decode(records, 32), 32, 4, count=2)
-    optimizer = engine.make_rmsprop(1e-3, 0.98, 100)
+    dataset = make_records(tmp_path, count=8)
+    stream = PairStream(dataset, decode(dataset, 32), 32, 4, count=2)
+    optimizer = optimizers.make_rmsprop(1e-3, 0.98, 100)
     models_ = (encoders.text, encoders.picture)
     before = [[v.numpy() for v in model.trainable_variables] for model in models_]
-    update = tf.function(joint_embedding.make_update(encoders, optimizer, loss))
-    for batch in stream.batches(0, 4):
+    update = tf.function(text.make_update(encoders, optimizer, loss))
+    for batch in pipeline.batches(0, 4):
         seen = encoders.picture(batch["image"], training=True)
         scores = [encoders.text(batch["characters"][:, i], training=True) @ tf.transpose(seen) for i in range(2)]
         scalars = update(batch)
@@ -84,7 +88,7 @@ def test_every_weight_of_both_encoders_learns(loss, paid, tmp_path):
 
 
 def test_a_text_encoder_that_does_not_learn_stays_while_every_weight_of_the_other_moves():
-    encoders, optimizer = tiny(), engine.make_rmsprop(1e-3, 1, 1)
+    encoders, optimizer = tiny(), optimizers.make_rmsprop(1e-3, 1, 1)
     encoders.text.trainable = False
     optimizer.build(encoders.picture.trainable_variables)
     random = np.random.default_rng(0)
@@ -98,7 +102,7 @@ def test_a_text_encoder_that_does_not_learn_stays_while_every_weight_of_the_othe
     scores = sentences @ pictures.T
     by_hand = losses.contrastive(scores, np.array([[0, 0, 1], [0, 0, 1], [1, 1, 0]], bool))
     before = [[variable.numpy() for variable in model.variables] for model in (encoders.text, encoders.picture)]
-    paid = tf.function(joint_embedding.make_update(encoders, optimizer, "cross_entropy"))(batch)["joint"]
+    paid = tf.function(text.make_update(encoders, optimizer, "cross_entropy"))(batch)["joint"]
     assert float(paid) == pytest.approx(float(by_hand), rel=1e-4)
     for variable, value in zip(encoders.text.variables, before[0], strict=True):
         np.testing.assert_array_equal(variable.numpy(), value)
@@ -110,11 +114,11 @@ def test_a_text_encoder_that_does_not_learn_stays_while_every_weight_of_the_othe
 
 
 def test_a_batch_holds_different_classes_and_each_picture_its_own_sentence(tmp_path):
-    records = make_records(tmp_path, count=12)  # four classes of three
-    stream = PairStream(records, decode(records, 32), 32, 4, seed=3)
-    of_code = {tuple(text_encoder.encode([c])[0]): i for i, cs in enumerate(records.captions) for c in cs}
+    dataset = make_records(tmp_path, count=12)  # four classes of three
+    stream = PairStream(dataset, decode(dataset, 32), 32, 4, seed=3)
+    of_code = {tuple(text_encoder.encode([c])[0]): i for i, cs in enumerate(dataset.captions) for c in cs}
     seen = []
-    for batch in stream.batches(0, 6):
+    for batch in pipeline.batches(0, 6):
         assert sorted(batch["class_id"].numpy()) == [0, 1, 2, 3]
         red = batch["image"].numpy()[:, 16, 16, 0]
         pictures = [round(float(value + 1) * 127.5 / 10) for value in red]  # red is 10 i
@@ -125,57 +129,57 @@ def test_a_batch_holds_different_classes_and_each_picture_its_own_sentence(tmp_p
 
 
 def test_captions_take_turns(tmp_path):
-    records = make_records(tmp_path, count=4, captions=(3,))
-    stream = PairStream(records, decode(records, 32), 32, 4)
-    seen = {tuple(code) for batch in stream.batches(0, 20) for code in batch["characters"].numpy()[:, 0]}
+    dataset = make_records(tmp_path, count=4, captions=(3,))
+    stream = PairStream(dataset, decode(dataset, 32), 32, 4)
+    seen = {tuple(code) for batch in pipeline.batches(0, 20) for code in batch["characters"].numpy()[:, 0]}
     assert len(seen) == 12
 
 
 def test_several_captions_of_a_picture_are_different_ones(tmp_path):
-    records = make_records(tmp_path, count=4, captions=(3, 1))
-    stream = PairStream(records, decode(records, 32), 32, 4, count=2)
-    of_code = {tuple(text_encoder.encode([c])[0]): (i, c) for i, cs in enumerate(records.captions) for c in cs}
-    for batch in stream.batches(0, 5):
+    dataset = make_records(tmp_path, count=4, captions=(3, 1))
+    stream = PairStream(dataset, decode(dataset, 32), 32, 4, count=2)
+    of_code = {tuple(text_encoder.encode([c])[0]): (i, c) for i, cs in enumerate(dataset.captions) for c in cs}
+    for batch in pipeline.batches(0, 5):
         assert batch["characters"].shape == (4, 2, 201)
         for first, second in batch["characters"].numpy():
             (i, one), (j, other) = of_code[tuple(first)], of_code[tuple(second)]
             assert i == j
-            assert (one != other) == (len(records.captions[i]) > 1)
+            assert (one != other) == (len(dataset.captions[i]) > 1)
 
 
 # -- retrieval ----------------------------------------------------------------------------------------------------
 
 
 def test_recall_by_hand(tmp_path):
-    records = make_records(tmp_path, count=4, captions=(1,))
-    records = datasets.replace(records, class_ids=np.array([5, 5, 9, 9]))
+    dataset = make_records(tmp_path, count=4, captions=(1,))
+    dataset = published.replace(dataset, class_ids=np.array([5, 5, 9, 9]))
     scores = np.float32([[1, 1, 3, 0], [2, 0, 0.5, 0], [0, 0, 1, 1], [9, 0, 1, 1]])
-    found = Retrieval(records, scores, np.arange(4))
+    found = Retrieval(dataset, scores, np.arange(4))
     # class means: (1, 1.5) wrong, (1, .25) right, (0, 1) right, (4.5, 1) wrong
     assert found.recall() == 0.5
     assert found.chance() == 0.5
 
 
 def test_retrieval_scores_are_products(tmp_path):
-    records, encoders = make_records(tmp_path, count=5), tiny()
-    pictures = decode(records, 32)[:, 3:35, 3:35]
-    found = Retrieval.of(encoders, records, pictures)
-    sentences = [c for cs in records.captions for c in cs]
+    dataset, encoders = make_records(tmp_path, count=5), tiny()
+    pictures = decode(dataset, 32)[:, 3:35, 3:35]
+    found = Retrieval.of(encoders, dataset, pictures)
+    sentences = [c for cs in dataset.captions for c in cs]
     assert found.scores.shape == (len(sentences), 5)
-    assert [records.captions[i] for i in found.picture_of[:4]] == [records.captions[i] for i in (0, 1, 1, 1)]
+    assert [dataset.captions[i] for i in found.picture_of[:4]] == [dataset.captions[i] for i in (0, 1, 1, 1)]
     one = encoders.picture(pictures[2:3].astype(np.float32) / 127.5 - 1)
     expected = text_encoder.embed(encoders.text, sentences) @ np.asarray(one)[0]
     np.testing.assert_allclose(found.scores[:, 2], expected, rtol=1e-4, atol=1e-6)
-    assert found.sheet(pictures).ndim == 3
+    assert found.grid(pictures).ndim == 3
 
 
 # -- a whole training ---------------------------------------------------------------------------------------------
 
 
-def train(tmp_path, chosen, records=None):
-    records = records or make_records(tmp_path, count=8)
+def train(tmp_path, chosen, dataset=None):
+    dataset = dataset or make_records(tmp_path, count=8)
     folders = {"path": tmp_path / "weights/text_encoder.weights.h5", "logs": tmp_path / "logs"}
-    return joint_embedding.train(records, records, chosen, **folders, results=tmp_path / "results")
+    return text.train(dataset, dataset, chosen, **folders, results=tmp_path / "results")
 
 
 def test_a_training_leaves_encoders_figures_and_sheets(tmp_path, capsys):
@@ -190,29 +194,29 @@ def test_a_training_leaves_encoders_figures_and_sheets(tmp_path, capsys):
 
 
 def test_embeddings_get_the_spread_that_is_asked_for(tmp_path):
-    records = make_records(tmp_path, count=8)
-    model = train(tmp_path, settings(spread=0.5), records)
-    made = text_encoder.embed(model, [captions[0] for captions in records.captions])
+    dataset = make_records(tmp_path, count=8)
+    model = train(tmp_path, settings(spread=0.5), dataset)
+    made = text_encoder.embed(model, [captions[0] for captions in dataset.captions])
     assert made.std() == pytest.approx(0.5, rel=1e-3)
 
 
 def test_the_spread_changes_no_score(tmp_path):
-    records, encoders = make_records(tmp_path, count=4), tiny()
-    pictures = decode(records, 32)[:, :32, :32]
-    before = Retrieval.of(encoders, records, pictures).scores
-    joint_embedding.spread(encoders, records, 3.0)
-    np.testing.assert_allclose(Retrieval.of(encoders, records, pictures).scores, before, rtol=1e-4, atol=1e-5)
+    dataset, encoders = make_records(tmp_path, count=4), tiny()
+    pictures = decode(dataset, 32)[:, :32, :32]
+    before = Retrieval.of(encoders, dataset, pictures).scores
+    text.spread(encoders, dataset, 3.0)
+    np.testing.assert_allclose(Retrieval.of(encoders, dataset, pictures).scores, before, rtol=1e-4, atol=1e-5)
 
 
 def test_whitened_embeddings_differ_alike_in_all_directions_but_the_dead(tmp_path):
-    records, encoder = make_records(tmp_path, count=25), tiny().text
-    captions = [captions[0] for captions in records.captions]
+    dataset, encoder = make_records(tmp_path, count=25), tiny().text
+    captions = [captions[0] for captions in dataset.captions]
     kernel, bias = encoder.get_layer("project").get_weights()
     kernel[:, :3] *= [100, 10, 0.1]
     kernel[:, 3] = kernel[:, 4]  # so in one direction there is nothing
     encoder.get_layer("project").set_weights([kernel, bias + 1])
     before = text_encoder.embed(encoder, captions).astype(np.float64)
-    joint_embedding.whiten(encoder, records)
+    text.whiten(encoder, dataset)
     after = text_encoder.embed(encoder, captions).astype(np.float64)
 
     deviations = np.sqrt(np.linalg.eigvalsh(np.cov(before.T)).clip(0))
@@ -226,11 +230,11 @@ def test_whitened_embeddings_differ_alike_in_all_directions_but_the_dead(tmp_pat
 def test_an_encoder_is_whitened_once_it_has_been_scored(tmp_path):
     for name in ("plain", "white"):
         (tmp_path / name).mkdir()
-    records = make_records(tmp_path, count=8)
-    plain = train(tmp_path / "plain", settings(), records)
-    white = train(tmp_path / "white", settings(whiten=True), records)
-    joint_embedding.whiten(plain, records)
-    again = train(tmp_path / "white", settings(whiten=True), records)  # is over: it is not whitened twice
+    dataset = make_records(tmp_path, count=8)
+    plain = train(tmp_path / "plain", settings(), dataset)
+    white = train(tmp_path / "white", settings(whiten=True), dataset)
+    text.whiten(plain, dataset)
+    again = train(tmp_path / "white", settings(whiten=True), dataset)  # is over: it is not whitened twice
     saved = weights.load(tmp_path / "white/weights/text_encoder.weights.h5")
     for made in (white, again, saved):
         for mine, theirs in zip(made.get_weights(), plain.get_weights(), strict=True):
@@ -242,26 +246,26 @@ def test_an_encoder_is_whitened_once_it_has_been_scored(tmp_path):
 def test_a_stopped_training_ends_like_an_unbroken_one(tmp_path):
     for name in ("unbroken", "stopped"):
         (tmp_path / name).mkdir()
-    records = make_records(tmp_path, count=8)
-    whole = train(tmp_path / "unbroken", settings(epochs=3), records)
-    train(tmp_path / "stopped", settings(epochs=1), records)
-    resumed = train(tmp_path / "stopped", settings(epochs=3), records)
+    dataset = make_records(tmp_path, count=8)
+    whole = train(tmp_path / "unbroken", settings(epochs=3), dataset)
+    train(tmp_path / "stopped", settings(epochs=1), dataset)
+    resumed = train(tmp_path / "stopped", settings(epochs=3), dataset)
     for mine, theirs in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_array_equal(mine, theirs)
 
 
 def test_pictures_alone_learn_from_where_they_start_and_the_text_encoder_stays(tmp_path):
-    records = make_records(tmp_path, count=8)
-    train(tmp_path, settings(), records)
+    dataset = make_records(tmp_path, count=8)
+    train(tmp_path, settings(), dataset)
     path = tmp_path / "weights/text_encoder.weights.h5"
-    files = (path, path.with_name(datasets.PICTURE_ENCODER))
+    files = (path, path.with_name(runs.IMAGE_ENCODER))
     before = [[v.numpy() for v in weights.load(file).trainable_variables] for file in files]
     start = tmp_path / "start"
     shutil.copytree(path.parent, start)
 
     def go_on(name, **text):
         chosen, folders = settings(learns="pictures", **text), {"logs": tmp_path / name, "results": tmp_path / name}
-        model = joint_embedding.train(records, records, chosen, path=path, start=start, **folders)
+        model = text.train(dataset, dataset, chosen, path=path, start=start, **folders)
         for one, other in zip(before[0], model.variables, strict=True):
             np.testing.assert_array_equal(one, other.numpy())
         made = weights.load(files[1]).trainable_variables
@@ -272,28 +276,27 @@ def test_pictures_alone_learn_from_where_they_start_and_the_text_encoder_stays(t
 
 
 def test_one_class_is_refused(tmp_path):
-    records = make_records(tmp_path, count=8)
-    records = datasets.replace(records, class_ids=np.zeros(8, np.int64))
-    assert "one class" in refusal(train, tmp_path, settings(), records)
+    dataset = make_records(tmp_path, count=8)
+    dataset = published.replace(dataset, class_ids=np.zeros(8, np.int64))
+    assert "one class" in refusal(train, tmp_path, settings(), dataset)
 
 
 def test_pictures_without_captions_are_left_out(tmp_path):
-    records = make_records(tmp_path, count=8)
-    captions = [() if i % 2 else c for i, c in enumerate(records.captions)]
-    kept = datasets.replace(records, captions=tuple(captions)).captioned()
-    assert kept.names == records.names[::2]
-    np.testing.assert_array_equal(kept.embeddings_of(1), records.embeddings_of(2))
-    nothing = datasets.replace(records, captions=((),) * 8)
+    dataset = make_records(tmp_path, count=8)
+    captions = [() if i % 2 else c for i, c in enumerate(dataset.captions)]
+    kept = published.replace(dataset, captions=tuple(captions)).captioned()
+    assert kept.names == dataset.names[::2]
+    np.testing.assert_array_equal(kept.embeddings_of(1), dataset.embeddings_of(2))
+    nothing = published.replace(dataset, captions=((),) * 8)
     assert "has a caption" in refusal(nothing.captioned)
 
 
 @pytest.mark.slow
 def test_it_learns_what_drawn_birds_are_called(tmp_path):
     """Two minutes are enough to find classes never seen several times as often as by chance."""
-    from stackgan_keras.data import drawn_birds
 
     drawn_birds.write(tmp_path / "birds", count=600, classes=60, test_classes=10, embedding_dim=4, workers=1)
-    records = [datasets.read(tmp_path / "birds", split, text_dim=None) for split in datasets.SPLITS]
+    dataset = [published.read(tmp_path / "birds", split, text_dim=None) for split in published.SPLITS]
     chosen = config.make(
         {
             "generator": {"text_dim": 64},
@@ -302,13 +305,13 @@ def test_it_learns_what_drawn_birds_are_called(tmp_path):
         }
     )
     path = tmp_path / "text_encoder.weights.h5"
-    joint_embedding.train(*records, chosen, path=path, logs=tmp_path / "logs", results=tmp_path / "results")
+    text.train(*dataset, chosen, path=path, logs=tmp_path / "logs", results=tmp_path / "results")
     figures = json.loads((tmp_path / "logs/retrieval.json").read_text())
     assert figures["recall"] > 2.5 * figures["chance"]
 
 
 def test_keras_networks_read_pictures_too():
-    model = models.picture_encoder(text_dim=8, image_size=64, network="MobileNetV2")  # without a download
+    model = image_encoder.image_encoder(text_dim=8, image_size=64, network="MobileNetV2")  # without a download
     assert model(np.zeros((1, 64, 64, 3), np.float32)).shape == (1, 8)
     assert [v.path for v in model.trainable_variables] == ["project/kernel", "project/bias"]
 
@@ -318,5 +321,5 @@ def test_a_network_that_cannot_be_had_is_told(monkeypatch):
         raise OSError("URL fetch failure")
 
     monkeypatch.setattr(keras.applications, "MobileNetV2", fail)
-    sentence = refusal(lambda: models.picture_encoder(text_dim=8, network="MobileNetV2", pretrained=True))
+    sentence = refusal(lambda: image_encoder.image_encoder(text_dim=8, network="MobileNetV2", pretrained=True))
     assert "URL fetch failure" in sentence and "text.image_encoder small" in sentence

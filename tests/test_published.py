@@ -1,4 +1,4 @@
-"""Do both published layouts become the same records, and does each thing that is wrong give its one sentence?"""
+"""Do both published layouts become the same dataset, and does each thing that is wrong give its one sentence?"""
 
 import pickle
 import shutil
@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from stackgan_keras import datasets
+from stackgan_keras.data import published
 from stackgan_keras.errors import InputError
 
 DIM = 6
@@ -33,7 +33,7 @@ def embeddings(*counts, dim=DIM):
 def write_split(root, names, class_ids, rows):
     write_pickle(root / "train" / "filenames.pickle", names)
     write_pickle(root / "train" / "class_info.pickle", class_ids)
-    write_pickle(root / "train" / datasets.EMBEDDINGS, rows)
+    write_pickle(root / "train" / published.EMBEDDINGS, rows)
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def flowers(tmp_path):
 
 
 def read(root):
-    return datasets.read(root, "train", text_dim=DIM)
+    return published.read(root, "train", text_dim=DIM)
 
 
 def refused(root, sentence):
@@ -75,25 +75,25 @@ def refused(root, sentence):
 
 
 def test_birds(birds):
-    records = read(birds)
-    assert len(records) == 3
-    assert records.names == tuple(BIRDS)
-    assert records.paths == tuple(birds / "CUB_200_2011/images" / f"{name}.jpg" for name in BIRDS)
-    assert records.boxes.tolist() == BOXES and records.boxes.dtype == np.float64
-    assert records.class_ids.tolist() == [1, 1, 2] and records.class_ids.dtype == np.int64
-    assert records.captions[2] == (f"first of {BIRDS[2]}", f"second of {BIRDS[2]}")
-    assert records.embeddings.shape == (6, DIM) and records.embeddings.dtype == np.float32
-    assert records.first_embedding.tolist() == [0, 2, 4, 6] and records.first_embedding.dtype == np.int64
-    assert np.array_equal(records.embeddings_of(1), embeddings(2, 2, 2)[1])
-    assert records.packed == {}
+    dataset = read(birds)
+    assert len(dataset) == 3
+    assert dataset.names == tuple(BIRDS)
+    assert dataset.paths == tuple(birds / "CUB_200_2011/images" / f"{name}.jpg" for name in BIRDS)
+    assert dataset.boxes.tolist() == BOXES and dataset.boxes.dtype == np.float64
+    assert dataset.class_ids.tolist() == [1, 1, 2] and dataset.class_ids.dtype == np.int64
+    assert dataset.captions[2] == (f"first of {BIRDS[2]}", f"second of {BIRDS[2]}")
+    assert dataset.embeddings.shape == (6, DIM) and dataset.embeddings.dtype == np.float32
+    assert dataset.first_embedding.tolist() == [0, 2, 4, 6] and dataset.first_embedding.dtype == np.int64
+    assert np.array_equal(dataset.embeddings_of(1), embeddings(2, 2, 2)[1])
+    assert dataset.packed == {}
 
 
 def test_flowers(flowers):
-    records = read(flowers)
-    assert records.boxes is None
-    assert records.paths == tuple(flowers / f"{name}.jpg" for name in FLOWERS)
-    assert records.captions == tuple((f"text of {name}",) for name in FLOWERS)
-    assert records.class_ids.tolist() == [77, 5, 5]
+    dataset = read(flowers)
+    assert dataset.boxes is None
+    assert dataset.paths == tuple(flowers / f"{name}.jpg" for name in FLOWERS)
+    assert dataset.captions == tuple((f"text of {name}",) for name in FLOWERS)
+    assert dataset.class_ids.tolist() == [77, 5, 5]
 
 
 def test_flowers_in_the_folder_of_their_archive(flowers):
@@ -140,9 +140,9 @@ def test_dots_in_names_and_suffixes_in_the_list(birds):
     write(table, table.read_text().replace(f"{BIRDS[0]}.jpg", f"{name}.jpg"))
     for listed in (name, f"{name}.jpg"):
         write_pickle(birds / "train/filenames.pickle", [listed, *BIRDS[1:]])
-        records = read(birds)
-        assert records.names[0] == name and records.paths[0] == images / f"{name}.jpg"
-        assert records.boxes.tolist() == BOXES
+        dataset = read(birds)
+        assert dataset.names[0] == name and dataset.paths[0] == images / f"{name}.jpg"
+        assert dataset.boxes.tolist() == BOXES
 
 
 def test_box_tables_with_other_white_space(birds):
@@ -183,20 +183,20 @@ def test_missing_captions_are_empty(birds):
     ],
 )
 def test_forms_of_embeddings(birds, rows, counts):
-    write_pickle(birds / "train" / datasets.EMBEDDINGS, rows)
-    records = read(birds)
-    assert np.diff(records.first_embedding).tolist() == counts
-    assert records.embeddings.dtype == np.float32
-    assert records.embeddings.ravel().tolist() == list(range(sum(counts) * DIM))
+    write_pickle(birds / "train" / published.EMBEDDINGS, rows)
+    dataset = read(birds)
+    assert np.diff(dataset.first_embedding).tolist() == counts
+    assert dataset.embeddings.dtype == np.float32
+    assert dataset.embeddings.ravel().tolist() == list(range(sum(counts) * DIM))
     for index, row in enumerate(embeddings(*counts)):
-        assert np.array_equal(records.embeddings_of(index), row)
+        assert np.array_equal(dataset.embeddings_of(index), row)
 
 
 def test_only_pictures_have_embeddings(birds):
-    records = read(birds)
+    dataset = read(birds)
     for index in (-1, 3):
         with pytest.raises(IndexError, match=f"picture {index} of 3"):
-            records.embeddings_of(index)
+            dataset.embeddings_of(index)
 
 
 def test_packed_pictures_are_found(birds):
@@ -213,14 +213,14 @@ def test_packed_pictures_become_one_array(tmp_path):
     grey = random[0, ..., 0]
     path = tmp_path / "5images.pickle"
     write_pickle(path, [random[0], grey, grey[..., None], random[3].transpose(1, 0, 2)])
-    pictures = datasets.read_packed(path, 4, 5)
+    pictures = published.read_packed(path, 4, 5)
     assert pictures.dtype == np.uint8 and pictures.shape == (4, 5, 5, 3)
     assert np.array_equal(pictures[0], random[0])
     assert np.array_equal(pictures[1], np.repeat(grey[..., None], 3, axis=2))
     assert np.array_equal(pictures[2], pictures[1])
     assert np.array_equal(pictures[3], random[3].transpose(1, 0, 2))
     write_pickle(path, random)
-    assert np.array_equal(datasets.read_packed(path, 4, 5), random)
+    assert np.array_equal(published.read_packed(path, 4, 5), random)
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_packed_pictures_become_one_array(tmp_path):
 def test_packed_pictures_that_do_not_fit(tmp_path, value, sentence):
     write_pickle(tmp_path / "5images.pickle", value)
     with pytest.raises(InputError, match=sentence):
-        datasets.read_packed(tmp_path / "5images.pickle", 2, 5)
+        published.read_packed(tmp_path / "5images.pickle", 2, 5)
 
 
 # what is refused
@@ -249,14 +249,14 @@ def test_packed_pictures_that_do_not_fit(tmp_path, value, sentence):
 
 def test_unknown_split_and_missing_folders(birds, tmp_path):
     with pytest.raises(InputError, match=r'no split "valid": choose "train" or "test"'):
-        datasets.read(birds, "valid", DIM)
+        published.read(birds, "valid", DIM)
     with pytest.raises(InputError, match=r"no folder .*nowhere: set data\.root"):
-        datasets.read(tmp_path / "nowhere", "train", DIM)
+        published.read(tmp_path / "nowhere", "train", DIM)
     with pytest.raises(InputError, match=r"holds CUB_200_2011, text_c10, train, but no folder test/: set data\.root"):
-        datasets.read(birds, "test", DIM)
+        published.read(birds, "test", DIM)
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"empty holds nothing, but no folder train/"):
-        datasets.read(tmp_path / "empty", "train", DIM)
+        published.read(tmp_path / "empty", "train", DIM)
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ def test_unknown_split_and_missing_folders(birds, tmp_path):
     [
         ("filenames.pickle", 'a list of "class/name"'),
         ("class_info.pickle", "one class number a picture"),
-        (datasets.EMBEDDINGS, rf"char-CNN-RNN-embeddings\.pickle, one \(captions, {DIM}\) array a picture"),
+        (published.EMBEDDINGS, rf"char-CNN-RNN-embeddings\.pickle, one \(captions, {DIM}\) array a picture"),
     ],
 )
 def test_missing_pickles(birds, file, expected):
@@ -305,7 +305,7 @@ def test_lengths_that_differ(birds):
     write_pickle(birds / "train/class_info.pickle", [1, 1])
     refused(birds, r"class_info\.pickle holds 2 rows but filenames\.pickle lists 3: download both files again")
     write_pickle(birds / "train/class_info.pickle", [1, 1, 2])
-    write_pickle(birds / "train" / datasets.EMBEDDINGS, embeddings(1, 1, 1, 1))
+    write_pickle(birds / "train" / published.EMBEDDINGS, embeddings(1, 1, 1, 1))
     refused(birds, r"embeddings hold 4 rows but filenames\.pickle lists 3: download both files again")
 
 
@@ -325,7 +325,7 @@ def test_lengths_that_differ(birds):
     ],
 )
 def test_embeddings_that_do_not_fit(birds, rows, sentence):
-    write_pickle(birds / "train" / datasets.EMBEDDINGS, rows)
+    write_pickle(birds / "train" / published.EMBEDDINGS, rows)
     refused(birds, sentence)
 
 
@@ -382,24 +382,24 @@ def test_a_hostile_pickle_is_refused(birds):
 @pytest.mark.parametrize(("split", "count"), [("train", 215), ("test", 209)])
 def test_the_real_birds(shared, split, count):
     root = shared / "birds"
-    records = datasets.read(root, split)
-    assert len(records) == count
-    assert records.embeddings.shape == (10 * count, 1024)
-    assert np.diff(records.first_embedding).tolist() == [10] * count
-    assert {len(captions) for captions in records.captions} == {10}
-    assert all(path.is_file() for path in records.paths)
-    assert all(f"{number:03d}." == name[:4] for number, name in zip(records.class_ids, records.names, strict=True))
+    dataset = published.read(root, split)
+    assert len(dataset) == count
+    assert dataset.embeddings.shape == (10 * count, 1024)
+    assert np.diff(dataset.first_embedding).tolist() == [10] * count
+    assert {len(captions) for captions in dataset.captions} == {10}
+    assert all(path.is_file() for path in dataset.paths)
+    assert all(f"{number:03d}." == name[:4] for number, name in zip(dataset.class_ids, dataset.names, strict=True))
     lines = (root / "CUB_200_2011/images.txt").read_text().split()
-    number = lines[lines.index(f"{records.names[5]}.jpg") - 1]
-    box = " ".join([number, *map(str, records.boxes[5])])
+    number = lines[lines.index(f"{dataset.names[5]}.jpg") - 1]
+    box = " ".join([number, *map(str, dataset.boxes[5])])
     assert box in (root / "CUB_200_2011/bounding_boxes.txt").read_text().splitlines()
-    text = (root / "text_c10" / f"{records.names[5]}.txt").read_text()
-    assert records.captions[5] == tuple(line.strip() for line in text.splitlines())
+    text = (root / "text_c10" / f"{dataset.names[5]}.txt").read_text()
+    assert dataset.captions[5] == tuple(line.strip() for line in text.splitlines())
 
 
 @pytest.mark.parametrize("kind", ["intact", "crlf_damaged"])
 def test_the_published_names_without_most_photographs(shared, tmp_path, kind):
     shutil.copytree(shared / "published_pickles" / kind / "train", tmp_path / "train")
-    write_pickle(tmp_path / "train" / datasets.EMBEDDINGS, np.zeros((8855, 1, DIM), np.float32))
+    write_pickle(tmp_path / "train" / published.EMBEDDINGS, np.zeros((8855, 1, DIM), np.float32))
     (tmp_path / "CUB_200_2011").symlink_to(shared / "birds/CUB_200_2011", target_is_directory=True)
     refused(tmp_path, r"8640 of 8855 photographs are missing, the first is 010.*\.jpg: expected it at .*CUB_200_2011")

@@ -9,15 +9,16 @@ import pytest
 from helpers import refusal
 
 import stackgan_keras
-from stackgan_keras import sampler, text_encoder, weights
-from stackgan_keras.sampler import StackGAN
-from stackgan_keras.weights import Recipe
+from stackgan_keras.inference.stackgan import StackGAN
+from stackgan_keras.models import runs, text_encoder, weights
+from stackgan_keras.models.weights import ModelConfig
+from stackgan_keras.training import run
 
 STAGE1 = {"image_size": 16, "filters": 4, "text_dim": 6, "condition_dim": 3, "noise_dim": 4}
 RECIPES = {
-    "text_encoder": Recipe("text_encoder", {"filters": 3, "recurrent_dim": 4, "text_dim": 6}),
-    "stage1_gen": Recipe("stage1_generator", STAGE1),
-    "stage2_gen": Recipe(
+    "text_encoder": ModelConfig("text_encoder", {"filters": 3, "recurrent_dim": 4, "text_dim": 6}),
+    "stage1_gen": ModelConfig("stage1_generator", STAGE1),
+    "stage2_gen": ModelConfig(
         "stage2_generator",
         {"stage1": STAGE1, "image_size": 32, "filters": 4, "text_dim": 6, "condition_dim": 3, "residual_blocks": 1},
     ),
@@ -41,8 +42,8 @@ def run(tmp_path_factory):
     """The folder of weights of a run of both stages; not to be changed."""
     folder = tmp_path_factory.mktemp("out") / "weights" / "tiny"
     models = {name: build(recipe) for name, recipe in RECIPES.items()}
-    sketcher = models["stage2_gen"].get_layer("stage1_generator")
-    sketcher.set_weights(models["stage1_gen"].get_weights())
+    frozen = models["stage2_gen"].get_layer("stage1_generator")
+    frozen.set_weights(models["stage1_gen"].get_weights())
     for name, model in models.items():
         weights.save(model, RECIPES[name], folder / f"{name}.weights.h5")
     return folder
@@ -141,7 +142,7 @@ def test_epsilons_are_as_the_architecture_was_trained_with(copy, monkeypatch):
     style = {"architecture": "tensorflow"}
     keywords = RECIPES["stage2_gen"].keywords
     keywords = {**keywords, **style, "stage1": {**keywords["stage1"], **style}}
-    recipe = Recipe("stage2_generator", keywords)
+    recipe = ModelConfig("stage2_generator", keywords)
     weights.save(recipe.build(), recipe, copy / "stage2_gen.weights.h5")
     model, given = StackGAN.load(copy), []
     draw = model._draw
@@ -153,8 +154,8 @@ def test_epsilons_are_as_the_architecture_was_trained_with(copy, monkeypatch):
         assert drawn.std() == pytest.approx(0.88 if limited else 1, abs=0.05)
 
 
-def test_walk(model):
-    made = model.walk(RED, BLUE, steps=5, seed=2)
+def test_interpolation(model):
+    made = model.interpolate(RED, BLUE, steps=5, seed=2)
     assert {name: x.shape for name, x in made.items()} == {"stage1_image": (5, 16, 16, 3), "image": (5, 32, 32, 3)}
     ends = model.generate([RED, BLUE], count=1, seed=2, same_noise=True)
     between = model.embed([RED, BLUE]).mean(axis=0, keepdims=True)
@@ -164,7 +165,7 @@ def test_walk(model):
         assert np.array_equal(steps[[0, -1]], ends[name][:, 0])
         np.testing.assert_allclose(steps[2].astype(int), middle[name].astype(int), atol=1)
         assert len({step.tobytes() for step in steps}) == 5
-    assert not same(made, model.walk(RED, BLUE, steps=5, seed=2, noise_scale=0.5))
+    assert not same(made, model.interpolate(RED, BLUE, steps=5, seed=2, noise_scale=0.5))
 
 
 def test_embeddings_are_those_of_the_encoder(model):
@@ -197,8 +198,8 @@ def test_any_sentence_is_drawn(model):
     ],
 )
 def test_what_is_not_read(sentence, expected):
-    assert sampler.unread(sentence).startswith(expected)
-    assert bool(sampler.unread(sentence)) == bool(expected)
+    assert text_encoder.unread(sentence).startswith(expected)
+    assert bool(text_encoder.unread(sentence)) == bool(expected)
 
 
 # -- what is there ------------------------------------------------------------------------------------------------
@@ -215,8 +216,8 @@ def test_stage1_alone_draws_the_sketches_of_stage2(model, copy):
 def test_without_augmentation(copy):
     keywords = {**STAGE1, "augment_condition": False}
     weights.save(
-        build(Recipe("stage1_generator", keywords)),
-        Recipe("stage1_generator", keywords),
+        build(ModelConfig("stage1_generator", keywords)),
+        ModelConfig("stage1_generator", keywords),
         copy / "stage1_gen.weights.h5",
     )
     (copy / "stage2_gen.weights.h5").unlink()
@@ -224,7 +225,7 @@ def test_without_augmentation(copy):
 
 
 def test_an_encoder_of_another_size(copy):
-    other = Recipe("text_encoder", {"filters": 3, "recurrent_dim": 4, "text_dim": 8})
+    other = ModelConfig("text_encoder", {"filters": 3, "recurrent_dim": 4, "text_dim": 8})
     weights.save(other.build(), other, copy / "text_encoder.weights.h5")
     sentence = refusal(StackGAN.load, copy)
     assert sentence.startswith(f"{copy}: the text encoder makes embeddings of 8 numbers but the generator reads 6")
@@ -240,7 +241,7 @@ def test_embeddings_need_no_encoder(copy, model):
     (copy / "text_encoder.weights.h5").unlink()
     alone = StackGAN.load(copy, embedded=True)
     assert same(alone.generate(meanings, count=2, seed=3), model.generate([RED, BLUE], count=2, seed=3))
-    assert same(alone.walk(*meanings, steps=3), model.walk(RED, BLUE, steps=3))
+    assert same(alone.interpolation(*meanings, steps=3), model.interpolate(RED, BLUE, steps=3))
     for draw in (alone.generate, alone.embed):
         assert "was loaded to draw embeddings alone" in refusal(draw, RED)
 
@@ -278,7 +279,7 @@ def shipped(copy, tmp_path, monkeypatch):
 
 def test_shipped_weights_from_a_fresh_folder(shipped, model):
     assert same(StackGAN.load("weights/tiny").generate(RED, count=1), model.generate(RED, count=1))
-    assert sampler.find_run(".", "tiny") == shipped
+    assert runs.find_run(".", "tiny") == shipped
     assert "take one of the runs tiny" in refusal(StackGAN.load, "weights/other")
     for path in ("tiny", "other/tiny", "weights/../tiny", shipped.parents[1] / "gone" / "weights" / "tiny"):
         refusal(StackGAN.load, path)
@@ -287,17 +288,17 @@ def test_shipped_weights_from_a_fresh_folder(shipped, model):
 def test_a_run_of_ones_own_comes_before_the_shipped_one(shipped, tmp_path):
     own = shutil.copytree(shipped, tmp_path / "fresh/weights/tiny")
     (own / "stage2_gen.weights.h5").unlink()
-    assert sampler.find_run(tmp_path / "fresh", "tiny") == own
+    assert runs.find_run(tmp_path / "fresh", "tiny") == own
     assert "stage1_image" not in StackGAN.load("weights/tiny").generate(RED, count=1)
 
 
 def test_find_run(run):
-    assert sampler.find_run(run.parents[1], "tiny") == run
-    sentence = refusal(sampler.find_run, run.parents[1], "gone")
+    assert runs.find_run(run.parents[1], "tiny") == run
+    sentence = refusal(runs.find_run, run.parents[1], "gone")
     assert sentence.startswith(f"{run.parent / 'gone'} is not there: take one of the runs ")
     assert "tiny" in sentence
     for name in ("../weights/tiny", "", ".", "a/b"):
-        assert "must be a name" in refusal(sampler.find_run, run.parents[1], name)
+        assert "must be a name" in refusal(runs.find_run, run.parents[1], name)
 
 
 # -- what is refused ----------------------------------------------------------------------------------------------
@@ -335,9 +336,11 @@ def test_impossible_values(model, name, values):
 
 def test_impossible_walks(model):
     for steps in (1, 0, 2.0, 10**6):
-        assert f"steps is {steps!r}: give a whole number from 2 to 1,000" in refusal(model.walk, RED, BLUE, steps)
-    assert "give strings" in refusal(model.walk, RED, None)
-    assert "noise_scale is -1" in refusal(lambda: model.walk(RED, BLUE, noise_scale=-1))
+        assert f"steps is {steps!r}: give a whole number from 2 to 1,000" in refusal(
+            model.interpolation, RED, BLUE, steps
+        )
+    assert "give strings" in refusal(model.interpolation, RED, None)
+    assert "noise_scale is -1" in refusal(lambda: model.interpolate(RED, BLUE, noise_scale=-1))
 
 
 def test_numbers_of_numpy_and_any_iterable(model):

@@ -4,20 +4,20 @@ import numpy as np
 import pytest
 from helpers import make_records
 
-from stackgan_keras import stream
+from stackgan_keras.data import pipeline
 from stackgan_keras.errors import InputError
 
 SIZE = 16  # pixels; pictures are kept at 19
 
 
 @pytest.fixture(scope="module")
-def records(tmp_path_factory):
+def dataset(tmp_path_factory):
     return make_records(tmp_path_factory.mktemp("pictures"))
 
 
-def make(records, **changes):
+def make(dataset, **changes):
     values = {"image_size": SIZE, "batch_size": 4, "noise_dim": 5, "condition_dim": 3, "seed": 1, **changes}
-    return stream.Stream(records, stream.decode(records, values["image_size"], cache="memory"), **values)
+    return pipeline.AdversarialStream(dataset, pipeline.decode(dataset, values["image_size"], cache="memory"), **values)
 
 
 def collect(batches):
@@ -30,8 +30,8 @@ def numbers(batch):
     return red.astype(int)
 
 
-def test_shapes_and_ranges(records):
-    (batch,) = collect(make(records, stage1_condition_dim=2).batches(0, 1))
+def test_shapes_and_ranges(dataset):
+    (batch,) = collect(make(dataset, stage1_condition_dim=2).batches(0, 1))
     shapes = {name: value.shape for name, value in batch.items()}
     assert shapes == {
         "image": (4, SIZE, SIZE, 3),
@@ -46,9 +46,9 @@ def test_shapes_and_ranges(records):
     assert not np.allclose(batch["epsilon"][:, :2], batch["stage1_epsilon"])
 
 
-def test_truncated_epsilons_stay_within_two_deviations(records):
+def test_truncated_epsilons_stay_within_two_deviations(dataset):
     values = {"noise_dim": 50, "condition_dim": 50, "stage1_condition_dim": 50}
-    drawn = [collect(make(records, truncated=truncated, **values).batches(0, 20)) for truncated in (False, True)]
+    drawn = [collect(make(dataset, truncated=truncated, **values).batches(0, 20)) for truncated in (False, True)]
     for name in ("noise", "epsilon", "stage1_epsilon"):
         plain, truncated = (np.concatenate([batch[name] for batch in batches]) for batches in drawn)
         assert np.abs(plain).max() > 3
@@ -59,40 +59,40 @@ def test_truncated_epsilons_stay_within_two_deviations(records):
             assert truncated.std() == pytest.approx(0.88, abs=0.02)  # of a normal distribution cut there
 
 
-def test_text_and_class_belong_to_the_picture(records):
-    for batch in collect(make(records).batches(0, 20)):
+def test_text_and_class_belong_to_the_picture(dataset):
+    for batch in collect(make(dataset).batches(0, 20)):
         np.testing.assert_array_equal(batch["embedding"][:, 0] // 100, numbers(batch))
         np.testing.assert_array_equal(batch["class_id"], numbers(batch) % 4)
 
 
-def test_each_epoch_is_a_new_permutation(records):
-    shown = [numbers(batch) for batch in collect(make(records, batch_size=5).batches(0, 20))]
+def test_each_epoch_is_a_new_permutation(dataset):
+    shown = [numbers(batch) for batch in collect(make(dataset, batch_size=5).batches(0, 20))]
     epochs = [np.concatenate(shown[i : i + 2]) for i in range(0, 20, 2)]
     assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 10
 
 
-def test_remainder_is_dropped(records):
-    assert make(records, batch_size=4).steps_per_epoch == 2
+def test_remainder_is_dropped(dataset):
+    assert make(dataset, batch_size=4).steps_per_epoch == 2
 
 
-def test_a_stream_that_starts_later_goes_on_alike(records):
-    whole, late = collect(make(records).batches(0, 7)), collect(make(records).batches(3, 7))
+def test_a_stream_that_starts_later_goes_on_alike(dataset):
+    whole, late = collect(make(dataset).batches(0, 7)), collect(make(dataset).batches(3, 7))
     for expected, batch in zip(whole[3:], late, strict=True):
         for name in expected:
             np.testing.assert_array_equal(expected[name], batch[name], err_msg=name)
 
 
-def test_seeds_differ_and_steps_differ(records):
-    one, other = collect(make(records).batches(0, 2)), collect(make(records, seed=2).batches(0, 2))
+def test_seeds_differ_and_steps_differ(dataset):
+    one, other = collect(make(dataset).batches(0, 2)), collect(make(dataset, seed=2).batches(0, 2))
     for name in ("noise", "epsilon", "image"):
         assert not np.allclose(one[0][name], other[0][name]), name
         assert not np.allclose(one[0][name], one[1][name]), name
 
 
 @pytest.mark.parametrize("replicas", [2, 4])
-def test_replicas_see_exactly_the_global_batch(records, replicas):
-    made = make(records, stage1_condition_dim=2, directions=True, sketch_size=4, recoloured="patches")
+def test_replicas_see_exactly_the_global_batch(dataset, replicas):
+    made = make(dataset, stage1_condition_dim=2, directions=True, sketch_size=4, recoloured="patches")
     whole = collect(made.batches(2, 5))
     for mine in (range(replicas), range(1, replicas)):  # all of them here, or only some, as on one of two machines
         shares = collect(made.batches(2, 5, replicas=replicas, mine=mine))
@@ -104,29 +104,29 @@ def test_replicas_see_exactly_the_global_batch(records, replicas):
                     np.testing.assert_array_equal(share[name], value[replica * size : (replica + 1) * size])
 
 
-def test_captions_are_drawn_anew_and_averaged_without_repeats(records):
+def test_captions_are_drawn_anew_and_averaged_without_repeats(dataset):
     seen = {}
-    for batch in collect(make(records).batches(0, 200)):
+    for batch in collect(make(dataset).batches(0, 200)):
         for value in batch["embedding"][:, 0]:
             seen.setdefault(int(value // 100), set()).add(int(value % 100))
     assert seen == {i: set(range((1, 3, 2)[i % 3])) for i in range(10)}  # every caption of every picture
 
-    for batch in collect(make(records, mean_of_captions=2).batches(0, 40)):
+    for batch in collect(make(dataset, captions_per_embedding=2).batches(0, 40)):
         for i, value in zip(numbers(batch), batch["embedding"][:, 0], strict=True):
             assert value - 100 * i in {1: {0.0}, 3: {0.5, 1.0, 1.5}, 2: {0.5}}[(1, 3, 2)[i % 3]]
 
 
-def test_any_number_of_captions_may_be_averaged(records):
+def test_any_number_of_captions_may_be_averaged(dataset):
     seen = {1: set(), 2: set(), 3: set()}
-    for batch in collect(make(records, mean_of_captions=3, fewest_captions=1).batches(0, 200)):
+    for batch in collect(make(dataset, captions_per_embedding=3, fewest_captions=1).batches(0, 200)):
         for i, value in zip(numbers(batch), batch["embedding"][:, 0], strict=True):
             seen[(1, 3, 2)[i % 3]].add(float(value - 100 * i))
     assert seen == {1: {0.0}, 2: {0.0, 0.5, 1.0}, 3: {0.0, 0.5, 1.0, 1.5, 2.0}}  # of one, two and all three
 
 
-def test_fewer_captions_from_a_step_on_and_nothing_else_changes(records):
-    asked, always = (make(records, mean_of_captions=3, fewest_captions=1, fewer_from=step) for step in (20, 0))
-    most = make(records, mean_of_captions=3)
+def test_fewer_captions_from_a_step_on_and_nothing_else_changes(dataset):
+    asked, always = (make(dataset, captions_per_embedding=3, fewest_captions=1, fewer_from=step) for step in (20, 0))
+    most = make(dataset, captions_per_embedding=3)
     for same, first, last in ((most, 0, 20), (always, 20, 60)):
         for batch, other in zip(collect(asked.batches(first, last)), collect(same.batches(first, last)), strict=True):
             for name, value in other.items():
@@ -136,8 +136,8 @@ def test_fewer_captions_from_a_step_on_and_nothing_else_changes(records):
         assert not all(np.array_equal(one["embedding"], other["embedding"]) for one, other in pairs)
 
 
-def test_directions_are_standard_normal_and_change_nothing_else(records):
-    batches, plain = (collect(make(records, directions=asked).batches(0, 20)) for asked in (True, False))
+def test_directions_are_standard_normal_and_change_nothing_else(dataset):
+    batches, plain = (collect(make(dataset, directions=asked).batches(0, 20)) for asked in (True, False))
     directions = np.stack([batch.pop("direction") for batch in batches])
     assert directions.shape[1:] == batches[0]["image"].shape
     assert directions.mean() == pytest.approx(0, abs=0.03)
@@ -149,9 +149,9 @@ def test_directions_are_standard_normal_and_change_nothing_else(records):
             np.testing.assert_array_equal(asked[name], value)
 
 
-def test_sketches_are_the_pictures_made_small_in_other_colours_where_asked_for(records):
+def test_sketches_are_the_pictures_made_small_in_other_colours_where_asked_for(dataset):
     plain, sketched, recoloured = (
-        collect(make(records, **asked).batches(0, 20))
+        collect(make(dataset, **asked).batches(0, 20))
         for asked in ({}, {"sketch_size": 4}, {"sketch_size": 4, "recoloured": "patches"})
     )
     for free, asked, other in zip(plain, sketched, recoloured, strict=True):
@@ -166,7 +166,7 @@ def test_sketches_are_the_pictures_made_small_in_other_colours_where_asked_for(r
 
 
 def test_recolouring_by_hand():
-    chances = np.full((4, stream.CHANCES), 0.5, np.float32)  # no turn, half a round: all of it becomes 0
+    chances = np.full((4, pipeline.CHANCES), 0.5, np.float32)  # no turn, half a round: all of it becomes 0
     chances[:, :17] = 0.99999
     chances[:, 0] = 0, 0, 0, 1  # cover: all, all, all, nothing worth mentioning
     chances[3, 1:17] = 0
@@ -176,30 +176,30 @@ def test_recolouring_by_hand():
     first[2, 3], first[2, 9] = 0, 0.25  # the green one turns red the other way round
     second[:, 9:] = 0.25, 0.75, 0
     pictures = np.tile(np.float32([0.5, -0.25, -0.1]), (4, 8, 8, 1))
-    turned = np.sin(stream.TURNS * 0.5 + np.pi), np.sin(stream.TURNS * 0.25 + np.pi / 2)
+    turned = np.sin(pipeline.TURNS * 0.5 + np.pi), np.sin(pipeline.TURNS * 0.25 + np.pi / 2)
     expected = [np.float32([0, 0, turned[0]]), np.float32([0, 1, -1]), np.float32([turned[1], 0, 0])]
     for all_over, rest in ((False, pictures[0, 0, 0]), (True, np.float32([1, -1, 0]))):
-        made = stream.recolour(pictures, chances, all_over=all_over).numpy()
+        made = pipeline.recolour(pictures, chances, all_over=all_over).numpy()
         for one, wanted in zip(made, [*expected, rest], strict=True):
             np.testing.assert_allclose(one, np.tile(wanted, (8, 8, 1)), atol=2e-3)
 
-    chances = np.random.default_rng(0).uniform(size=(500, stream.CHANCES)).astype(np.float32)
+    chances = np.random.default_rng(0).uniform(size=(500, pipeline.CHANCES)).astype(np.float32)
     pictures = np.random.default_rng(1).uniform(-1, 1, (500, 16, 16, 3)).astype(np.float32)
-    made = stream.recolour(pictures, chances).numpy()
+    made = pipeline.recolour(pictures, chances).numpy()
     assert np.abs(made).max() <= 1
     changed = (np.abs(made - pictures).max(axis=-1) > 0.1).mean(axis=(1, 2))
     assert (changed < 0.1).mean() > 0.1 and (changed > 0.6).mean() > 0.1  # from hardly anywhere to nearly everywhere
-    all_over = stream.recolour(pictures, chances, all_over=True).numpy()
+    all_over = pipeline.recolour(pictures, chances, all_over=True).numpy()
     assert (np.abs(all_over - pictures).max(axis=-1) > 0.1).mean() > 0.95
     light = pictures.mean(axis=-1) > 0  # what was light is not rather light, nor rather dark
     assert abs(all_over.mean(axis=-1)[light].mean() - all_over.mean(axis=-1)[~light].mean()) < 0.02
 
 
-def test_crops_and_mirrors_vary(records):
+def test_crops_and_mirrors_vary(dataset):
     pictures = np.zeros((10, 19, 19, 3), np.uint8)
     pictures[..., 0] = np.arange(19)[:, None]  # rows
     pictures[..., 1] = np.arange(19)  # columns
-    made = stream.Stream(records, pictures, SIZE, 4, noise_dim=1, condition_dim=1)
+    made = pipeline.AdversarialStream(dataset, pictures, SIZE, 4, noise_dim=1, condition_dim=1)
     tops, lefts, mirrored = set(), set(), []
     for batch in collect(made.batches(0, 100)):
         pixels = np.round((batch["image"] + 1) * 127.5).astype(int)
@@ -213,19 +213,19 @@ def test_crops_and_mirrors_vary(records):
     assert 0.4 < np.mean(mirrored) < 0.6
 
 
-def test_batch_larger_than_the_data(records):
+def test_batch_larger_than_the_data(dataset):
     with pytest.raises(InputError, match=r"train\.batch_size is 11 but the data holds 10 pictures"):
-        make(records, batch_size=11)
+        make(dataset, batch_size=11)
 
 
-def test_disk_cache_holds_the_same_and_is_found_again(records, tmp_path):
-    memory = stream.decode(records, SIZE, cache="memory")
-    disk = stream.decode(records, SIZE, cache="disk", folder=tmp_path)
+def test_disk_cache_holds_the_same_and_is_found_again(dataset, tmp_path):
+    memory = pipeline.decode(dataset, SIZE, cache="memory")
+    disk = pipeline.decode(dataset, SIZE, cache="disk", folder=tmp_path)
     assert isinstance(disk, np.memmap)
     np.testing.assert_array_equal(memory, disk)
     (file,) = tmp_path.iterdir()
     before = file.stat().st_mtime_ns
-    stream.decode(records, SIZE, cache="disk", folder=tmp_path)
+    pipeline.decode(dataset, SIZE, cache="disk", folder=tmp_path)
     assert [f.stat().st_mtime_ns for f in tmp_path.iterdir()] == [before]
 
 
@@ -233,5 +233,5 @@ def test_interrupted_decoding_leaves_no_cache(tmp_path):
     broken = make_records(tmp_path, count=3)
     broken.paths[1].write_bytes(b"not a picture")
     with pytest.raises(InputError, match="picture_1"):
-        stream.decode(broken, SIZE, cache="disk", folder=tmp_path / "cache")
+        pipeline.decode(broken, SIZE, cache="disk", folder=tmp_path / "cache")
     assert not list((tmp_path / "cache").iterdir())

@@ -9,34 +9,38 @@ import tensorflow as tf
 from helpers import make_records
 from PIL import Image
 
-from stackgan_keras import adversarial, engine, models, stream
+from stackgan_keras.data import pipeline
 from stackgan_keras.errors import InputError
+from stackgan_keras.models import discriminators, generators
+from stackgan_keras.training import distribution, optimizers, samples, train_step, trainer
 
 SIZES = {"filters": 2, "text_dim": 6, "condition_dim": 4}
 
 
 @pytest.fixture(scope="module")
-def records(tmp_path_factory):
+def dataset(tmp_path_factory):
     return make_records(tmp_path_factory.mktemp("pictures"))
 
 
 class Trial:
     """A tiny Stage I run in a folder of its own."""
 
-    def __init__(self, records, folder, steps, update=None, save_every=2, **changes):
-        self.seen = {"sheets": [], "saved": 0}
+    def __init__(self, dataset, folder, steps, update=None, save_every=2, **changes):
+        self.seen = {"grid": [], "saved": 0}
         keras.utils.set_random_seed(0)
-        source = stream.Stream(records, stream.decode(records, 16, cache="memory"), 16, 4, noise_dim=5, condition_dim=4)
-        strategy = engine.make_strategy()
+        source = pipeline.AdversarialStream(
+            dataset, pipeline.decode(dataset, 16, cache="memory"), 16, 4, noise_dim=5, condition_dim=4
+        )
+        strategy = distribution.make_strategy()
         with strategy.scope():
-            self.generator = models.stage1_generator(image_size=16, noise_dim=5, **SIZES)
-            self.discriminator = models.discriminator(image_size=16, **SIZES)
-            optimizers = [engine.make_adam(1e-3, halve_every=3) for _ in range(2)]
+            self.generator = generators.stage1_generator(image_size=16, noise_dim=5, **SIZES)
+            self.discriminator = discriminators.discriminator(image_size=16, **SIZES)
+            optimizers = [optimizers.make_adam(1e-3, lr_decay_epochs=3) for _ in range(2)]
             for optimizer, player in zip(optimizers, (self.generator, self.discriminator), strict=True):
                 optimizer.build(player.trainable_variables)
         values = {
             "strategy": strategy,
-            "update": update or adversarial.make_update(self.generator, self.discriminator, *optimizers),
+            "update": update or train_step.make_update(self.generator, self.discriminator, *optimizers),
             "trained": dict(zip("gdab", (self.generator, self.discriminator, *optimizers), strict=True)),
             "batches": source.batches,
             "steps": steps,
@@ -44,24 +48,24 @@ class Trial:
             "batch_size": 4,
             "folder": folder,
             "sample": lambda: np.zeros((4, 4, 3), np.uint8),
-            "on_sample": lambda epoch, picture: self.seen["sheets"].append(epoch),
+            "on_sample": lambda epoch, picture: self.seen["grid"].append(epoch),
             "save": lambda: self.seen.update(saved=self.seen["saved"] + 1),
             "sample_every": 2,
             "save_every": save_every,
         }
         self.optimizer = optimizers[0]
         self.values = {**values, **changes}
-        self.run = engine.Run(**self.values)
+        self.run = trainer.Trainer(**self.values)
 
     def variables(self):
         return [v.numpy() for player in (self.generator, self.discriminator) for v in player.variables]
 
 
-def test_stopped_and_continued_equals_unbroken_to_the_bit(records, tmp_path):
-    unbroken = Trial(records, tmp_path / "one", steps=10)
+def test_stopped_and_continued_equals_unbroken_to_the_bit(dataset, tmp_path):
+    unbroken = Trial(dataset, tmp_path / "one", steps=10)
     unbroken.run()
-    Trial(records, tmp_path / "two", steps=4).run()
-    continued = Trial(records, tmp_path / "two", steps=10)
+    Trial(dataset, tmp_path / "two", steps=4).run()
+    continued = Trial(dataset, tmp_path / "two", steps=10)
     continued.run()
     for one, two in zip(unbroken.variables(), continued.variables(), strict=True):
         np.testing.assert_array_equal(one, two)
@@ -77,10 +81,10 @@ def open_lines(folder):
     return (folder / "metrics.jsonl").read_text().splitlines()
 
 
-def test_interrupted_within_an_epoch(records, tmp_path):
-    unbroken = Trial(records, tmp_path / "one", steps=6)
+def test_interrupted_within_an_epoch(dataset, tmp_path):
+    unbroken = Trial(dataset, tmp_path / "one", steps=6)
     unbroken.run()
-    broken = Trial(records, tmp_path / "two", steps=6)
+    broken = Trial(dataset, tmp_path / "two", steps=6)
     original, calls = broken.run.batches, []
 
     def stop_after_three(first, last, **shares):
@@ -96,30 +100,30 @@ def test_interrupted_within_an_epoch(records, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         broken.run()
     assert int(broken.run.step.numpy()) == 3
-    continued = Trial(records, tmp_path / "two", steps=6)
+    continued = Trial(dataset, tmp_path / "two", steps=6)
     continued.run()
     for one, two in zip(unbroken.variables(), continued.variables(), strict=True):
         np.testing.assert_array_equal(one, two)
 
 
-def test_when_it_samples_and_saves(records, tmp_path):
-    trial = Trial(records, tmp_path, steps=10)  # 5 epochs of 2 steps
+def test_when_it_samples_and_saves(dataset, tmp_path):
+    trial = Trial(dataset, tmp_path, steps=10)  # 5 epochs of 2 steps
     trial.run()
-    assert trial.seen == {"sheets": [2, 4, 5], "saved": 3}
+    assert trial.seen == {"grid": [2, 4, 5], "saved": 3}
     assert len(list((tmp_path / "checkpoints").glob("*.index"))) == 2
     assert list((tmp_path / "tensorboard").iterdir())
 
 
-def test_a_finished_run_says_so_and_changes_nothing(records, tmp_path, capsys):
-    Trial(records, tmp_path, steps=4).run()
-    again = Trial(records, tmp_path, steps=4)
+def test_a_finished_run_says_so_and_changes_nothing(dataset, tmp_path, capsys):
+    Trial(dataset, tmp_path, steps=4).run()
+    again = Trial(dataset, tmp_path, steps=4)
     again.run()
     assert "already trained for 4 steps" in capsys.readouterr().out
     assert len(open_lines(tmp_path)) == 2
 
 
 def test_learning_rate_halves_by_the_step_alone():
-    adam = engine.make_adam(2e-4, halve_every=3)
+    adam = optimizers.make_adam(2e-4, lr_decay_epochs=3)
     rates = []
     for step in range(7):
         adam.iterations.assign(step)
@@ -127,49 +131,49 @@ def test_learning_rate_halves_by_the_step_alone():
     np.testing.assert_allclose(rates, [2e-4] * 3 + [1e-4] * 3 + [5e-5])
 
 
-def test_a_loss_that_is_no_number_stops_the_run(records, tmp_path):
-    Trial(records, tmp_path, steps=4).run()
+def test_a_loss_that_is_no_number_stops_the_run(dataset, tmp_path):
+    Trial(dataset, tmp_path, steps=4).run()
     kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
-    bad = Trial(records, tmp_path, steps=8, update=lambda batch: {"generator": tf.constant(np.nan)})
+    bad = Trial(dataset, tmp_path, steps=8, update=lambda batch: {"generator": tf.constant(np.nan)})
     with pytest.raises(InputError, match="the generator loss became nan"):
         bad.run()
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == kept
 
 
-def test_a_checkpoint_of_another_network_is_refused(records, tmp_path):
-    Trial(records, tmp_path, steps=2).run()
+def test_a_checkpoint_of_another_network_is_refused(dataset, tmp_path):
+    Trial(dataset, tmp_path, steps=2).run()
     for file in (tmp_path / "checkpoints").glob("*.data*"):
         file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(InputError, match="does not fit this run or is damaged"):
-        Trial(records, tmp_path, steps=4)
+        Trial(dataset, tmp_path, steps=4)
 
 
-def test_checkpoints_without_their_list_are_not_overwritten(records, tmp_path):
-    Trial(records, tmp_path, steps=2).run()
+def test_checkpoints_without_their_list_are_not_overwritten(dataset, tmp_path):
+    Trial(dataset, tmp_path, steps=2).run()
     (tmp_path / "checkpoints/checkpoint").unlink()
     with pytest.raises(InputError, match="its file `checkpoint` names none of them"):
-        Trial(records, tmp_path, steps=4)
+        Trial(dataset, tmp_path, steps=4)
 
 
-def test_a_line_half_written_by_a_killed_run_is_dropped(records, tmp_path):
-    Trial(records, tmp_path, steps=4).run()
+def test_a_line_half_written_by_a_killed_run_is_dropped(dataset, tmp_path):
+    Trial(dataset, tmp_path, steps=4).run()
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 6, "epo')
-    Trial(records, tmp_path, steps=6).run()
+    Trial(dataset, tmp_path, steps=6).run()
     assert [json.loads(line)["step"] for line in open_lines(tmp_path)] == [2, 4, 6]
 
 
-def test_batch_that_devices_cannot_share(records, tmp_path):
+def test_batch_that_devices_cannot_share(dataset, tmp_path):
     class ThreeDevices:
         num_replicas_in_sync = 3
 
     with pytest.raises(InputError, match=r"train\.batch_size is 4, which 3 devices cannot share equally"):
-        Trial(records, tmp_path, steps=2, strategy=ThreeDevices())
+        Trial(dataset, tmp_path, steps=2, strategy=ThreeDevices())
 
 
-def test_jit_compiled_steps(records, tmp_path):
+def test_jit_compiled_steps(dataset, tmp_path):
     plain, compiled = (
-        Trial(records, tmp_path / str(jit), steps=4, jit_compile=jit, save_every=100) for jit in (False, True)
+        Trial(dataset, tmp_path / str(jit), steps=4, jit_compile=jit, save_every=100) for jit in (False, True)
     )
     plain.run()
     compiled.run()
@@ -180,13 +184,13 @@ def test_jit_compiled_steps(records, tmp_path):
 def test_sheet_of_the_last_epoch_is_a_picture(tmp_path):
     from stackgan_keras import sampler
 
-    records = make_records(tmp_path, count=5)
-    generator = models.stage1_generator(image_size=16, noise_dim=5, **SIZES)
-    preview = sampler.Preview(records, 16, count=3, rows=2)
+    dataset = make_records(tmp_path, count=5)
+    generator = generators.stage1_generator(image_size=16, noise_dim=5, **SIZES)
+    preview = samples.SampleGrid(dataset, 16, count=3, rows=2)
     assert preview.captions == ["picture 0 caption 0", "picture 2 caption 0", "picture 4 caption 0"]
-    sheet = preview.sheet(generator)
-    np.testing.assert_array_equal(sheet, preview.sheet(generator))  # the same noise each time
-    Image.fromarray(sheet).verify()
+    grid = preview.grid(generator)
+    np.testing.assert_array_equal(grid, preview.grid(generator))  # the same noise each time
+    Image.fromarray(grid).verify()
     one, two = (sampler.draw(generator, preview.embeddings, seed)["image"] for seed in (0, 1))
     assert one.shape == (3, 16, 16, 3)
     assert one.dtype == np.uint8
@@ -195,9 +199,9 @@ def test_sheet_of_the_last_epoch_is_a_picture(tmp_path):
 
 def test_the_moving_average_by_hand():
     keras.utils.set_random_seed(0)
-    fast, slow = (models.stage1_generator(image_size=16, noise_dim=5, **SIZES) for _ in range(2))
+    fast, slow = (generators.stage1_generator(image_size=16, noise_dim=5, **SIZES) for _ in range(2))
     slow.set_weights(fast.get_weights())
-    move = tf.function(engine.make_average(slow.variables, fast.variables, 0.9))
+    move = tf.function(optimizers.make_ema(slow.variables, fast.variables, 0.9))
     value = expected = fast.variables[0].numpy()
     for steps in (1, 2, 1000):
         value = value + 1.0
@@ -209,14 +213,14 @@ def test_the_moving_average_by_hand():
     np.testing.assert_allclose(slow.variables[1].numpy(), fast.variables[1].numpy(), rtol=1e-6)
 
 
-def test_the_moving_average_moves_after_each_step_and_is_resumed(records, tmp_path):
+def test_the_moving_average_moves_after_each_step_and_is_resumed(dataset, tmp_path):
     def trial(folder, steps):
-        made = Trial(records, folder, steps)
+        made = Trial(dataset, folder, steps)
         with made.run.strategy.scope():
-            slow = models.stage1_generator(image_size=16, noise_dim=5, **SIZES)
+            slow = generators.stage1_generator(image_size=16, noise_dim=5, **SIZES)
             slow.set_weights(made.generator.get_weights())
         values = {**made.values, "trained": {**made.values["trained"], "average": slow}}
-        made.run = engine.Run(**values, after=engine.make_average(slow.variables, made.generator.variables, 0.9))
+        made.run = trainer.Trainer(**values, after=optimizers.make_ema(slow.variables, made.generator.variables, 0.9))
         made.run()
         return [v.numpy() for v in slow.variables], made.variables()
 
@@ -229,7 +233,7 @@ def test_the_moving_average_moves_after_each_step_and_is_resumed(records, tmp_pa
 
 
 def test_the_first_steps_of_rmsprop_are_no_longer_than_later_ones():
-    optimizer = engine.make_rmsprop(0.1, decay=0.5, decay_every=2)
+    optimizer = optimizers.make_rmsprop(0.1, decay=0.5, decay_every=2)
     weight = keras.Variable([0.0, 0.0], dtype="float32")
     optimizer.build([weight])
     gradients = np.float32([[2.0, 1e-3], [2.0, -3e-3], [2.0, 2e-3], [2.0, 5e-3]])

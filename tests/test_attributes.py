@@ -12,9 +12,11 @@ import pytest
 import tensorflow as tf
 from helpers import refusal
 
-from stackgan_keras import images, judge, stream, train_judge, weights
-from stackgan_keras.data import drawn_birds
-from stackgan_keras.judge import PARTS, agreement, named_parts
+from stackgan_keras import train_attributes
+from stackgan_keras.data import drawn_birds, images, pipeline
+from stackgan_keras.evaluation import attributes
+from stackgan_keras.evaluation.attributes import PARTS, agreement, named_parts
+from stackgan_keras.models import attribute_classifier, weights
 
 TINY = {"image_size": 32, "filters": 2}
 
@@ -105,7 +107,7 @@ def test_words_of_ones_own(sentence, expected):
 
 
 def test_one_distribution_a_part():
-    model = judge.judge(**TINY)
+    model = attribute_classifier.attribute_classifier(**TINY)
     outputs = model(np.random.default_rng(0).uniform(-1, 1, (3, 32, 32, 3)).astype("float32"))
     assert list(outputs) == ["crown", "back", "belly", "wing", "tail", "beak"]
     for part, colours in PARTS.items():
@@ -116,7 +118,7 @@ def test_one_distribution_a_part():
 
 
 def test_every_weight_is_used():
-    model = judge.judge(**TINY)
+    model = attribute_classifier.attribute_classifier(**TINY)
     with tf.GradientTape() as tape:
         outputs = model(np.random.default_rng(0).uniform(-1, 1, (4, 32, 32, 3)).astype("float32"), training=True)
         loss = sum(tf.reduce_sum(tf.math.log(value[:, 0])) for value in outputs.values())
@@ -127,22 +129,22 @@ def test_every_weight_is_used():
 
 @pytest.mark.parametrize("size", [16, 48, 100])
 def test_a_size_that_cannot_be_halved_is_refused(size):
-    assert "multiple of 32" in refusal(lambda: judge.judge(image_size=size))
+    assert "multiple of 32" in refusal(lambda: attribute_classifier.attribute_classifier(image_size=size))
 
 
 def test_its_file_is_small_and_gives_it_back(tmp_path):
-    recipe = weights.Recipe("judge", {"image_size": 128})
-    model, path = recipe.build(), tmp_path / "judge.weights.h5"
+    recipe = weights.ModelConfig("judge", {"image_size": 128})
+    model, path = recipe.build(), tmp_path / "attributes.weights.h5"
     weights.save(model, recipe, path)
     assert path.stat().st_size < 1.5e6
     pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
-    mine, theirs = judge.read(model, pictures), judge.read(weights.load(path), pictures)
+    mine, theirs = attributes.read(model, pictures), attributes.read(weights.load(path), pictures)
     assert all((mine[part] == theirs[part]).all() for part in PARTS)
 
 
 def test_pictures_of_any_size_are_fitted():
     large = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
-    same, half, double = (np.asarray(judge.fitted(large, size)) for size in (64, 32, 128))
+    same, half, double = (np.asarray(attributes.fitted(large, size)) for size in (64, 32, 128))
     np.testing.assert_array_equal(images.to_uint8(same), large)
     assert half.shape == (2, 32, 32, 3)
     assert double.shape == (2, 128, 128, 3)
@@ -151,11 +153,11 @@ def test_pictures_of_any_size_are_fitted():
 
 
 def test_reading_does_not_depend_on_the_batch(monkeypatch):
-    model = judge.judge(**TINY)
+    model = attribute_classifier.attribute_classifier(**TINY)
     pictures = np.random.default_rng(0).integers(0, 256, (7, 40, 40, 3), np.uint8)
-    whole = judge.read(model, pictures)
+    whole = attributes.read(model, pictures)
     monkeypatch.setattr(judge, "BATCH", 3)
-    parts = judge.read(model, pictures)
+    parts = attributes.read(model, pictures)
     for part in PARTS:
         assert whole[part].shape == (7,)
         assert set(whole[part]) <= set(PARTS[part])
@@ -173,22 +175,22 @@ def test_agreement_is_the_share_of_named_parts():
     assert scores["beak"] == 0
     assert scores["all"] == pytest.approx(1 / 3)
     assert np.isnan(scores["back"])
-    assert judge.chance(asked) == pytest.approx((1 / 11 + 1 / 11 + 1 / 5) / 3)
-    assert np.isnan(judge.chance([{}]))
+    assert attributes.chance(asked) == pytest.approx((1 / 11 + 1 / 11 + 1 / 5) / 3)
+    assert np.isnan(attributes.chance([{}]))
     assert np.isnan(agreement([{}], seen)["all"])
 
 
 def test_scores_gather_groups():
-    model = judge.judge(**TINY)
+    model = attribute_classifier.attribute_classifier(**TINY)
     pictures = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
-    seen = judge.read(model, pictures)
-    scores = judge.Scores(model)
+    seen = attributes.read(model, pictures)
+    scores = attributes.Scores(model)
     scores.add([{"crown": str(seen["crown"][i])} for i in (0, 1)], pictures[:2])
     other = {"crown": "red" if seen["crown"][2] != "red" else "blue"}
     scores.add([other, {"crown": str(seen["crown"][3])}], pictures[[2, 3]])
     row = scores.row()
     assert (row["pixels"], row["crown"], row["all"]) == (32, 0.75, 0.75)
-    expected = [judge.metrics.diversity(pictures[:2]), judge.metrics.diversity(pictures[2:])]
+    expected = [attributes.metrics.diversity(pictures[:2]), attributes.metrics.diversity(pictures[2:])]
     assert row["diversity"] == pytest.approx(np.mean(expected))
 
 
@@ -197,30 +199,30 @@ def test_scores_gather_groups():
 
 def test_truth_is_that_of_the_pictures_named(root):
     rows = [json.loads(line) for line in (root / "truth.jsonl").read_text().splitlines()]
-    birds = judge.truth(root, [rows[7]["name"], rows[2]["name"]])
+    birds = attributes.truth(root, [rows[7]["name"], rows[2]["name"]])
     assert birds == [{part: rows[i][part] for part in PARTS} for i in (7, 2)]
-    places = judge.labels(birds)
+    places = attributes.labels(birds)
     assert {part: PARTS[part][places[part][1]] for part in PARTS} == birds[1]
 
 
 def test_without_truth_it_is_no_drawn_set(root, tmp_path):
-    assert "there is no" in refusal(judge.truth, tmp_path, ["a"])
-    assert "lacks pictures" in refusal(judge.truth, root, ["absent/bird"])
+    assert "there is no" in refusal(attributes.truth, tmp_path, ["a"])
+    assert "lacks pictures" in refusal(attributes.truth, root, ["absent/bird"])
     (tmp_path / "truth.jsonl").write_text('{"name": "a"\n')
-    assert "is damaged" in refusal(judge.truth, tmp_path, ["a"])
+    assert "is damaged" in refusal(attributes.truth, tmp_path, ["a"])
     (tmp_path / "truth.jsonl").write_text('{"name": "a"}\n[]\n')
-    assert "is damaged" in refusal(judge.truth, tmp_path, ["a"])
+    assert "is damaged" in refusal(attributes.truth, tmp_path, ["a"])
 
 
 def test_crops_lie_inside_and_at_random():
     ramp = np.arange(38, dtype=np.uint8)
     pictures = np.broadcast_to((ramp[:, None] + ramp)[None, :, :, None], (400, 38, 38, 3))
-    crops = judge.crops(pictures, 32, seed=1)
+    crops = attributes.crops(pictures, 32, seed=1)
     assert crops.shape == (400, 32, 32, 3)
     corners = crops[:, 0, 0, 0]
     assert (corners.min(), corners.max()) == (0, 12)  # up to 6 down and 6 right
-    np.testing.assert_array_equal(judge.crops(pictures, 32, seed=1), crops)
-    assert (judge.crops(pictures, 32, seed=2) != crops).any()
+    np.testing.assert_array_equal(attributes.crops(pictures, 32, seed=1), crops)
+    assert (attributes.crops(pictures, 32, seed=2) != crops).any()
 
 
 def test_views_keep_their_answers_and_are_seen_anew():
@@ -229,7 +231,7 @@ def test_views_keep_their_answers_and_are_seen_anew():
     answers = {part: np.arange(5) for part in PARTS}
 
     def some(seed):
-        batches = stream.views(pictures, answers, 32, 4, seed).take(10)
+        batches = pipeline.views(pictures, answers, 32, 4, seed).take(10)
         return [(np.asarray(x), {part: np.asarray(y[part]) for part in PARTS}) for x, y in batches]
 
     seen, mirrored, blurred, counts = some(0), 0, 0, np.zeros(5, int)
@@ -238,7 +240,7 @@ def test_views_keep_their_answers_and_are_seen_anew():
         assert -1 <= x.min() < x.max() <= 1
         for view, answer in zip((x + 1) * 127.5, y["tail"], strict=True):
             left, right = view[:, 2].mean(), view[:, -3].mean()
-            assert abs(max(left, right) - (40 * answer + 30)) <= stream.BRIGHTNESS + 1
+            assert abs(max(left, right) - (40 * answer + 30)) <= pipeline.BRIGHTNESS + 1
             mirrored += right > left
             blurred += len(np.unique(view.round(1))) > 2
             counts[answer] += 1
@@ -259,9 +261,9 @@ def trained(monkeypatch):
     policy = keras.config.dtype_policy()
 
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["train_judge", *map(str, arguments)])
+        monkeypatch.setattr(sys, "argv", ["train_attributes", *map(str, arguments)])
         with redirect_stdout(io.StringIO()) as output:
-            train_judge.main()
+            train_attributes.main()
         return output.getvalue()
 
     yield run
@@ -272,15 +274,15 @@ def trained(monkeypatch):
 def test_a_judge_of_sixty_birds_reads_better_than_chance(trained, root, tmp_path):
     arguments = ("--data.root", root, "--output_dir", tmp_path, "--run", "mine")
     printed = trained(*arguments, "--epochs", 40, "--precision", "float32")
-    path = tmp_path / "weights/mine/judge.weights.h5"
+    path = tmp_path / "weights/mine/attributes.weights.h5"
     assert f"weights: {path}" in printed
     assert "on 6 real drawn birds of 1 species" in printed
     model = weights.load(path)
     rows = [json.loads(line) for line in (root / "truth.jsonl").read_text().splitlines()]
     pictures = [images.read(root / f"CUB_200_2011/images/{row['name']}.jpg", row["box"], 76) for row in rows]
-    truth = judge.truth(root, [row["name"] for row in rows])
-    scores = agreement(truth, judge.read(model, judge.crops(np.stack(pictures), 64, 0)))
-    assert scores["all"] > 3 * judge.chance(truth), scores
+    truth = attributes.truth(root, [row["name"] for row in rows])
+    scores = agreement(truth, attributes.read(model, attributes.crops(np.stack(pictures), 64, 0)))
+    assert scores["all"] > 3 * attributes.chance(truth), scores
 
 
 def test_what_cannot_be_trained_is_refused(trained, root, tmp_path):

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from helpers import refusal
 
-from stackgan_keras.metrics import diversity
+from stackgan_keras.evaluation.diversity import diversity
 
 
 def pictures(count: int, size: int, seed: int = 0) -> np.ndarray:

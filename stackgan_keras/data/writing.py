@@ -1,0 +1,1 @@
+from stackgan_keras.layout import *
