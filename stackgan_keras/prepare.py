@@ -17,39 +17,34 @@ import shlex
 import shutil
 import statistics
 import sys
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-from tqdm import tqdm
-
-from stackgan_keras import config, datasets, layout, sources
+from stackgan_keras import config, datasets, drawn_birds
 from stackgan_keras.command_line import Parser, quietly, run
 from stackgan_keras.config import Settings
-from stackgan_keras.data import drawn_birds
+from stackgan_keras.data import preparing, sources
+from stackgan_keras.data.sources import captioned_folder, drawn
+from stackgan_keras.data.sources.source import Example, Source, divide
 from stackgan_keras.datasets import TEXT_ENCODER
 from stackgan_keras.errors import InputError
 from stackgan_keras.files import atomic_write, write_lines
-from stackgan_keras.sources import Example, Source
 
-KINDS = {"cub": sources.cub, "oxford102": sources.oxford102, "coco": sources.coco}
 OPTIONS = {  # what only some sources take
     "drawn": ("count", "classes", "seed"),
-    "cub": ("pictures", "captions", "tfds_dir"),
-    "oxford102": ("pictures", "captions", "tfds_dir"),
-    "coco": ("pictures", "captions", "tfds_dir"),
-    "own": (),
+    **dict.fromkeys(sources.PUBLISHED, ("pictures", "captions", "tfds_dir")),
 }
 RECORD = "prepared.json"  # what a finished folder was made of, and what is in it
-RETRIEVAL = "retrieval"  # folder of sheets that show which pictures sentences find
+RETRIEVAL = "retrieval"  # folder of image grids that show which pictures sentences find
 UNFINISHED = ".unfinished"  # folder of what is only needed until the end
 MAY_CHANGE = ("text.epochs", "train.max_steps")  # settings with which an unfinished encoder can go on
-DECIDING = ("text.", "generator.text_dim", "data.image_size", "train.seed", "train.precision", "train.max_steps")
-AT_ONCE = 64  # pictures that are looked at together
-BOXED = ("cub", "drawn")  # kinds whose pictures have boxes
+DECIDING = {  # settings that decide what the text encoder becomes
+    "text": True,
+    "generator": {"text_dim"},
+    "data": {"image_size"},
+    "train": {"seed", "precision", "max_steps"},
+}
 CONFIGS = {"cub": "birds_stage1", "oxford102": "flowers_stage1", "coco": "coco_stage1", "drawn": "drawn_stage1"}
 NAMED = 3  # skipped files that the summary names
 
@@ -71,43 +66,76 @@ def _prepare(given: argparse.Namespace, settings: Settings, asked: dict) -> dict
     """Makes the folder and returns its record. Each step leaves out what an earlier, stopped command did."""
     out, unfinished = given.out, given.out / UNFINISHED
     if given.text_encoder:
-        _check_weight_file(given.text_encoder)
+        with quietly():
+            from stackgan_keras import weights
+        weights.read_recipe(given.text_encoder, "text_encoder")
     source = _read(given)
     for leftover in out.rglob(".[0-9]*.*"):  # half a file of a command that was killed
         leftover.unlink()
-    _write_json(unfinished / RECORD, asked)
+    write_lines(unfinished / RECORD, [json.dumps(asked, indent=1)])
 
-    home = out / ("CUB_200_2011/images" if source.kind in BOXED else "images")
-    examples, notes = sources.divide(_copy_pictures(source, home))
-    _write_captions(examples, out / "text_c10")
-    if source.kind in BOXED:
-        _write_tables(examples, home)
+    has_boxes = all(example.box for example in source.examples)
+    home = out / ("CUB_200_2011/images" if has_boxes else "images")
+    examples, notes = divide(preparing.copy_pictures(source, home))
+    preparing.write_captions(examples, out / "text_c10")
+    if has_boxes:
+        preparing.write_tables(examples, home)
     if source.kind == "drawn":
         shutil.copyfile(_drawn_folder(given) / "truth.jsonl", out / "truth.jsonl")
-
     splits = {split: [e for e in examples if e.split == split] for split in datasets.SPLITS}
-    text_dim = _make_text_encoder(given, settings, [_records(part, home) for part in splits.values()])
-    _write_embeddings(splits, out)
-    for split, part in splits.items():
-        layout.write_pickle(out / split / "class_info.pickle", [example.class_id for example in part])
-    for split, part in splits.items():  # now nothing is missing but these
-        layout.write_pickle(out / split / "filenames.pickle", [example.name for example in part])
+    records = [preparing.to_records(part, home) for part in splits.values()]
+    embed, text_dim = _text_encoder(given, settings, records)
+    preparing.write_embeddings(embed, _file_digest(out / TEXT_ENCODER), splits, out, unfinished)
+    preparing.write_lists(splits, out)
     record = {
         "asked": asked,
         "run": settings.run,
         "text_dim": text_dim,
-        "content": _digest(source.examples),
+        "content": preparing.digest(source.examples),
         "captioned pictures": len(source.examples),
         "splits": {split: _counts(part) for split, part in splits.items()},
         "notes": source.notes + notes,
         "skipped": source.skipped,
     }
-    _write_json(out / RECORD, record)
+    write_lines(out / RECORD, [json.dumps(record, indent=1)])
     shutil.rmtree(unfinished)
     return record
 
 
-# -- what is asked for --------------------------------------------------------------------------------------------
+def _read(given: argparse.Namespace) -> Source:
+    """What the source holds, drawn first where there is nothing yet."""
+    print(f"reading {given.source} …" if given.source != "drawn" else "drawing birds …", flush=True)
+    if given.kind in sources.PUBLISHED:
+        return sources.PUBLISHED[given.kind](given.pictures, given.captions, given.tfds_dir)
+    if given.kind == "folder":
+        return captioned_folder.read(given.folder, leave_out=given.out)
+    if given.folder is None:
+        drawn_birds.write(_drawn_folder(given), **_drawn_settings(given), embedding_dim=1, progress=True)
+    return drawn.read(_drawn_folder(given))
+
+
+def _drawn_folder(given: argparse.Namespace) -> Path:
+    """Where the drawn birds are: the source, or where they wait until their pictures have found their place."""
+    name = "_".join(["drawn", *map(str, _drawn_settings(given).values())])
+    return given.folder or given.out / UNFINISHED / name
+
+
+def _text_encoder(given: argparse.Namespace, settings: Settings, records: list) -> tuple[Callable, int]:
+    """Puts the given text encoder, or one trained on the records, into place; what embeds by it, and its text_dim."""
+    with quietly():  # only now, as it takes seconds: wrong arguments and folders are answered at once
+        from stackgan_keras import joint_embedding, text_encoder, weights
+
+    path, logs, results = given.out / TEXT_ENCODER, given.out / UNFINISHED / "text", given.out / RETRIEVAL
+    if given.text_encoder is None:
+        joint_embedding.train(*records, settings, path=path, logs=logs, results=results)
+    else:
+        with atomic_write(path) as unfinished:
+            shutil.copyfile(given.text_encoder, unfinished)
+    text_dim = weights.read_recipe(path, "text_encoder").keywords["text_dim"]
+    return partial(text_encoder.embed, weights.load(path)), text_dim
+
+
+# what is asked for
 
 
 def _arguments(arguments: list[str]) -> tuple[argparse.Namespace, Settings]:
@@ -148,18 +176,27 @@ def _arguments(arguments: list[str]) -> tuple[argparse.Namespace, Settings]:
                 f"{for_encoder[0]} decides how a text encoder is trained, but --text_encoder brings one: leave one out"
             )
         given.text_encoder = _weight_file(given.text_encoder)
+    return given, _encoder_settings(given, for_encoder)
+
+
+def _encoder_settings(given: argparse.Namespace, for_encoder: list[str]) -> Settings:
+    """The settings of the text encoder's training."""
     name = re.sub(r"[^\w.-]+", "_", given.out.resolve().name).lstrip(".") or "prepared"
     own_settings = given.kind != "drawn" or given.text_encoder  # else those for drawn birds are the preset
     data = ["--data.root", str(given.out)] if own_settings else []
     settings, _ = config.from_command_line(
-        ["--run", name, *data, *for_encoder], prog=parser.prog, description="", preset="drawn_text", defaults={}
+        ["--run", name, *data, *for_encoder],
+        prog="python -m stackgan_keras.prepare",
+        description="",
+        preset="drawn_text",
+        defaults={},
     )
     if settings.text.learns != "both":
         raise InputError(
             f"text.learns is {settings.text.learns} but prepare trains both encoders: leave it at both, or give "
             "--text_encoder and train the other with train_text afterwards"
         )
-    return given, settings
+    return settings
 
 
 def _parted(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -176,24 +213,22 @@ def _parted(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 def _resolve_source(given: argparse.Namespace) -> None:
     """Sets `kind` and, for a folder, what its kind needs; refuses options that the source does not take."""
-    given.folder = None
-    given.kind = given.source
-    if given.source not in OPTIONS or given.source == "own":
+    given.folder, given.kind, allowed = None, given.source, OPTIONS.get(given.source, ())
+    if given.source not in OPTIONS:
         given.folder = Path(given.source).expanduser()
         if not given.folder.is_dir():
             raise InputError(
                 f"there is no folder {given.source}: name a folder of captioned pictures, or one of "
-                f"{', '.join(kind for kind in OPTIONS if kind != 'own')}"
+                f"{', '.join(OPTIONS)}"
             )
         given.kind = sources.recognise(given.folder)
-    options = {option for names in OPTIONS.values() for option in names}
-    allowed = OPTIONS[given.kind] if given.folder is None else tuple({"captions"} & {*OPTIONS[given.kind]})
-    for option in sorted(options):
-        if getattr(given, option) is not None and option not in allowed:
+        allowed = ("captions",) if given.kind in sources.PUBLISHED else ()
+    for option in sorted({option for names in OPTIONS.values() for option in names}.difference(allowed)):
+        if getattr(given, option) is not None:
             users = ", ".join(kind for kind, names in OPTIONS.items() if option in names)
             raise InputError(f"--{option} belongs to {users}, and the source is {given.source}: leave it out")
-    if given.folder is not None and given.kind in KINDS:
-        given.pictures = given.folder
+    if given.kind in sources.PUBLISHED:
+        given.pictures = given.folder or given.pictures
     for option in ("pictures", "captions"):
         path = getattr(given, option)
         if path is not None and not path.exists():
@@ -210,13 +245,6 @@ def _weight_file(path: Path) -> Path:
     return file
 
 
-def _check_weight_file(file: Path) -> None:
-    with quietly():
-        from stackgan_keras import weights
-
-    weights.read_recipe(file, "text_encoder")
-
-
 def _asked(given: argparse.Namespace, settings: Settings) -> dict:
     """Everything that decides what the folder will hold, by name."""
     asked: dict = {"source": given.kind}
@@ -227,13 +255,8 @@ def _asked(given: argparse.Namespace, settings: Settings) -> dict:
         asked |= _drawn_settings(given)
     if given.text_encoder:
         return asked | {"text_encoder": _file_digest(given.text_encoder)}
-    flat = {
-        f"{section}.{key}": value
-        for section, values in settings.model_dump(mode="json").items()
-        if isinstance(values, dict)
-        for key, value in values.items()
-    }
-    return asked | {key: value for key, value in flat.items() if key.startswith(DECIDING)}
+    sections = settings.model_dump(mode="json", include=DECIDING).items()
+    return asked | {f"{section}.{key}": value for section, values in sections for key, value in values.items()}
 
 
 def _drawn_settings(given: argparse.Namespace) -> dict[str, int]:
@@ -279,156 +302,12 @@ def _check_same_content(given: argparse.Namespace, record: dict) -> None:
     if given.folder is None and given.pictures is None:
         return
     source = _read(given)
-    if record.get("content") != _digest(source.examples):
+    if record.get("content") != preparing.digest(source.examples):
         raise InputError(
             f"{given.source} has changed since {given.out} was prepared from it ({record.get('captioned pictures')} "
             f"captioned pictures then, {len(source.examples)} now): name another --out, or delete {given.out} to "
             "prepare it anew"
         )
-
-
-# -- pictures and captions ----------------------------------------------------------------------------------------
-
-
-def _read(given: argparse.Namespace) -> Source:
-    """What the source holds, drawn first where there is nothing yet."""
-    print(f"reading {given.source} …" if given.source != "drawn" else "drawing birds …", flush=True)
-    if given.kind in KINDS:
-        return KINDS[given.kind](given.pictures, given.captions, given.tfds_dir)
-    if given.kind == "own":
-        return sources.own_folder(given.folder, leave_out=given.out)
-    folder = _drawn_folder(given)
-    if given.folder is None:
-        drawn_birds.write(folder, **_drawn_settings(given), embedding_dim=1, progress=True)
-    return sources.drawn(folder)
-
-
-def _drawn_folder(given: argparse.Namespace) -> Path:
-    """Where the drawn birds are: the source, or where they wait until their pictures have found their place."""
-    name = "_".join(["drawn", *map(str, _drawn_settings(given).values())])
-    return given.folder or given.out / UNFINISHED / name
-
-
-def _copy_pictures(source: Source, home: Path) -> list[Example]:
-    """Puts the pictures below `home` and returns the examples of those that are whole."""
-    there = {example.name for example in source.examples if _is_copied(example, home)}
-    missing = [example for example in source.examples if example.name not in there]
-
-    def put(pair) -> tuple[Example, str | None]:
-        example, picture = pair
-        try:
-            layout.write_picture(picture, home / example.name, upright=source.upright)
-        except layout.BadPicture as problem:
-            return example, str(problem)
-        return example, None
-
-    bar = tqdm(desc="pictures", total=len(source.examples), initial=len(there), unit="")
-    with warnings.catch_warnings(), ThreadPoolExecutor() as pool, bar:
-        warnings.simplefilter("ignore")  # of sizes and odd metadata, which hurt nothing
-        for batch in _batched(source.open(missing), AT_ONCE):
-            for example, problem in pool.map(put, batch):
-                bar.update()
-                if problem:
-                    suffix = example.file.suffix if example.file else ""
-                    source.skipped.setdefault(problem, []).append(example.name + suffix)
-                else:
-                    there.add(example.name)
-    return [example for example in source.examples if example.name in there]
-
-
-def _is_copied(example: Example, home: Path) -> bool:
-    """Whether the picture is there, and not older than the one it was made of."""
-    path = layout.find_picture(home / example.name)
-    return path is not None and (example.file is None or path.stat().st_mtime_ns >= example.file.stat().st_mtime_ns)
-
-
-def _batched(items: Iterable, size: int) -> Iterator[list]:
-    items = iter(items)
-    while batch := list(itertools.islice(items, size)):
-        yield batch
-
-
-def _write_captions(examples: Sequence[Example], folder: Path) -> None:
-    for example in tqdm(examples, "captions", unit=""):
-        path = folder / f"{example.text_name or example.name}.txt"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_lines(path, example.captions)
-
-
-def _write_tables(examples: Sequence[Example], home: Path) -> None:
-    files = [example.name + layout.find_picture(home / example.name).suffix for example in examples]
-    class_names = dict(sorted({example.class_id: example.label for example in examples}.items()))
-    boxes, class_ids = [example.box for example in examples], [example.class_id for example in examples]
-    layout.write_tables(home.parent, files, boxes, class_ids, class_names)
-
-
-# -- sentences to numbers -----------------------------------------------------------------------------------------
-
-
-def _records(examples: Sequence[Example], home: Path) -> datasets.Records:
-    """One split as the text encoder's training takes it: without embeddings, which it is to make."""
-    has_boxes = all(example.box for example in examples)
-    return datasets.Records(
-        names=tuple(example.name for example in examples),
-        paths=tuple(layout.find_picture(home / example.name) for example in examples),
-        boxes=np.array([example.box for example in examples], np.float64) if has_boxes else None,
-        class_ids=np.array([example.class_id for example in examples], np.int64),
-        captions=tuple(example.captions for example in examples),
-        embeddings=np.zeros((0, 0), np.float32),
-        first_embedding=datasets.first_rows([0] * len(examples)),
-        packed={},
-    )
-
-
-def _make_text_encoder(given: argparse.Namespace, settings: Settings, records: list) -> int:
-    """Puts the given text encoder, or one trained on the records, into place; returns its embeddings' length."""
-    with quietly():  # only now, as it takes seconds: wrong arguments and folders are answered at once
-        from stackgan_keras import joint_embedding, weights
-
-    path, logs, results = given.out / TEXT_ENCODER, given.out / UNFINISHED / "text", given.out / RETRIEVAL
-    if given.text_encoder is None:
-        joint_embedding.train(*records, settings, path=path, logs=logs, results=results)
-    else:
-        with atomic_write(path) as unfinished:
-            shutil.copyfile(given.text_encoder, unfinished)
-    return weights.read_recipe(path, "text_encoder").keywords["text_dim"]
-
-
-def _write_embeddings(splits: dict[str, list[Example]], out: Path) -> None:
-    """The embeddings of each split; those that are there, of the same captions by the same encoder, are kept."""
-    from stackgan_keras import weights
-
-    model = weights.load(out / TEXT_ENCODER)
-    for split, examples in splits.items():
-        path, note = out / split / datasets.EMBEDDINGS, out / UNFINISHED / f"embedded_{split}.txt"
-        digest = f"{_digest(examples)} {_file_digest(out / TEXT_ENCODER)}"
-        if path.is_file() and note.is_file() and note.read_text() == digest:
-            print(f"embeddings of {split}: kept")
-            continue
-        with closing(_embedded(model, examples, split)) as arrays:  # its bar ends before anything else is printed
-            layout.write_embeddings(path, arrays)
-        note.write_text(digest)
-
-
-def _embedded(model, examples: Sequence[Example], split: str) -> Iterator[np.ndarray]:
-    """One (captions, text_dim) float32 array a picture."""
-    from stackgan_keras import text_encoder
-
-    with tqdm(desc=f"embeddings of {split}", total=len(examples), unit="") as bar:
-        for batch in _batched(examples, AT_ONCE):
-            vectors = text_encoder.embed(model, [caption for example in batch for caption in example.captions])
-            yield from np.split(vectors, np.cumsum([len(example.captions) for example in batch])[:-1])
-            bar.update(len(batch))
-
-
-# -- what is there ------------------------------------------------------------------------------------------------
-
-
-def _digest(examples: Sequence[Example]) -> str:
-    digest = hashlib.sha256()
-    for example in examples:
-        digest.update(json.dumps([example.name, example.split, *example.captions]).encode())
-    return digest.hexdigest()
 
 
 def _file_digest(path: Path) -> str:
@@ -445,19 +324,14 @@ def _counts(examples: Sequence[Example]) -> dict:
     }
 
 
-def _write_json(path: Path, content: dict) -> None:
-    with atomic_write(path) as unfinished:
-        unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
 def _summary(record: dict, out: Path) -> str:
     """What was made of the source, as a table, with the command that comes next."""
-    splits = record["splits"]
-    lines = ["", f"{'':38}" + "".join(f"{split:>10}" for split in splits)]
+    splits = record["splits"].values()
+    lines = ["", f"{'':38}" + "".join(f"{split:>10}" for split in record["splits"])]
     for name in ("pictures", "captions", "classes"):
-        lines.append(f"{name:38}" + "".join(f"{counts[name]:>10,}" for counts in splits.values()))
-    spread = ["/".join(map(str, counts["captions per picture"])) for counts in splits.values()]
-    lines.append(f"{'captions per picture (min/median/max)':38}" + "".join(f"{each:>10}" for each in spread))
+        lines.append(f"{name:38}" + "".join(f"{counts[name]:>10,}" for counts in splits))
+    per_picture = ("/".join(map(str, counts["captions per picture"])) for counts in splits)
+    lines.append(f"{'captions per picture (min/median/max)':38}" + "".join(f"{each:>10}" for each in per_picture))
     lines += [f"note: {note}" for note in record["notes"]]
     for reason, items in record["skipped"].items():
         named = ", ".join(items[:NAMED]) + (f", …; all in {out / RECORD}" if len(items) > NAMED else "")

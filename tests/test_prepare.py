@@ -1,4 +1,4 @@
-"""Does `prepare` make a folder that trains, say what it left out, go on where it was stopped, and spoil nothing?"""
+"""The `prepare` command: folders that train, what is left out and refused, and going on after a stop."""
 
 import errno
 import io
@@ -11,14 +11,14 @@ import pytest
 from helpers import refusal
 from PIL import Image
 
-from stackgan_keras import datasets, joint_embedding, layout, prepare, text_encoder, weights
-from stackgan_keras.data import drawn_birds
+from stackgan_keras import datasets, drawn_birds, joint_embedding, prepare, text_encoder, weights
+from stackgan_keras.data import writing
 
 DIM = 8
-TINY = {"form": "birds", "filters": 6, "recurrent_dim": 5, "text_dim": DIM}
+TINY = {"form": "flowers", "filters": 6, "recurrent_dim": 5, "text_dim": DIM}
 TRAINING = (  # of a text encoder, as short as can be
-    "--generator.text_dim", "8", "--text.filters", "6", "--text.recurrent_dim", "5", "--text.image_filters", "2",
-    "--data.image_size", "16", "--text.batch_size", "4", "--train.max_steps", "2",
+    "--generator.text_dim", "8", "--text.form", "flowers", "--text.filters", "6", "--text.recurrent_dim", "5",
+    "--text.image_filters", "2", "--data.image_size", "16", "--text.batch_size", "4", "--train.max_steps", "2",
 )  # fmt: skip
 
 
@@ -124,15 +124,6 @@ def test_a_folder_of_ones_own(run, folder, encoder, tmp_path):
     assert record["splits"]["train"]["captions per picture"][2] == 12
 
 
-def test_an_encoder_is_trained_where_none_is_given(run, folder, tmp_path):
-    said = run(folder, "--out", tmp_path / "out", *TRAINING)
-    records = datasets.read(tmp_path / "out", "train", text_dim=DIM)
-    model = weights.load(tmp_path / "out" / prepare.TEXT_ENCODER)
-    np.testing.assert_allclose(records.embeddings_of(0), text_encoder.embed(model, records.captions[0]), atol=1e-5)
-    assert "find their class" in said
-    assert list((tmp_path / "out" / prepare.RETRIEVAL).glob("*.png"))
-
-
 def test_drawn_birds_keep_boxes_splits_and_truth(run, encoder, tmp_path):
     out = tmp_path / "out"
     run("drawn", "--out", out, "--count", 12, "--classes", 10, "--seed", 3, "--text_encoder", encoder)
@@ -213,7 +204,7 @@ def steps(monkeypatch, calls):
         return call
 
     for name in ("write_picture", "write_embeddings", "write_pickle"):
-        monkeypatch.setattr(layout, name, counted(getattr(layout, name)))
+        monkeypatch.setattr(writing, name, counted(getattr(writing, name)))
 
 
 def test_stopped_anywhere_it_goes_on_to_the_same_end(run, folder, encoder, tmp_path, monkeypatch):
@@ -247,7 +238,7 @@ def test_embeddings_that_are_there_are_kept_unless_captions_change(run, folder, 
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(layout, "write_pickle", stop_at_pickles)
+        patch.setattr(writing, "write_pickle", stop_at_pickles)
         with pytest.raises(KeyboardInterrupt):
             run(*arguments)
         patch.setattr(text_encoder, "embed", stop_at_pickles)  # nor is anything embedded again
@@ -262,22 +253,27 @@ def test_embeddings_that_are_there_are_kept_unless_captions_change(run, folder, 
     assert captions == [("something else",)]
 
 
-def test_an_encoders_training_goes_on(run, folder, tmp_path, monkeypatch):
+def test_an_encoder_is_trained_where_none_is_given_and_goes_on(run, folder, tmp_path, monkeypatch):
     arguments = (folder, "--out", tmp_path / "out", *TRAINING[:-1])
 
     def stopped(*_, **__):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(layout, "write_embeddings", stopped)
+        patch.setattr(writing, "write_embeddings", stopped)
         with pytest.raises(KeyboardInterrupt):
             run(*arguments, 2)
     assert weights.read_recipe(tmp_path / "out" / prepare.TEXT_ENCODER).keywords == TINY
     train, given = joint_embedding.train, []
     with monkeypatch.context() as patch:
         patch.setattr(joint_embedding, "train", lambda *a, **k: given.append(k) or train(*a, **k))
-        run(*arguments, 3)  # more steps are no other settings
+        said = run(*arguments, 3)  # more steps are no other settings
     assert given[0]["logs"].is_relative_to(tmp_path / "out")
+    records = datasets.read(tmp_path / "out", "train", text_dim=DIM)
+    model = weights.load(tmp_path / "out" / prepare.TEXT_ENCODER)
+    np.testing.assert_allclose(records.embeddings_of(0), text_encoder.embed(model, records.captions[0]), atol=1e-5)
+    assert "find their class" in said
+    assert list((tmp_path / "out" / prepare.RETRIEVAL).glob("*.png"))
 
 
 def test_an_unfinished_folder_takes_no_other_settings(run, refused, folder, encoder, tmp_path, monkeypatch):

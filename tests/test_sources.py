@@ -1,4 +1,4 @@
-"""Does every source become the same examples, whatever shape people keep their captioned pictures in?"""
+"""Sources of captioned pictures: folders in every shape, CUB, Oxford-102, COCO, drawn birds, tensorflow-datasets."""
 
 import io
 import json
@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from helpers import refusal
 from PIL import Image
-from stackgan_keras.datasets import _checked_name
 
-from stackgan_keras import sources
-from stackgan_keras.data import drawn_birds
+from stackgan_keras import drawn_birds
+from stackgan_keras.data.sources import captioned_folder, coco, cub, drawn, oxford102, recognise
+from stackgan_keras.data.sources.source import Example, divide
+from stackgan_keras.datasets import _checked_name
 
 
 def put(root, *names):
@@ -45,7 +46,7 @@ def test_text_beside_each_picture(tmp_path):
     tell(tmp_path / "Ünïcode name.txt", "a second one")
     tell(tmp_path / "UPPER.TXT", "a third")
     tell(tmp_path / "photo.jpg.txt", "a fourth")
-    source = sources.own_folder(tmp_path)
+    source = captioned_folder.read(tmp_path)
     assert captions(source) == {
         "pictures/a": ("one bird", "another line"),
         "pictures/Ünïcode name": ("a second one",),
@@ -74,14 +75,14 @@ def test_text_beside_each_picture(tmp_path):
 def test_encodings(tmp_path, content, expected):
     put(tmp_path, "a.jpg")
     (tmp_path / "a.txt").write_bytes(content)
-    assert captions(sources.own_folder(tmp_path)) == {"pictures/a": (expected,)}
+    assert captions(captioned_folder.read(tmp_path)) == {"pictures/a": (expected,)}
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_line_ends(tmp_path, end):
     put(tmp_path, "a.jpg")
     tell(tmp_path / "a.txt", f"one{end}two{end}{end}")
-    assert captions(sources.own_folder(tmp_path)) == {"pictures/a": ("one", "two")}
+    assert captions(captioned_folder.read(tmp_path)) == {"pictures/a": ("one", "two")}
 
 
 def test_jsonl_with_strings_lists_and_repeated_rows(tmp_path):
@@ -97,7 +98,7 @@ def test_jsonl_with_strings_lists_and_repeated_rows(tmp_path):
     )
     with (tmp_path / "metadata.jsonl").open("a") as file:
         file.write("no json\n[]\n\n")
-    source = sources.own_folder(tmp_path)
+    source = captioned_folder.read(tmp_path)
     assert captions(source) == {
         "pictures/a": ("one", "four", "five"),
         "pictures/b": ("two", "three"),
@@ -114,7 +115,7 @@ def test_csv(tmp_path, delimiter):
     put(tmp_path, "a.jpg", "b.jpg")
     rows = [("file_name", "text"), ("a.jpg", '"a bird, red; ""so"""'), ("b.jpg", '"[""x"", ""y""]"'), ("a.jpg", "two")]
     tell(tmp_path / "METADATA.csv", "\ufeff" + "".join(delimiter.join(row) + "\r\n" for row in rows))
-    assert captions(sources.own_folder(tmp_path)) == {
+    assert captions(captioned_folder.read(tmp_path)) == {
         "pictures/a": ('a bird, red; "so"', "two"),
         "pictures/b": ("x", "y"),
     }
@@ -123,13 +124,38 @@ def test_csv(tmp_path, delimiter):
 def test_csv_with_commas_that_nobody_quoted(tmp_path):
     put(tmp_path, "a.jpg")
     tell(tmp_path / "metadata.csv", "file_name,text\na.jpg,a red, small bird, sitting\n")
-    assert captions(sources.own_folder(tmp_path)) == {"pictures/a": ("a red, small bird, sitting",)}
+    assert captions(captioned_folder.read(tmp_path)) == {"pictures/a": ("a red, small bird, sitting",)}
+
+
+def test_csv_with_odd_rows(tmp_path):
+    put(tmp_path, "a.jpg", "b.jpg", "c.jpg")
+    rows = ["id; text ;file_name;", '1;"two', 'lines, NA";a.jpg', "", ";;", "2;none", "3;NA;b.jpg;a;b", "4;1.50;c.jpg"]
+    tell(tmp_path / "metadata.csv", "\n".join(rows), "utf-16")
+    source = captioned_folder.read(tmp_path)
+    assert captions(source) == {"pictures/a": ("two", "lines, NA"), "pictures/b": ("NA",), "pictures/c": ("1.50",)}
+    assert source.skipped == {"rows of metadata that name no file": ["metadata.csv line 6"]}
+
+
+@pytest.mark.parametrize("end", ['b.jpg,"never closed\na.jpg,x\n', '"a\n,",,"b\n,",,,\n'])
+def test_csv_that_cannot_be_read(tmp_path, end):
+    put(tmp_path, "a.jpg")
+    tell(tmp_path / "metadata.csv", f"file_name,text\n{end}")
+    sentence = refusal(captioned_folder.read, tmp_path)
+    assert "metadata.csv" in sentence
+    assert "row 1" in sentence or "line 2" in sentence
+
+
+@pytest.mark.parametrize("content", ["", "\n\n", "red\n"])
+def test_csv_without_columns(tmp_path, content):
+    put(tmp_path, "a.jpg")
+    tell(tmp_path / "metadata.csv", content)
+    assert "metadata.csv" in refusal(captioned_folder.read, tmp_path)
 
 
 def test_csv_without_the_columns(tmp_path):
     put(tmp_path, "a.jpg")
     tell(tmp_path / "metadata.csv", "image,caption\na.jpg,red\n")
-    sentence = refusal(sources.own_folder, tmp_path)
+    sentence = refusal(captioned_folder.read, tmp_path)
     assert "image, caption" in sentence
     assert "file_name" in sentence
 
@@ -139,7 +165,7 @@ def test_metadata_in_each_split_folder_and_text_beside_it(tmp_path):
     jsonl(tmp_path / "train/metadata.jsonl", {"file_name": "a.jpg", "text": "one"}, {"file_name": "b.jpg", "text": "x"})
     jsonl(tmp_path / "test/metadata.jsonl", {"file_name": "a.jpg", "text": "two"})
     tell(tmp_path / "train/a.txt", "one\nthree\n")
-    source = sources.own_folder(tmp_path)
+    source = captioned_folder.read(tmp_path)
     assert captions(source) == {"train/a": ("one", "three"), "train/b": ("x",), "test/a": ("two",)}
     assert {e.name: e.split for e in source.examples} == {"train/a": "train", "train/b": "train", "test/a": "test"}
 
@@ -151,14 +177,14 @@ def test_names_match_however_letters_are_composed_and_whatever_their_case(tmp_pa
         {"file_name": "caf\u00e9.jpg", "text": "one"},
         {"file_name": "bird.jpg", "text": "two"},
     )
-    assert captions(sources.own_folder(tmp_path)) == {"pictures/caf\u00e9": ("one",), "pictures/Bird": ("two",)}
+    assert captions(captioned_folder.read(tmp_path)) == {"pictures/caf\u00e9": ("one",), "pictures/Bird": ("two",)}
 
 
 def test_captions_in_a_folder_tree_of_their_own(tmp_path):
     put(tmp_path, "images/wren/a.jpg", "images/owl/b.jpg")
     tell(tmp_path / "text_c10/wren/a.txt", "a wren")
     tell(tmp_path / "text_c10/owl/b.txt", "an owl")
-    assert captions(sources.own_folder(tmp_path)) == {"wren/a": ("a wren",), "owl/b": ("an owl",)}
+    assert captions(captioned_folder.read(tmp_path)) == {"wren/a": ("a wren",), "owl/b": ("an owl",)}
 
 
 # -- what is left out, and named
@@ -172,7 +198,7 @@ def test_what_cannot_be_used_is_counted_with_its_reason(tmp_path):
     tell(tmp_path / "notes.pdf", "")
     jsonl(tmp_path / "metadata.jsonl", {"file_name": "gone.jpg", "text": "one"})
     (tmp_path / "dead.jpg").symlink_to("nothing.jpg")
-    source = sources.own_folder(tmp_path)
+    source = captioned_folder.read(tmp_path)
     assert captions(source) == {"pictures/a": ("a bird",)}
     assert source.examples[0].file == tmp_path / "a.jpg"
     assert source.skipped == {
@@ -188,7 +214,7 @@ def test_equal_names_with_captions_of_their_own_are_both_kept(tmp_path):
     put(tmp_path, "a.jpg", "a.png", "A.jpg")
     rows = [{"file_name": name, "text": name} for name in ("a.jpg", "a.png", "A.jpg")]
     jsonl(tmp_path / "metadata.jsonl", *rows)
-    source = sources.own_folder(tmp_path)
+    source = captioned_folder.read(tmp_path)
     assert sorted(captions(source).values()) == [("A.jpg",), ("a.jpg",), ("a.png",)]
     names = [example.name for example in source.examples]
     assert len({name.casefold() for name in names}) == 3, names
@@ -202,7 +228,7 @@ def test_names_that_point_outside_are_refused(tmp_path, name, table):
         tell(tmp_path / "data" / table, f"file_name,text\na.jpg,fine\n{name},bad\n")
     else:
         jsonl(tmp_path / "data" / table, {"file_name": "a.jpg", "text": "fine"}, {"file_name": name, "text": "bad"})
-    sentence = refusal(sources.own_folder, tmp_path / "data")
+    sentence = refusal(captioned_folder.read, tmp_path / "data")
     assert "outside" in sentence
     assert table in sentence
 
@@ -210,7 +236,7 @@ def test_names_that_point_outside_are_refused(tmp_path, name, table):
 def test_names_that_only_seem_to_point_outside(tmp_path):
     put(tmp_path, "pictures/a.jpg", "other/b.jpg")
     jsonl(tmp_path / "other/metadata.jsonl", {"file_name": "../pictures/a.jpg", "text": "fine"})
-    assert captions(sources.own_folder(tmp_path)) == {"pictures/a": ("fine",)}
+    assert captions(captioned_folder.read(tmp_path)) == {"pictures/a": ("fine",)}
 
 
 @pytest.mark.parametrize("target", ["out.jpg", "out", "data/../out.jpg"])
@@ -218,7 +244,7 @@ def test_links_that_point_outside_are_refused(tmp_path, target):
     put(tmp_path, "data/a.jpg", "out.jpg", "out/b.jpg")
     tell(tmp_path / "data/a.txt", "fine")
     (tmp_path / "data/link").symlink_to(tmp_path / target)
-    assert "link" in refusal(sources.own_folder, tmp_path / "data")
+    assert "link" in refusal(captioned_folder.read, tmp_path / "data")
 
 
 def test_links_inside_are_files_and_loops_end(tmp_path):
@@ -227,7 +253,7 @@ def test_links_inside_are_files_and_loops_end(tmp_path):
     tell(tmp_path / "b.txt", "linked")
     (tmp_path / "again").symlink_to(".")
     (tmp_path / "loop.jpg").symlink_to("loop.jpg")
-    source = sources.own_folder(tmp_path)
+    source = captioned_folder.read(tmp_path)
     assert captions(source) == {"pictures/b": ("linked",)}
     assert source.skipped["links to other folders or to nothing"] == ["again", "loop.jpg"]
 
@@ -236,14 +262,14 @@ def test_a_folder_that_is_a_link_itself_is_fine(tmp_path):
     put(tmp_path, "data/a.jpg")
     tell(tmp_path / "data/a.txt", "fine")
     (tmp_path / "link").symlink_to("data")
-    assert captions(sources.own_folder(tmp_path / "link")) == {"pictures/a": ("fine",)}
+    assert captions(captioned_folder.read(tmp_path / "link")) == {"pictures/a": ("fine",)}
 
 
 def test_folders_without_captions_or_pictures(tmp_path):
     put(tmp_path, "a/a.jpg")
     tell(tmp_path / "b/a.txt", "one")
-    assert "no caption" in refusal(sources.own_folder, tmp_path / "a")
-    assert "no pictures" in refusal(sources.own_folder, tmp_path / "b")
+    assert "no caption" in refusal(captioned_folder.read, tmp_path / "a")
+    assert "no pictures" in refusal(captioned_folder.read, tmp_path / "b")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="such names cannot be")
@@ -252,7 +278,7 @@ def test_names_of_any_bytes(tmp_path):
     for path in list(tmp_path.iterdir()):
         tell(path.with_name(path.name.removesuffix(".jpg") + ".txt"), "odd")
     put(tmp_path, os.fsdecode(b"silent\xe9.jpg"))
-    source = sources.own_folder(tmp_path)
+    source = captioned_folder.read(tmp_path)
     assert sorted(captions(source)) == sorted(
         ["pictures/caf_", "pictures/a_b", "pictures/x_y_", "pictures/" + "n" * 100, "pictures/end"]
     )
@@ -277,7 +303,7 @@ def captioned(root, *names):
 
 def test_folders_are_classes(tmp_path):
     captioned(tmp_path, "data/wren/a.jpg", "data/wren/b.jpg", "data/owls/barn/a.jpg")
-    assert labels(sources.own_folder(tmp_path)) == {
+    assert labels(captioned_folder.read(tmp_path)) == {
         "wren/a": "data/wren",
         "wren/b": "data/wren",
         "owls/barn/a": "data/owls/barn",
@@ -287,14 +313,14 @@ def test_folders_are_classes(tmp_path):
 @pytest.mark.parametrize("folder", ["", "all/"])
 def test_without_class_folders_every_picture_is_a_class(tmp_path, folder):
     captioned(tmp_path, *(f"{folder}{name}.jpg" for name in "abc"))
-    examples, _ = sources.divide(sources.own_folder(tmp_path).examples)
+    examples, _ = divide(captioned_folder.read(tmp_path).examples)
     assert len({example.class_id for example in examples}) == 3
 
 
 def test_class_folders_in_split_folders(tmp_path):
     names = [f"{split}/{kind}/{i}.jpg" for split in ("train", "Validation", "test") for kind in "xy" for i in range(2)]
     captioned(tmp_path, *names)
-    examples, notes = sources.divide(sources.own_folder(tmp_path).examples)
+    examples, notes = divide(captioned_folder.read(tmp_path).examples)
     assert notes == []
     assert Counter((e.split, e.label) for e in examples) == {
         ("train", "x"): 2, ("train", "y"): 2, ("test", "x"): 4, ("test", "y"): 4,
@@ -305,19 +331,19 @@ def test_class_folders_in_split_folders(tmp_path):
 
 def test_a_train_folder_alone_is_no_split(tmp_path):
     captioned(tmp_path, *(f"train/{kind}/{i}.jpg" for kind in "abcde" for i in range(2)))
-    source = sources.own_folder(tmp_path)
+    source = captioned_folder.read(tmp_path)
     assert {example.split for example in source.examples} == {None}
     assert {example.name for example in source.examples} >= {"a/0", "e/1"}
 
 
 def example(name, label):
-    return sources.Example(name, label, ("text",))
+    return Example(name, label, ("text",))
 
 
 def test_the_split_is_disjoint_by_class_and_keeps_to_it():
     few = [example(f"{c}/{i}", f"kind {c}") for c in range(100) for i in range(3)]
     many = [example(f"{c}/{i}", f"kind {c}") for c in range(200) for i in range(4)]
-    small, large = sources.divide(few)[0], sources.divide(many)[0]
+    small, large = divide(few)[0], divide(many)[0]
     test = {e.label for e in small if e.split == "test"}
     assert not test & {e.label for e in small if e.split == "train"}
     assert 3 <= len(test) <= 20
@@ -327,7 +353,7 @@ def test_the_split_is_disjoint_by_class_and_keeps_to_it():
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_one_or_two_classes_are_split_by_picture(count):
-    examples, notes = sources.divide([example(f"{c}/{i}", f"kind {c}") for c in range(count) for i in range(100)])
+    examples, notes = divide([example(f"{c}/{i}", f"kind {c}") for c in range(count) for i in range(100)])
     sizes = Counter(e.split for e in examples)
     assert 0.03 <= sizes["test"] / len(examples) <= 0.2
     assert len({e.class_id for e in examples if e.split == "train"}) == (100 - sizes["test"] if count == 1 else 2)
@@ -335,9 +361,9 @@ def test_one_or_two_classes_are_split_by_picture(count):
 
 
 def test_three_pictures_are_enough_and_two_are_not():
-    examples, _ = sources.divide([example(name, name) for name in "abc"])
+    examples, _ = divide([example(name, name) for name in "abc"])
     assert Counter(e.split for e in examples) == {"train": 2, "test": 1}
-    assert "more pictures" in refusal(sources.divide, examples[:2])
+    assert "more pictures" in refusal(divide, examples[:2])
 
 
 # -- published sets
@@ -359,15 +385,15 @@ NAMES = [f"{c:03d}.Bird/Bird_{c:04d}_{i}" for c in (1, 2, 3, 4, 200) for i in ra
 
 def test_cub_is_split_by_class_as_published(tmp_path):
     cub_folder(tmp_path, NAMES)
-    source = sources.cub(tmp_path, None, None)
-    assert sources.recognise(tmp_path) == "cub"
+    source = cub.read(tmp_path, None, None)
+    assert recognise(tmp_path) == "cub"
     assert {e.name: (e.split, e.class_id) for e in source.examples} == {
         name: ("test" if name[:3] in ("001", "004") else "train", int(name[:3])) for name in NAMES
     }
     boxes = {e.name: e.box for e in source.examples}
     assert boxes[NAMES[3]] == (4, 2, 3, 4)
     assert source.skipped == {}
-    again = sources.cub(tmp_path / "CUB_200_2011", tmp_path / "text_c10", None)  # closer to the point
+    again = cub.read(tmp_path / "CUB_200_2011", tmp_path / "text_c10", None)  # closer to the point
     assert again.examples == source.examples
 
 
@@ -375,7 +401,7 @@ def test_the_published_split_of_cub(shared):
     for split in ("train", "test"):
         content = (shared / f"published_pickles/intact/{split}/class_info.pickle").read_bytes()
         numbers = {int(number) for number in pickle.loads(content, encoding="latin-1")}
-        assert all((number in sources.CUB_TEST_CLASSES) == (split == "test") for number in numbers)
+        assert all((number in cub.TEST_CLASSES) == (split == "test") for number in numbers)
         assert len(numbers) == {"train": 150, "test": 50}[split]
 
 
@@ -384,7 +410,7 @@ def test_cub_that_does_not_fit_together(tmp_path):
     put(tmp_path / "CUB_200_2011/images", "odd/x.jpg", "002.Bird/new.jpg")
     tell(tmp_path / "text_c10/002.Bird/new.txt", "no box")
     (tmp_path / f"CUB_200_2011/images/{NAMES[-1]}.jpg").unlink()
-    source = sources.cub(tmp_path, None, None)
+    source = cub.read(tmp_path, None, None)
     assert source.skipped == {
         "pictures without captions": [NAMES[0]],
         "pictures without a box": ["002.Bird/new"],
@@ -393,19 +419,19 @@ def test_cub_that_does_not_fit_together(tmp_path):
     }
     assert source.notes == ["1 of the 10 photographs in images.txt are not there"]
     (tmp_path / "CUB_200_2011/bounding_boxes.txt").unlink()
-    assert "bounding_boxes.txt" in refusal(sources.cub, tmp_path, None, None)
+    assert "bounding_boxes.txt" in refusal(cub.read, tmp_path, None, None)
 
 
 def test_cub_without_captions_or_pictures(tmp_path):
     cub_folder(tmp_path / "birds", NAMES)
-    assert "text_c10" in refusal(sources.cub, tmp_path / "birds/CUB_200_2011", None, None)
-    assert "text_c10" in refusal(sources.cub, None, None, None)
+    assert "text_c10" in refusal(cub.read, tmp_path / "birds/CUB_200_2011", None, None)
+    assert "text_c10" in refusal(cub.read, None, None, None)
     (tmp_path / "empty").mkdir()
-    assert "CUB_200_2011" in refusal(sources.cub, tmp_path / "empty", tmp_path / "birds", None)
+    assert "CUB_200_2011" in refusal(cub.read, tmp_path / "empty", tmp_path / "birds", None)
 
 
 def test_the_real_birds(shared):
-    source = sources.cub(shared / "birds", None, None)
+    source = cub.read(shared / "birds", None, None)
     assert Counter(e.split for e in source.examples) == {"train": 215, "test": 209}
     assert {len(e.captions) for e in source.examples} == {10}
     (box,) = (e.box for e in source.examples if e.name.endswith("Black_Footed_Albatross_0046_18"))
@@ -420,8 +446,8 @@ def flower_folder(root, classes=range(1, 11)):
 
 def test_flowers_without_the_published_list(tmp_path):
     flower_folder(tmp_path)
-    assert sources.recognise(tmp_path) == "oxford102"
-    source = sources.oxford102(tmp_path, None, None)
+    assert recognise(tmp_path) == "oxford102"
+    source = oxford102.read(tmp_path, None, None)
     assert {e.class_id: e.split for e in source.examples} == {
         i: "test" if i in (5, 10) else "train" for i in range(1, 11)
     }
@@ -438,7 +464,7 @@ def test_flowers_with_the_published_list(tmp_path, kind):
     else:
         (tmp_path / "test").mkdir()
         (tmp_path / "test/class_info.pickle").write_bytes(pickle.dumps([2, 2, np.int64(9)], protocol=2))
-    source = sources.oxford102(tmp_path, None, None)
+    source = oxford102.read(tmp_path, None, None)
     assert {e.class_id for e in source.examples if e.split == "test"} == {2, 9}
     assert "as" in source.notes[0]
 
@@ -447,8 +473,8 @@ def test_flowers_that_do_not_fit_together(tmp_path):
     flower_folder(tmp_path)
     put(tmp_path / "jpg", "image_00099.jpg")
     (tmp_path / "jpg/image_00001.jpg").unlink()
-    assert sources.oxford102(tmp_path, None, None).skipped == {
-        "pictures without captions": ["image_00099"],
+    assert oxford102.read(tmp_path, None, None).skipped == {
+        "pictures without captions": ["jpg/image_00099"],
         "captions without a picture": ["class_00001/image_00001.txt"],
     }
 
@@ -469,14 +495,14 @@ def test_coco_with_both_annotations_files(tmp_path):
         (9, "t_9.jpg", ["gone"]),
     )
     annotations(tmp_path / "annotations/captions_val2014.json", (3, "v_3.jpg", ["A cat."]))
-    assert sources.recognise(tmp_path) == "coco"
-    source = sources.coco(tmp_path, None, None)
+    assert recognise(tmp_path) == "coco"
+    source = coco.read(tmp_path, None, None)
     assert {e.name: (e.split, e.captions) for e in source.examples} == {
         "train/t_1": ("train", ("A dog.", "Two", "lines")),
         "test/v_3": ("test", ("A cat.",)),
     }
     assert source.skipped == {
-        "pictures without captions": ["t_2"],
+        "pictures without captions": ["train/t_2"],
         "captions without a picture": ["captions_train2014.json: t_9.jpg"],
     }
 
@@ -484,8 +510,8 @@ def test_coco_with_both_annotations_files(tmp_path):
 def test_coco_with_one_annotations_file_is_split_here(tmp_path):
     put(tmp_path, *(f"{i}.jpg" for i in range(6)))
     annotations(tmp_path / "captions_train2017.json", *((i, f"{i}.jpg", ["text"]) for i in range(6)))
-    source = sources.coco(tmp_path, tmp_path / "captions_train2017.json", None)
-    examples, notes = sources.divide(source.examples)
+    source = coco.read(tmp_path, tmp_path / "captions_train2017.json", None)
+    examples, notes = divide(source.examples)
     assert Counter(e.split for e in examples) == {"train": 5, "test": 1}
     assert len({e.class_id for e in examples}) == 6
     assert "no splits given" in notes[0]
@@ -495,19 +521,19 @@ def test_coco_with_one_annotations_file_is_split_here(tmp_path):
 def test_coco_annotations_that_are_none(tmp_path, content):
     put(tmp_path, "a.jpg")
     tell(tmp_path / "captions_x.json", content)
-    assert "captions_x.json" in refusal(sources.coco, tmp_path, None, None)
+    assert "captions_x.json" in refusal(coco.read, tmp_path, None, None)
 
 
 def test_coco_names_that_point_outside_are_refused(tmp_path):
     put(tmp_path, "a.jpg")
     annotations(tmp_path / "captions_x.json", (1, "../a.jpg", ["text"]))
-    assert "outside" in refusal(sources.coco, tmp_path, None, None)
+    assert "outside" in refusal(coco.read, tmp_path, None, None)
 
 
 def test_drawn_birds_keep_their_split(tmp_path):
     drawn_birds.write(tmp_path / "d", count=6, classes=4, test_classes=1, embedding_dim=1, workers=1)
-    assert sources.recognise(tmp_path / "d") == "drawn"
-    source = sources.drawn(tmp_path / "d")
+    assert recognise(tmp_path / "d") == "drawn"
+    source = drawn.read(tmp_path / "d")
     truths = [json.loads(line) for line in (tmp_path / "d/truth.jsonl").read_text().splitlines()]
     assert [(e.name, e.split, e.class_id, list(e.box)) for e in source.examples] == [
         (t["name"], t["split"], t["class_id"], t["box"]) for t in truths
@@ -556,7 +582,7 @@ def test_birds_of_the_hub_are_joined_to_their_captions_and_split_as_published(tm
     write_hub(tmp_path / "hub", "caltech_birds2011", {"train": rows[::2], "test": rows[1::2]})  # within classes
     for name in names[:5]:
         tell(tmp_path / f"text_c10/{name}.txt", f"this is {name}")
-    source = sources.cub(None, tmp_path, tmp_path / "hub")
+    source = cub.read(None, tmp_path, tmp_path / "hub")
     assert {e.name: e.split for e in source.examples} == {
         name: "test" if name[:3] == "001" else "train" for name in names[:5]
     }
@@ -571,7 +597,7 @@ def test_flowers_of_the_hub(tmp_path):
     flower_folder(tmp_path)
     rows = [{"image": io.BytesIO(jpeg(i)), "label": 0, "file_name": f"image_{i:05d}.jpg"} for i in range(1, 11)]
     write_hub(tmp_path / "hub", "oxford_flowers102", {"train": rows[:4], "validation": rows[4:5], "test": rows[5:]})
-    source = sources.oxford102(None, tmp_path, tmp_path / "hub")
+    source = oxford102.read(None, tmp_path, tmp_path / "hub")
     assert len(source.examples) == 10
     assert all(picture == jpeg(int(e.name[-5:])) for e, picture in source.open(source.examples))
 
@@ -594,12 +620,12 @@ def test_coco_of_the_hub(tmp_path):
         "val": [row("COCO_val2014_5", "five")],
     }
     write_hub(tmp_path, "coco_captions", splits)
-    source = sources.coco(None, None, tmp_path)
+    source = coco.read(None, None, tmp_path)
     assert {e.name: e.captions for e in source.examples} == {
         "train/COCO_train2014_1": ("one", "zwei ü"),
         "train/COCO_train2014_2": ("x",),
         "test/COCO_val2014_3": ("three",),
         "test/COCO_val2014_5": ("five",),
     }
-    assert source.skipped == {"pictures without captions": ["COCO_val2014_4"]}
+    assert source.skipped == {"pictures without captions": ["test/COCO_val2014_4"]}
     assert [picture for _, picture in source.open(source.examples)] == [jpeg(1)] * 4

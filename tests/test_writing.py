@@ -1,4 +1,4 @@
-"""Are pictures and pickles written so that `datasets` and Python 2 read them, and whole or not at all?"""
+"""Pictures and pickles of the published layout: what is kept, what is changed, and whole files or none."""
 
 import errno
 import io
@@ -7,9 +7,10 @@ import pickle
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
-from stackgan_keras import layout, safe_pickle
+from stackgan_keras import safe_pickle
+from stackgan_keras.data import writing
 from stackgan_keras.files import atomic_write
 
 
@@ -36,8 +37,8 @@ def half():
 )
 def test_known_files_stay_as_they_are(half, tmp_path, name, expected):
     source = save(tmp_path / name, half, format="PNG" if "png" in name.lower() else "JPEG")
-    path = layout.write_picture(source, tmp_path / "out" / "x", upright=True)
-    assert path == tmp_path / "out" / expected == layout.find_picture(tmp_path / "out" / "x")
+    path = writing.write_picture(source, tmp_path / "out" / "x", upright=True)
+    assert path == tmp_path / "out" / expected == writing.find_picture(tmp_path / "out" / "x")
     assert path.read_bytes() == source.read_bytes()
     assert not path.is_symlink()
 
@@ -45,7 +46,7 @@ def test_known_files_stay_as_they_are(half, tmp_path, name, expected):
 def test_a_link_inside_becomes_a_file(half, tmp_path):
     save(tmp_path / "real.png", half)
     (tmp_path / "link.png").symlink_to("real.png")
-    path = layout.write_picture(tmp_path / "link.png", tmp_path / "out" / "x", upright=True)
+    path = writing.write_picture(tmp_path / "link.png", tmp_path / "out" / "x", upright=True)
     assert not path.is_symlink()
     assert path.read_bytes() == (tmp_path / "real.png").read_bytes()
 
@@ -56,7 +57,7 @@ def test_where_no_link_can_be_made_the_file_is_copied(half, tmp_path, monkeypatc
 
     monkeypatch.setattr(os, "link", refuse)
     source = save(tmp_path / "a.png", half)
-    path = layout.write_picture(source, tmp_path / "x", upright=True)
+    path = writing.write_picture(source, tmp_path / "x", upright=True)
     assert path.read_bytes() == source.read_bytes()
     assert path.stat().st_ino != source.stat().st_ino
 
@@ -64,26 +65,34 @@ def test_where_no_link_can_be_made_the_file_is_copied(half, tmp_path, monkeypatc
 @pytest.mark.parametrize("suffix", ["bmp", "gif", "webp", "tiff"])
 def test_other_formats_become_png(half, tmp_path, suffix):
     source = save(tmp_path / f"a.{suffix}", half, **({"lossless": True} if suffix == "webp" else {}))
-    path = layout.write_picture(source, tmp_path / "x.1", upright=True)
+    path = writing.write_picture(source, tmp_path / "x.1", upright=True)
     assert path.name == "x.1.png"
     with Image.open(path) as picture:
         assert picture.format == "PNG"
     np.testing.assert_array_equal(pixels_of(path), half)
 
 
-@pytest.mark.parametrize(("orientation", "red"), [(1, "top"), (3, "bottom"), (6, "right"), (8, "left")])
-def test_photographs_are_turned(half, tmp_path, orientation, red):
+@pytest.mark.parametrize("orientation", range(10))
+def test_photographs_are_turned(tmp_path, orientation):
+    numbers = np.kron([[10, 250], [90, 170]], np.ones((24, 32)))
     exif = Image.Exif()
-    exif[layout.ORIENTATION] = orientation
-    source = save(tmp_path / "a.jpg", half, exif=exif)
-    path = layout.write_picture(source, tmp_path / "x", upright=True)
-    pixels = pixels_of(path).astype(int)
-    place = {"top": pixels[:10], "bottom": pixels[-10:], "left": pixels[:, :10], "right": pixels[:, -10:]}[red]
-    assert (place[..., 0] > 150).mean() > 0.95
+    exif[ExifTags.Base.Orientation] = orientation
+    source = save(tmp_path / "a.jpg", numbers, exif=exif)
+    path = writing.write_picture(source, tmp_path / "x", upright=True)
+    turn = {2: np.fliplr, 3: lambda p: np.rot90(p, 2), 4: np.flipud, 5: np.transpose, 6: lambda p: np.rot90(p, -1),
+            7: lambda p: np.rot90(p.T, 2), 8: np.rot90}.get(orientation)  # fmt: skip
+    np.testing.assert_allclose(pixels_of(path)[..., 0], turn(numbers) if turn else numbers, atol=20)
+    assert (path.read_bytes() == source.read_bytes()) == (turn is None)
     with Image.open(path) as picture:
-        assert picture.getexif().get(layout.ORIENTATION, 1) == 1
-    as_it_is = layout.write_picture(source, tmp_path / "y", upright=False)
+        assert picture.getexif().get(ExifTags.Base.Orientation, 1) in (0, 1, 9)
+    as_it_is = writing.write_picture(source, tmp_path / "y", upright=False)
     assert as_it_is.read_bytes() == source.read_bytes()
+
+
+def test_damaged_metadata_spoils_no_photograph(half, tmp_path):
+    source = save(tmp_path / "a.jpg", half, exif=b"Exif\0\0" + bytes(range(40)))
+    path = writing.write_picture(source, tmp_path / "x", upright=True)
+    assert path.read_bytes() == source.read_bytes()
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
@@ -97,34 +106,34 @@ def test_what_is_see_through_is_put_on_white(tmp_path, mode):
         picture.save(tmp_path / "a.png", transparency=0)
     else:
         picture.convert(mode).save(tmp_path / "a.png")
-    result = pixels_of(layout.write_picture(tmp_path / "a.png", tmp_path / "x", upright=True))
+    result = pixels_of(writing.write_picture(tmp_path / "a.png", tmp_path / "x", upright=True))
     assert (result[:, :10] == 0).all()
     assert (result[:, 10:] == 255).all()
 
 
 def test_an_opaque_alpha_channel_changes_nothing(tmp_path):
     source = save(tmp_path / "a.png", np.full((9, 9, 4), 255))
-    assert layout.write_picture(source, tmp_path / "x", upright=True).read_bytes() == source.read_bytes()
+    assert writing.write_picture(source, tmp_path / "x", upright=True).read_bytes() == source.read_bytes()
 
 
 def test_sixteen_bits_keep_their_greys(tmp_path):
     levels = np.linspace(0, 65535, 100).astype(np.uint16).reshape(10, 10)
     Image.fromarray(levels).save(tmp_path / "a.png")
-    result = pixels_of(layout.write_picture(tmp_path / "a.png", tmp_path / "x", upright=True))
+    result = pixels_of(writing.write_picture(tmp_path / "a.png", tmp_path / "x", upright=True))
     np.testing.assert_allclose(result[..., 0], levels / 257, atol=0.51)
 
 
 def test_grey_and_cmyk_stay(tmp_path):
     for mode in ("L", "CMYK"):
         Image.new(mode, (30, 20)).save(tmp_path / f"{mode}.jpg")
-        path = layout.write_picture(tmp_path / f"{mode}.jpg", tmp_path / "x", upright=True)
+        path = writing.write_picture(tmp_path / f"{mode}.jpg", tmp_path / "x", upright=True)
         assert path.read_bytes() == (tmp_path / f"{mode}.jpg").read_bytes()
 
 
 def test_bytes_are_written_as_they_are(half, tmp_path):
     stream = io.BytesIO()
     Image.fromarray(half).save(stream, "JPEG")
-    path = layout.write_picture(stream.getvalue(), tmp_path / "x", upright=False)
+    path = writing.write_picture(stream.getvalue(), tmp_path / "x", upright=False)
     assert path.name == "x.jpg"
     assert path.read_bytes() == stream.getvalue()
 
@@ -140,34 +149,34 @@ def test_bytes_are_written_as_they_are(half, tmp_path):
 def test_bad_pictures_leave_nothing(tmp_path, content, reason):
     whole = save(tmp_path / "a.jpg", np.random.default_rng(0).integers(0, 256, (90, 90, 3))).read_bytes()
     (tmp_path / "b.jpg").write_bytes(content(whole))
-    with pytest.raises(layout.BadPicture, match=reason):
-        layout.write_picture(tmp_path / "b.jpg", tmp_path / "out" / "x", upright=True)
+    with pytest.raises(writing.BadPicture, match=reason):
+        writing.write_picture(tmp_path / "b.jpg", tmp_path / "out" / "x", upright=True)
     assert not (tmp_path / "out").exists()
 
 
 def test_embeddings_are_a_pickle_of_arrays_of_any_length(tmp_path):
     rng = np.random.default_rng(0)
     arrays = [rng.standard_normal((rows, 7), np.float32) for rows in (10, 1, 12) * 400]
-    layout.write_embeddings(tmp_path / "e.pickle", iter(arrays))
+    writing.write_embeddings(tmp_path / "e.pickle", iter(arrays))
     assert (tmp_path / "e.pickle").read_bytes()[:2] == b"\x80\x02"
     for read in (safe_pickle.load, lambda path: pickle.loads(path.read_bytes())):
         found = read(tmp_path / "e.pickle")
         assert type(found) is list
         for mine, theirs in zip(arrays, found, strict=True):
             np.testing.assert_array_equal(mine, theirs)
-    layout.write_embeddings(tmp_path / "none.pickle", iter(()))
+    writing.write_embeddings(tmp_path / "none.pickle", iter(()))
     assert safe_pickle.load(tmp_path / "none.pickle") == []
 
 
 def test_a_stop_leaves_the_older_file_and_nothing_else(tmp_path):
-    layout.write_pickle(tmp_path / "a.pickle", ["old"])
+    writing.write_pickle(tmp_path / "a.pickle", ["old"])
 
     def arrays():
         yield np.zeros((1, 2), np.float32)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        layout.write_embeddings(tmp_path / "a.pickle", arrays())
+        writing.write_embeddings(tmp_path / "a.pickle", arrays())
     assert safe_pickle.load(tmp_path / "a.pickle") == ["old"]
     assert [path.name for path in tmp_path.iterdir()] == ["a.pickle"]
 

@@ -1,8 +1,4 @@
-"""How is a data set written in the published layout?
-
-What `datasets` describes and reads. Files that are made one after the other while others may stop the program
-(pictures, pickles) appear whole or not at all.
-"""
+"""Files of a data set in the published layout, written whole or not at all: pictures, pickles and CUB's tables."""
 
 import errno
 import io
@@ -13,23 +9,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from stackgan_keras.files import atomic_write, write_lines
 
 KEPT = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png"}  # formats whose files are left as they are
 SUFFIXES = (".jpg", ".jpeg", ".png")  # of pictures in this layout
 JPEG_QUALITY = 95
-ORIENTATION = 0x0112  # the EXIF tag of a photograph taken with a turned camera
-TURNS = {  # its values, and what puts the picture upright
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 class BadPicture(Exception):
@@ -80,9 +66,6 @@ def write_tables(
     write_lines(folder / "classes.txt", [f"{i} {name}" for i, name in class_names.items()])
 
 
-# -- pictures -----------------------------------------------------------------------------------------------------
-
-
 def find_picture(target: Path) -> Path | None:
     """The file of a picture that was written as `target`, a path without suffix, if there is one."""
     candidates = (target.with_name(target.name + suffix) for suffix in SUFFIXES)
@@ -96,28 +79,25 @@ def write_picture(source: Path | bytes, target: Path, *, upright: bool) -> Path:
     with transparent parts, put on white, and with 16 bits; of several frames the first is taken. If `upright`,
     photographs taken with a turned camera are turned. Raises `BadPicture` for a file that cannot be decoded whole.
     """
-    changed = _decode(source, upright)
-    if isinstance(changed, Image.Image):
-        is_photograph = changed.format == "JPEG"
-        path = target.with_name(target.name + (".jpg" if is_photograph else ".png"))
-        with atomic_write(path) as unfinished:
-            changed.save(unfinished, changed.format, quality=JPEG_QUALITY)
-        return path
-    path = target.with_name(target.name + changed)
+    changed, suffix = _decode(source, upright)
+    path = target.with_name(target.name + suffix)
     with atomic_write(path) as unfinished:
-        if isinstance(source, bytes):
+        if changed:
+            changed.save(unfinished, "JPEG" if suffix == ".jpg" else "PNG", quality=JPEG_QUALITY)
+        elif isinstance(source, bytes):
             unfinished.write_bytes(source)
         else:
             _link(source.resolve(), unfinished)
     return path
 
 
-def _decode(source: Path | bytes, upright: bool) -> Image.Image | str:
-    """The picture as it must be written anew, its `format` set; or the suffix of a file that may stay as it is."""
+def _decode(source: Path | bytes, upright: bool) -> tuple[Image.Image | None, str]:
+    """The picture, if it must be written anew, and its suffix."""
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
             file.load()
-            return _changed(file, upright)
+            changed, suffix = _changed(file, upright), Path(file.filename or "").suffix.lower()
+            return changed, suffix if suffix in SUFFIXES and not changed else KEPT.get(file.format, ".png")
     except UnidentifiedImageError:
         raise BadPicture("files named like pictures that are none") from None
     except PermissionError:
@@ -128,37 +108,27 @@ def _decode(source: Path | bytes, upright: bool) -> Image.Image | str:
         raise BadPicture("pictures that are truncated or damaged") from None
 
 
-def _changed(file: Image.Image, upright: bool) -> Image.Image | str:
-    turn = TURNS.get(_orientation(file)) if upright else None
-    see_through = file.has_transparency_data and file.convert("RGBA").getextrema()[3][0] < 255
-    deep = file.mode[0] in "IF"
-    if file.format in KEPT and not (turn or see_through or deep):
-        given = Path(file.filename).suffix.lower() if file.filename else ""
-        return given if given in SUFFIXES else KEPT[file.format]
-    picture = _on_white(file) if see_through else _eight_bits(file) if deep else file.convert("RGB")
-    picture = picture.transpose(turn) if turn else picture
-    picture.format = "JPEG" if KEPT.get(file.format) == ".jpg" else "PNG"
-    return picture
+def _changed(file: Image.Image, upright: bool) -> Image.Image | None:
+    """What the layout can hold, in RGB, where that is not the file as it is."""
+    turned = _turned(file) if upright else None
+    picture = turned or file
+    if file.has_transparency_data and picture.convert("RGBA").getextrema()[3][0] < 255:
+        white = Image.new("RGBA", picture.size, "white")
+        return Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB")
+    if file.mode[0] in "IF":  # 16 bits, or whatever numbers
+        levels = np.nan_to_num(np.asarray(picture, np.float64))
+        levels = levels / 257 if levels.max() > 255 else levels
+        return Image.fromarray(np.clip(np.rint(levels), 0, 255).astype(np.uint8)).convert("RGB")
+    return picture.convert("RGB") if turned or file.format not in KEPT else None
 
 
-def _orientation(file: Image.Image) -> int:
+def _turned(file: Image.Image) -> Image.Image | None:
+    """The picture upright, where its camera was not."""
     try:
-        return file.getexif().get(ORIENTATION, 1)
+        is_upright = file.getexif().get(ExifTags.Base.Orientation, 1) not in range(2, 9)
+        return None if is_upright else ImageOps.exif_transpose(file)
     except Exception:  # metadata may be damaged where the picture is not
-        return 1
-
-
-def _on_white(file: Image.Image) -> Image.Image:
-    picture = file.convert("RGBA")
-    paper = Image.new("RGBA", picture.size, "white")
-    return Image.alpha_composite(paper, picture).convert("RGB")
-
-
-def _eight_bits(file: Image.Image) -> Image.Image:
-    """Grey levels of 16 bits, or of whatever numbers, as RGB."""
-    levels = np.nan_to_num(np.asarray(file, np.float64))
-    levels = levels / 257 if levels.max() > 255 else levels
-    return Image.fromarray(np.clip(np.rint(levels), 0, 255).astype(np.uint8)).convert("RGB")
+        return None
 
 
 def _link(source: Path, target: Path) -> None:

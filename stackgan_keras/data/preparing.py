@@ -1,0 +1,126 @@
+"""From a source's examples to a folder in the published layout, step by step; what is there already is kept."""
+
+import hashlib
+import itertools
+import json
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from stackgan_keras import datasets
+from stackgan_keras.data import writing
+from stackgan_keras.data.sources.source import Example, Source
+from stackgan_keras.files import write_lines
+
+AT_ONCE = 64  # pictures that are looked at together
+
+
+def copy_pictures(source: Source, home: Path) -> list[Example]:
+    """Puts the pictures below `home` and returns the examples of those that are whole."""
+    there = {example.name for example in source.examples if _is_copied(example, home)}
+    missing = [example for example in source.examples if example.name not in there]
+
+    def copy(pair) -> tuple[Example, str | None]:
+        example, picture = pair
+        try:
+            writing.write_picture(picture, home / example.name, upright=source.upright)
+        except writing.BadPicture as problem:
+            return example, str(problem)
+        return example, None
+
+    bar = tqdm(desc="pictures", total=len(source.examples), initial=len(there), unit="")
+    with warnings.catch_warnings(), ThreadPoolExecutor() as pool, bar:
+        warnings.simplefilter("ignore")  # of sizes and odd metadata, which hurt nothing
+        for batch in _batched(source.open(missing)):
+            for example, problem in pool.map(copy, batch):
+                bar.update()
+                if problem:
+                    source.skip(problem, example.name + (example.file.suffix if example.file else ""))
+                else:
+                    there.add(example.name)
+    return [example for example in source.examples if example.name in there]
+
+
+def _is_copied(example: Example, home: Path) -> bool:
+    """Whether the picture is there, and not older than the one it was made of."""
+    path = writing.find_picture(home / example.name)
+    return path is not None and (example.file is None or path.stat().st_mtime_ns >= example.file.stat().st_mtime_ns)
+
+
+def _batched(items: Iterable) -> Iterator[list]:
+    items = iter(items)
+    while batch := list(itertools.islice(items, AT_ONCE)):
+        yield batch
+
+
+def write_captions(examples: Sequence[Example], folder: Path) -> None:
+    for example in tqdm(examples, "captions", unit=""):
+        write_lines(folder / f"{example.text_name or example.name}.txt", example.captions)
+
+
+def write_tables(examples: Sequence[Example], home: Path) -> None:
+    """CUB's tables of the pictures in `home`."""
+    files = [example.name + writing.find_picture(home / example.name).suffix for example in examples]
+    class_names = dict(sorted({example.class_id: example.label for example in examples}.items()))
+    boxes, class_ids = [example.box for example in examples], [example.class_id for example in examples]
+    writing.write_tables(home.parent, files, boxes, class_ids, class_names)
+
+
+def to_records(examples: Sequence[Example], home: Path) -> datasets.Records:
+    """One split as the text encoder's training takes it: without embeddings, which it is to make."""
+    has_boxes = all(example.box for example in examples)
+    return datasets.Records(
+        names=tuple(example.name for example in examples),
+        paths=tuple(writing.find_picture(home / example.name) for example in examples),
+        boxes=np.array([example.box for example in examples], np.float64) if has_boxes else None,
+        class_ids=np.array([example.class_id for example in examples], np.int64),
+        captions=tuple(example.captions for example in examples),
+        embeddings=np.zeros((0, 0), np.float32),
+        first_embedding=datasets.first_rows([0] * len(examples)),
+        packed={},
+    )
+
+
+def write_embeddings(embed: Callable, encoder: str, splits: dict[str, list[Example]], out: Path, notes: Path) -> None:
+    """The embeddings of each split by `embed`, (M,) sentences to (M, text_dim) float32.
+
+    Those that are there, of the same captions by the same `encoder` (a digest), as `notes` remembers, are kept.
+    """
+    for split, examples in splits.items():
+        path, note = out / split / datasets.EMBEDDINGS, notes / f"embedded_{split}.txt"
+        made_of = f"{digest(examples)} {encoder}"
+        if path.is_file() and note.is_file() and note.read_text() == made_of:
+            print(f"embeddings of {split}: kept")
+            continue
+        with closing(_embedded(embed, examples, split)) as arrays:  # its bar ends before anything else is printed
+            writing.write_embeddings(path, arrays)
+        note.write_text(made_of)
+
+
+def _embedded(embed: Callable, examples: Sequence[Example], split: str) -> Iterator[np.ndarray]:
+    """One (captions, text_dim) float32 array a picture."""
+    with tqdm(desc=f"embeddings of {split}", total=len(examples), unit="") as bar:
+        for batch in _batched(examples):
+            vectors = embed([caption for example in batch for caption in example.captions])
+            yield from np.split(vectors, np.cumsum([len(example.captions) for example in batch])[:-1])
+            bar.update(len(batch))
+
+
+def write_lists(splits: dict[str, list[Example]], out: Path) -> None:
+    """The pickles that make the folder a complete one, which come last."""
+    for file, value in (("class_info.pickle", "class_id"), ("filenames.pickle", "name")):
+        for split, examples in splits.items():
+            writing.write_pickle(out / split / file, [getattr(example, value) for example in examples])
+
+
+def digest(examples: Sequence[Example]) -> str:
+    """What changes if any name, split or caption does."""
+    result = hashlib.sha256()
+    for example in examples:
+        result.update(json.dumps([example.name, example.split, *example.captions]).encode())
+    return result.hexdigest()

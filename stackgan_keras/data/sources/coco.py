@@ -1,0 +1,77 @@
+"""COCO: annotations files and their pictures, or both through tensorflow-datasets."""
+
+import json
+import re
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+from posixpath import basename
+
+from stackgan_keras.data.sources.hub import hub_rows
+from stackgan_keras.data.sources.source import Example, Source, path_inside, plain, stem, to_captions, walk_pictures
+from stackgan_keras.errors import InputError
+from stackgan_keras.files import read_text
+
+Found = dict[str, tuple[str, list[str], Path | None]]  # name -> split, captions, file
+
+
+def read(pictures: Path | None, captions: Path | None, tfds_dir: Path | None) -> Source:
+    """COCO: training and validation pictures are the splits, every picture is a class of its own.
+
+    `captions` is an annotations JSON or the folder of captions_train2014.json and captions_val2014.json; `pictures`
+    holds their pictures or folders of them. Without `pictures`, everything comes through tensorflow-datasets.
+    """
+    source = Source("coco")
+    found = _unpacked(captions or pictures, pictures, source) if pictures else _from_hub(tfds_dir, source)
+    for key, (split, texts, file) in sorted(found.items()):
+        name = f"{split}/{plain(key)}"
+        source.add(Example(name, name, to_captions("\n".join(texts)), split, file=file))
+    if len({example.split for example in source.examples}) < 2:  # one annotations file alone
+        source.examples = [replace(example, split=None) for example in source.examples]
+    return source.finished()
+
+
+def _unpacked(captions: Path, pictures: Path, source: Source) -> Found:
+    """The pictures that annotations files list."""
+    inside = [*captions.glob("captions_*.json"), *captions.glob("annotations/captions_*.json")]
+    files = [captions] if captions.is_file() else sorted(inside)
+    if not files:
+        raise InputError(
+            f"{captions} holds no captions_….json: give --captions the annotations file, or the folder of "
+            "captions_train2014.json and captions_val2014.json"
+        )
+    paths = {basename(file): file for file in walk_pictures(pictures, source)}
+    found = {}
+    for file in files:
+        for name, texts in _read_annotations(file):
+            path = paths.get(basename(path_inside(file.parent, file.name, name)))
+            if path is None:
+                source.skip("captions without a picture", f"{file.name}: {name}")
+            else:
+                found[basename(stem(path))] = _split(file.stem), texts, pictures / path
+    return found
+
+
+def _read_annotations(file: Path) -> list[tuple[str, list[str]]]:
+    """The file's name and captions of each picture."""
+    try:
+        content = json.loads(read_text(file))
+        texts = defaultdict(list)
+        for annotation in content["annotations"]:
+            texts[annotation["image_id"]].append(str(annotation["caption"]))
+        return [(str(image["file_name"]), texts[image["id"]]) for image in content["images"]]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise InputError(
+            f"{file} is no annotations file with images (id, file_name) and annotations (image_id, caption): "
+            "give captions_train2014.json or one like it"
+        ) from None
+
+
+def _from_hub(tfds_dir: Path | None, source: Source) -> Found:
+    rows = hub_rows(source, "coco_captions", tfds_dir, "image/filename", "captions")
+    texts = {basename(name): [text.decode() for text in row["captions"]["text"]] for name, row in rows}
+    return {name: (_split(name), captions, None) for name, captions in texts.items()}
+
+
+def _split(name: str) -> str:
+    return "test" if re.search(r"val|test", name) else "train"
