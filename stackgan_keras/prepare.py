@@ -175,7 +175,13 @@ def _arguments(arguments: list[str]) -> tuple[argparse.Namespace, Settings]:
             raise InputError(
                 f"{for_encoder[0]} decides how a text encoder is trained, but --text_encoder brings one: leave one out"
             )
-        given.text_encoder = _weight_file(given.text_encoder)
+        if given.text_encoder.is_dir():
+            given.text_encoder /= TEXT_ENCODER
+        file = given.text_encoder
+        if not file.is_file():
+            raise InputError(
+                f"there is no file {file}: give --text_encoder a {TEXT_ENCODER} or the folder that holds one"
+            )
     return given, _encoder_settings(given, for_encoder)
 
 
@@ -235,14 +241,6 @@ def _resolve_source(given: argparse.Namespace) -> None:
             raise InputError(f"there is no folder {path}: check --{option}")
     if given.folder is not None and given.folder.resolve().is_relative_to(given.out.resolve()):
         raise InputError(f"--out {given.out} is or holds the source {given.source}: name another folder")
-
-
-def _weight_file(path: Path) -> Path:
-    """The text encoder's file, which may be given by its folder."""
-    file = path / TEXT_ENCODER if path.is_dir() else path
-    if not file.is_file():
-        raise InputError(f"there is no file {file}: give --text_encoder a {TEXT_ENCODER} or the folder that holds one")
-    return file
 
 
 def _asked(given: argparse.Namespace, settings: Settings) -> dict:
