@@ -5,7 +5,7 @@ python -m stackgan_keras.prepare drawn --out DIR --count 10000 --classes 2000  b
 python -m stackgan_keras.prepare cub --out DIR --pictures DIR --captions DIR   CUB-200-2011, unpacked
 
 A text encoder is trained on the captions (settings as for train_text), or a given one is used. Stop it whenever you
-like: the same command goes on. What `datasets` reads comes last, so a folder that is not finished is not taken for one.
+like: the same command goes on. What `published` reads comes last, so a folder that is not finished is not taken for one.
 """
 
 import argparse
@@ -21,15 +21,15 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from stackgan_keras import config, datasets, drawn_birds
+from stackgan_keras import config
 from stackgan_keras.command_line import Parser, quietly, run
 from stackgan_keras.config import Settings
-from stackgan_keras.data import preparing, sources
+from stackgan_keras.data import drawn_birds, preparing, published, sources
 from stackgan_keras.data.sources import captioned_folder, drawn
 from stackgan_keras.data.sources.source import Example, Source, divide
-from stackgan_keras.datasets import TEXT_ENCODER
 from stackgan_keras.errors import InputError
 from stackgan_keras.files import atomic_write, write_lines
+from stackgan_keras.models.runs import TEXT_ENCODER
 
 OPTIONS = {  # what only some sources take
     "drawn": ("count", "classes", "seed"),
@@ -67,8 +67,8 @@ def _prepare(given: argparse.Namespace, settings: Settings, asked: dict) -> dict
     out, unfinished = given.out, given.out / UNFINISHED
     if given.text_encoder:
         with quietly():
-            from stackgan_keras import weights
-        weights.read_recipe(given.text_encoder, "text_encoder")
+            from stackgan_keras.models import weights
+        weights.read_config(given.text_encoder, "text_encoder")
     source = _read(given)
     for leftover in out.rglob(".[0-9]*.*"):  # half a file of a command that was killed
         leftover.unlink()
@@ -82,7 +82,7 @@ def _prepare(given: argparse.Namespace, settings: Settings, asked: dict) -> dict
         preparing.write_tables(examples, home)
     if source.kind == "drawn":
         shutil.copyfile(_drawn_folder(given) / "truth.jsonl", out / "truth.jsonl")
-    splits = {split: [e for e in examples if e.split == split] for split in datasets.SPLITS}
+    splits = {split: [e for e in examples if e.split == split] for split in published.SPLITS}
     records = [preparing.to_records(part, home) for part in splits.values()]
     embed, text_dim = _text_encoder(given, settings, records)
     preparing.write_embeddings(embed, _file_digest(out / TEXT_ENCODER), splits, out, unfinished)
@@ -120,18 +120,20 @@ def _drawn_folder(given: argparse.Namespace) -> Path:
     return given.folder or given.out / UNFINISHED / name
 
 
-def _text_encoder(given: argparse.Namespace, settings: Settings, records: list) -> tuple[Callable, int]:
-    """Puts the given text encoder, or one trained on the records, into place; what embeds by it, and its text_dim."""
+def _text_encoder(given: argparse.Namespace, settings: Settings, datasets: list) -> tuple[Callable, int]:
+    """Puts the given text encoder, or one trained on the datasets, into place; what embeds by it, and its text_dim."""
     with quietly():  # only now, as it takes seconds: wrong arguments and folders are answered at once
-        from stackgan_keras import joint_embedding, text_encoder, weights
+        from stackgan_keras.models import text_encoder, weights
+        from stackgan_keras.training import text
 
-    path, logs, results = given.out / TEXT_ENCODER, given.out / UNFINISHED / "text", given.out / RETRIEVAL
+    path = given.out / TEXT_ENCODER
     if given.text_encoder is None:
-        joint_embedding.train(*records, settings, path=path, logs=logs, results=results)
+        folders = text.TextFolders(given.out, given.out / UNFINISHED / "text", given.out / RETRIEVAL)
+        text.train_encoders(tuple(datasets), settings, folders)
     else:
         with atomic_write(path) as unfinished:
             shutil.copyfile(given.text_encoder, unfinished)
-    text_dim = weights.read_recipe(path, "text_encoder").keywords["text_dim"]
+    text_dim = weights.read_config(path, "text_encoder").keywords["text_dim"]
     return partial(text_encoder.embed, weights.load(path)), text_dim
 
 
@@ -197,11 +199,6 @@ def _encoder_settings(given: argparse.Namespace, for_encoder: list[str]) -> Sett
         preset="drawn_text",
         defaults={},
     )
-    if settings.text.learns != "both":
-        raise InputError(
-            f"text.learns is {settings.text.learns} but prepare trains both encoders: leave it at both, or give "
-            "--text_encoder and train the other with train_text afterwards"
-        )
     return settings
 
 

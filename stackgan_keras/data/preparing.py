@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from stackgan_keras import datasets
-from stackgan_keras.data import writing
+from stackgan_keras.data import published, writing
+from stackgan_keras.data.published import Dataset
 from stackgan_keras.data.sources.source import Example, Source
 from stackgan_keras.files import write_lines
 
@@ -71,17 +71,17 @@ def write_tables(examples: Sequence[Example], home: Path) -> None:
     writing.write_tables(home.parent, files, boxes, class_ids, class_names)
 
 
-def to_records(examples: Sequence[Example], home: Path) -> datasets.Records:
+def to_records(examples: Sequence[Example], home: Path) -> Dataset:
     """One split as the text encoder's training takes it: without embeddings, which it is to make."""
     has_boxes = all(example.box for example in examples)
-    return datasets.Records(
+    return Dataset(
         names=tuple(example.name for example in examples),
         paths=tuple(writing.find_picture(home / example.name) for example in examples),
         boxes=np.array([example.box for example in examples], np.float64) if has_boxes else None,
         class_ids=np.array([example.class_id for example in examples], np.int64),
         captions=tuple(example.captions for example in examples),
         embeddings=np.zeros((0, 0), np.float32),
-        first_embedding=datasets.first_rows([0] * len(examples)),
+        first_embedding=published.first_rows([0] * len(examples)),
         packed={},
     )
 
@@ -92,7 +92,7 @@ def write_embeddings(embed: Callable, encoder: str, splits: dict[str, list[Examp
     Those that are there, of the same captions by the same `encoder` (a digest), as `notes` remembers, are kept.
     """
     for split, examples in splits.items():
-        path, note = out / split / datasets.EMBEDDINGS, notes / f"embedded_{split}.txt"
+        path, note = out / split / published.EMBEDDINGS, notes / f"embedded_{split}.txt"
         made_of = f"{digest(examples)} {encoder}"
         if path.is_file() and note.is_file() and note.read_text() == made_of:
             print(f"embeddings of {split}: kept")

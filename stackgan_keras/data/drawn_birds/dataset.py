@@ -18,9 +18,9 @@ from stackgan_keras.data.drawn_birds.captions import describe
 from stackgan_keras.data.drawn_birds.embedding import embed
 from stackgan_keras.data.drawn_birds.painting import draw
 from stackgan_keras.data.drawn_birds.species import MOST_SPECIES, Bird, individual, invent_species, species_names
+from stackgan_keras.data.writing import write_pickle, write_tables
 from stackgan_keras.errors import InputError, whole_number
 from stackgan_keras.files import read_text, write_lines
-from stackgan_keras.layout import write_pickle, write_tables
 
 FORMAT = 3  # raise it when the same settings no longer give the same files
 JPEG_QUALITY = 95

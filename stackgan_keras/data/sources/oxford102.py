@@ -4,11 +4,11 @@ import re
 from pathlib import Path
 from posixpath import basename
 
+from stackgan_keras.data.pickles import load as load_pickle
 from stackgan_keras.data.sources.hub import hub_rows
 from stackgan_keras.data.sources.source import Example, Source, reed_captions, stem, walk_pictures
 from stackgan_keras.errors import InputError
 from stackgan_keras.files import read_text
-from stackgan_keras.safe_pickle import load as load_pickle
 
 CLASSES = 102
 TEST_EVERY = 5  # without the published list: classes 5, 10, …, 100 are the test split, 20 as published

@@ -1,1 +1,0 @@
-from stackgan_keras.safe_pickle import *
