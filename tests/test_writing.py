@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from stackgan_keras import safe_pickle
+from stackgan_keras import pickles
 from stackgan_keras.data import writing
 from stackgan_keras.files import atomic_write
 
@@ -159,13 +159,13 @@ def test_embeddings_are_a_pickle_of_arrays_of_any_length(tmp_path):
     arrays = [rng.standard_normal((rows, 7), np.float32) for rows in (10, 1, 12) * 400]
     writing.write_embeddings(tmp_path / "e.pickle", iter(arrays))
     assert (tmp_path / "e.pickle").read_bytes()[:2] == b"\x80\x02"
-    for read in (safe_pickle.load, lambda path: pickle.loads(path.read_bytes())):
+    for read in (pickles.load, lambda path: pickle.loads(path.read_bytes())):
         found = read(tmp_path / "e.pickle")
         assert type(found) is list
         for mine, theirs in zip(arrays, found, strict=True):
             np.testing.assert_array_equal(mine, theirs)
     writing.write_embeddings(tmp_path / "none.pickle", iter(()))
-    assert safe_pickle.load(tmp_path / "none.pickle") == []
+    assert pickles.load(tmp_path / "none.pickle") == []
 
 
 def test_a_stop_leaves_the_older_file_and_nothing_else(tmp_path):
@@ -177,7 +177,7 @@ def test_a_stop_leaves_the_older_file_and_nothing_else(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         writing.write_embeddings(tmp_path / "a.pickle", arrays())
-    assert safe_pickle.load(tmp_path / "a.pickle") == ["old"]
+    assert pickles.load(tmp_path / "a.pickle") == ["old"]
     assert [path.name for path in tmp_path.iterdir()] == ["a.pickle"]
 
 
