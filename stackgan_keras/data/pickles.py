@@ -170,6 +170,8 @@ def _checked(code: bytes, keys: slice):
 
 
 class _Unpickler(pickle._Unpickler):
+    """The standard unpickler without the instructions in `_REFUSED`, and with checks in those that hash or build."""
+
     def __init__(self, file: BinaryIO, protocol: int = pickle.HIGHEST_PROTOCOL):
         self.file, self.reader = file, _Reader(file)
         super().__init__(self.reader, encoding="latin-1")
