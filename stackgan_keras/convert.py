@@ -1,4 +1,4 @@
-"""What do weights of older releases look like as files of this package?
+"""Turns checkpoints of StackGAN's PyTorch and TensorFlow releases into weight files of this package.
 
     python -m stackgan_keras.convert netG_epoch_600.pth --out weights/coco/stage1_gen.weights.h5
     python -m stackgan_keras.convert everything.pth --out weights/coco
@@ -12,17 +12,31 @@ char-CNN-RNN as Torch 7 saved it. A file may hold several networks, as a dict of
 the epoch, is left out and named.
 """
 
+from collections import Counter
 from pathlib import Path
 
 from stackgan_keras.command_line import Parser, quietly, run
 from stackgan_keras.errors import InputError
 
 with quietly():
-    from stackgan_keras import checkpoints, releases, weights
+    from stackgan_keras import weights
+    from stackgan_keras.porting import checkpoints, conversion, tensorflow_release
+
+DESCRIPTION = "Turns checkpoints of StackGAN's older releases into weight files of this package."
+FILE = (
+    "netG, netD or text encoder as .pth (needs torch) or .npz, several of them, a text encoder as .t7 (needs "
+    "torchfile), or a TensorFlow checkpoint"
+)
+OUT = (
+    "FILE.weights.h5 to write, or a folder, where files are called stage1_gen.weights.h5 and so on, or by their names "
+    "in the checkpoint where two are the same network"
+)
 
 
-def _standard_name(recipe: weights.Recipe) -> str:
+def _standard_name(group: str, recipe: weights.Recipe) -> str:
     """What the training commands call this network's file."""
+    if group in tensorflow_release.SCOPES:
+        return group
     if recipe.network == "text_encoder":
         return recipe.network
     stage2 = recipe.network == "stage2_generator" or "real" in recipe.keywords.get("heads", ())
@@ -31,44 +45,30 @@ def _standard_name(recipe: weights.Recipe) -> str:
 
 def _file_names(recipes: dict[str, weights.Recipe]) -> dict[str, str]:
     """A file name for each group: what the network is, or the group's own name where several are the same."""
-    standard = {g: g if g in releases.SCOPES else _standard_name(recipe) for g, recipe in recipes.items()}
-    alone = [name for name in standard.values() if list(standard.values()).count(name) == 1]
-    names = {g: name if name in alone else g.replace("/", "_") or name for g, name in standard.items()}
+    names = {group: _standard_name(group, recipe) for group, recipe in recipes.items()}
+    count = Counter(names.values())
+    names = {g: name if count[name] == 1 else g.replace("/", "_") or name for g, name in names.items()}
     if len(set(names.values())) < len(names):
         raise InputError(f"the networks {', '.join(recipes)} would get the same file name: convert them one by one")
     return {group: f"{name}.weights.h5" for group, name in names.items()}
 
 
 def main() -> None:
-    parser = Parser(
-        prog="python -m stackgan_keras.convert",
-        description="Turns checkpoints of StackGAN's older releases into weight files of this package.",
-    )
-    parser.add_argument(
-        "file",
-        type=Path,
-        help="netG, netD or text encoder as .pth (needs torch) or .npz, several of them, a text encoder as .t7 (needs "
-        "torchfile), or a TensorFlow checkpoint",
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        required=True,
-        help="FILE.weights.h5 to write, or a folder, where files are called stage1_gen.weights.h5 and so on, or by "
-        "their names in the checkpoint where two are the same network",
-    )
+    parser = Parser(prog="python -m stackgan_keras.convert", description=DESCRIPTION)
+    parser.add_argument("file", type=Path, help=FILE)
+    parser.add_argument("--out", type=Path, required=True, help=OUT)
     arguments = parser.parse_args()
     file, out = arguments.file, arguments.out
     into_folder = not out.name.endswith(".weights.h5")
     if into_folder and (out.is_file() or out.suffix in (".h5", ".hdf5", ".keras", ".weights")):
         raise InputError(f"--out is {out}: give FILE.weights.h5, or a folder for the file's networks")
 
-    states, left = releases.networks(checkpoints.read(file))
+    states, left = conversion.networks(checkpoints.read(file))
     if not states:
-        raise InputError(f"{file} holds {', '.join(left[:3])}…, which is {releases.NO_NETWORK}")
+        raise InputError(f"{file} holds {', '.join(left[:3])}…, which is {conversion.NO_NETWORK}")
     if len(states) > 1 and not into_folder:
         raise InputError(f"{file} holds {len(states)} networks ({', '.join(states)}): give --out a folder for them")
-    converted = {group: releases.convert(state) for group, state in states.items()}
+    converted = {group: conversion.convert(state) for group, state in states.items()}
     names = _file_names({group: recipe for group, (_, recipe) in converted.items()})
     for group, (model, recipe) in converted.items():
         path = out / names[group] if into_folder else out

@@ -1,4 +1,4 @@
-"""Does every network of the original program come over, and does every other file say why it does not?"""
+"""Tests of `convert`: each network of the original programs comes over, each other file is refused with a reason."""
 
 import pickle
 import sys
@@ -10,30 +10,23 @@ import pytest
 import test_torch7
 from helpers import ended
 
-from stackgan_keras import StackGAN, checkpoints, convert, embedded, images, releases, text_encoder, weights
+from stackgan_keras import StackGAN, convert, images, text_encoder, weights
 from stackgan_keras.errors import InputError
+from stackgan_keras.porting import checkpoints, conversion, embedded_sentences
 
 TINY = Path(__file__).parent / "pytorch_tiny.npz"
 NETWORKS = ("stage1_gen", "stage1_dis", "stage2_gen", "stage2_dis")
-TINY_STAGE1 = {"image_size": 64, "filters": 4, "text_dim": 16, "condition_dim": 8, "noise_dim": 8}
+TINY_TEXT = {"text_dim": 16, "condition_dim": 8, "architecture": "pytorch"}
+TINY_STAGE1 = {"image_size": 64, "filters": 4, **TINY_TEXT, "noise_dim": 8}
+TINY_DISCRIMINATOR = {"filters": 2, "condition_dim": 8, "architecture": "pytorch"}
 TINY_RECIPES = {
     "stage1_gen": weights.Recipe("stage1_generator", TINY_STAGE1),
     "stage2_gen": weights.Recipe(
-        "stage2_generator",
-        {
-            "stage1": TINY_STAGE1,
-            "image_size": 256,
-            "filters": 4,
-            "text_dim": 16,
-            "condition_dim": 8,
-            "residual_blocks": 1,
-        },
+        "stage2_generator", {"stage1": TINY_STAGE1, "image_size": 256, "filters": 4, **TINY_TEXT, "residual_blocks": 1}
     ),
-    "stage1_dis": weights.Recipe(
-        "discriminator", {"image_size": 64, "filters": 2, "heads": ["matched"], "condition_dim": 8}
-    ),
+    "stage1_dis": weights.Recipe("discriminator", {"image_size": 64, "heads": ["matched"], **TINY_DISCRIMINATOR}),
     "stage2_dis": weights.Recipe(
-        "discriminator", {"image_size": 256, "filters": 2, "heads": ["matched", "real"], "condition_dim": 8}
+        "discriminator", {"image_size": 256, "heads": ["matched", "real"], **TINY_DISCRIMINATOR}
     ),
 }
 
@@ -131,9 +124,9 @@ def test_however_it_was_saved(network, how, torch, shared, tmp_path):
     folder = shared / "golden/pytorch_small"
     path = tmp_path / "netX.pth"
     variant(torch, folder, network, path, how)
-    (state,) = releases.networks(checkpoints.read(path))[0].values()
-    plain, recipe = releases.convert(checkpoints.read(folder / f"{network}.pth"))
-    model, same_recipe = releases.convert(state)
+    (state,) = conversion.networks(checkpoints.read(path))[0].values()
+    plain, recipe = conversion.convert(checkpoints.read(folder / f"{network}.pth"))
+    model, same_recipe = conversion.convert(state)
     assert same_recipe == recipe
     expected = weights.named_variables(plain)
     for name, variable in weights.named_variables(model).items():
@@ -146,14 +139,14 @@ def test_however_it_was_saved(network, how, torch, shared, tmp_path):
 @pytest.mark.parametrize("network", NETWORKS)
 def test_a_data_parallel_network_is_one_without_its_prefix(network):
     plain = tiny(network)
-    found, left = releases.networks({f"netX/module.{name}": value for name, value in plain.items()})
+    found, left = conversion.networks({f"netX/module.{name}": value for name, value in plain.items()})
     assert (list(found), left) == (["netX"], [])
     assert found["netX"].keys() == plain.keys()
 
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_sizes_are_recognized(network):
-    assert releases.recognize(tiny(network)) == TINY_RECIPES[network]
+    assert conversion.recognize(tiny(network)) == TINY_RECIPES[network]
 
 
 @pytest.mark.parametrize("network", ["stage1_gen", "stage2_gen"])
@@ -171,17 +164,16 @@ def test_npz_gives_the_golden_outputs(network, tmp_path, command):
 
 @pytest.mark.parametrize("image_size", [8, 16, 32, 64, 128, 256, 512])
 def test_discriminators_of_any_size_are_recognized(image_size):
-    recipe = weights.Recipe(
-        "discriminator", {"image_size": image_size, "filters": 1, "heads": ["matched"], "condition_dim": 5}
-    )
+    sizes = {"image_size": image_size, "filters": 1, "heads": ["matched"], "condition_dim": 5}
+    recipe = weights.Recipe("discriminator", sizes | {"architecture": "pytorch"})
     variables = weights.named_variables(recipe.build())
     state = {}
-    (kind,) = (kind for kind in releases.KINDS if kind.marks == ("encode_img.",))
-    for theirs, target in kind.table(**recipe.keywords):
-        value = np.asarray(variables[target.path])
+    (kind,) = (kind for kind in conversion.KINDS if kind.prefixes == ("encode_img.",))
+    for theirs, (path, _) in kind.tensors(recipe.keywords).items():
+        value = np.asarray(variables[path])
         state[theirs] = value.transpose(3, 2, 0, 1) if value.ndim == 4 else value
-    assert releases.recognize(state) == recipe
-    converted = weights.named_variables(releases.convert(state)[0])
+    assert conversion.recognize(state) == recipe
+    converted = weights.named_variables(conversion.convert(state)[0])
     assert all(np.array_equal(converted[path], variables[path]) for path in variables)
 
 
@@ -207,14 +199,14 @@ TF_RECIPES = {
 def tf_networks():
     """A tiny network of each kind, and its tensors by their names in the TensorFlow release."""
     made, tensors, rng = {}, {}, np.random.default_rng(0)
-    kinds = {kind.network: kind for kind in releases.KINDS[-3:]}
+    kinds = {kind.network: kind for kind in conversion.KINDS[-3:]}
     for name, recipe in TF_RECIPES.items():
         made[name] = weights.named_variables(recipe.build())
-        for theirs, target in kinds[recipe.network].table(**recipe.keywords):
+        for theirs, (path, order) in kinds[recipe.network].tensors(recipe.keywords).items():
             value = tensors.get(theirs)  # Stage II holds the Stage I that is there too
             if value is None:
-                value = rng.normal(size=made[name][target.path].shape).astype(np.float32)
-            made[name][target.path].assign(target.arrange(value))
+                value = rng.normal(size=made[name][path].shape).astype(np.float32)
+            made[name][path].assign(conversion.arranged(value, order))
             tensors[theirs] = value
     return made, tensors
 
@@ -323,10 +315,10 @@ def test_text_encoders(form, tmp_path, command):
     keywords = {"form": form, "filters": 6, "recurrent_dim": 5, "text_dim": 4}
     recipe = weights.Recipe("text_encoder", keywords)
     variables, rng = weights.named_variables(recipe.build()), np.random.default_rng(0)
-    (kind,) = (kind for kind in releases.KINDS if kind.network == "text_encoder")
+    (kind,) = (kind for kind in conversion.KINDS if kind.network == "text_encoder")
     state = {}
-    for theirs, target in kind.table(**keywords):
-        shape = variables[target.path].shape
+    for theirs, (path, _) in kind.tensors(keywords).items():
+        shape = variables[path].shape
         state[theirs] = rng.normal(size=shape[::-1] if theirs.endswith("weight") else shape).astype(np.float32)
     np.savez(tmp_path / "encoder.npz", **state)
     assert command(tmp_path / "encoder.npz", "--out", tmp_path / "weights")[0] == 0
@@ -382,7 +374,7 @@ def test_typed_and_embedded_sentences_become_pictures_of_published_weights(endin
         return images.to_uint8(generator(zeros | {"embedding": embedding[None]}, training=False)["image"])[0]
 
     sentences = ["this bird is red with black wings", "a small yellow bird"]
-    network, _ = releases.convert(checkpoints.read(golden / "text_small/birds_icml.pth"))
+    network, _ = conversion.convert(checkpoints.read(golden / "text_small/birds_icml.pth"))
     still = {"epsilon_scale": 0, "noise_scale": 0}
     made = StackGAN.load(folder).generate(sentences, 1, **still)["image"]
     for picture, embedding in zip(made[:, 0], text_encoder.embed(network, sentences), strict=True):
@@ -390,7 +382,7 @@ def test_typed_and_embedded_sentences_become_pictures_of_published_weights(endin
     assert not np.array_equal(made[0], made[1])
 
     file = golden / "caption_embedding_t7/example_captions.t7"
-    _, embeddings = embedded.read(file)
+    _, embeddings = embedded_sentences.read(file)
     (made,) = StackGAN.load(folder, embedded=True).generate(embeddings, 1, **still)["image"]
     assert np.abs(made[0].astype(int) - drawn(embeddings[0])).max() <= 1
 
@@ -635,4 +627,4 @@ def test_arguments(refused):
 
 def test_convert_in_python_raises_too():
     with pytest.raises(InputError, match="holds nothing"):
-        releases.recognize({})
+        conversion.recognize({})

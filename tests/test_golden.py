@@ -1,13 +1,14 @@
-"""Are our numbers those of the original programs? Outputs, losses and weights of the PyTorch release, outputs of both.
+"""Our numbers are those of the original programs: outputs of both, and the training steps of the PyTorch release.
 
-`pytorch_tiny.npz` and `pytorch_small/` hold weights, inputs and outputs in inference mode, and the losses and weights
-of the first training steps, with a batch of 3 and of 4.
+`pytorch_tiny.npz` and `pytorch_small/` hold weights, inputs and outputs in inference mode, and the losses of the
+first training steps and all variables after them, with a batch of 3 and of 4.
 
 Training is compared in float64. A batch of three or four, normalised over so few values, and Adam, whose first steps
 keep only the sign of a gradient, blow up the last digit of float32; in float64 what remains is the original's own
 rounding and the one known difference, where Adam adds its epsilon.
 """
 
+import functools
 from pathlib import Path
 
 import keras
@@ -15,7 +16,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from stackgan_keras import adversarial, checkpoints, engine, losses, releases, weights
+from stackgan_keras import adversarial, engine, losses, weights
+from stackgan_keras.porting import checkpoints, conversion
 
 TINY = Path(__file__).parent / "pytorch_tiny.npz"
 LOSSES = ("discriminator", "real", "mismatched", "fake", "generator", "kl")  # in the order of the files
@@ -32,7 +34,9 @@ class Tiny:
 
     def network(self, name):
         prefix = f"{name}/"
-        return releases.convert({k.removeprefix(prefix): v for k, v in self.arrays.items() if k.startswith(prefix)})[0]
+        return conversion.convert({k.removeprefix(prefix): v for k, v in self.arrays.items() if k.startswith(prefix)})[
+            0
+        ]
 
     def real(self, stage):
         return self.arrays[f"{stage}_real_every_8th_pixel_repeat_8"].repeat(8, 1).repeat(8, 2)
@@ -49,7 +53,7 @@ class Small:
         self.arrays = dict(np.load(self.folder / "io.npz"))
 
     def network(self, name):
-        return releases.convert(checkpoints.read(self.folder / f"{name}.pth"))[0]
+        return conversion.convert(checkpoints.read(self.folder / f"{name}.pth"))[0]
 
     def real(self, stage):
         return self.arrays[f"{stage}_real"]
@@ -58,15 +62,6 @@ class Small:
 @pytest.fixture(params=[Tiny, Small])
 def golden(request):
     return request.param(request)
-
-
-@pytest.fixture
-def float64():
-    keras.config.set_floatx("float64")
-    keras.config.set_dtype_policy("float64")
-    yield
-    keras.config.set_floatx("float32")
-    keras.config.set_dtype_policy("float32")
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -100,28 +95,59 @@ TOLERANCE = {
     (Small, "stage1"): (1e-4, 1e-4, 5e-3),
     (Small, "stage2"): (1e-4, 5e-3, 1.5e-2),
 }
-# Largest mean difference of any variable after the last step. Adam moved each weight by up to 2e-4 a step.
+# Largest mean difference of any weight after the last step. Adam moved each weight by up to 2e-4 a step.
 WEIGHTS = {(Tiny, "stage1"): 1e-6, (Tiny, "stage2"): 2e-6, (Small, "stage1"): 5e-5, (Small, "stage2"): 3e-4}
+# Largest difference of any moving mean or variance after the last step. Each layer's moved by more than 0.05.
+MOVING = {(Tiny, "stage1"): 5e-5, (Tiny, "stage2"): 1e-5, (Small, "stage1"): 3e-3, (Small, "stage2"): 1e-2}
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_training_steps(golden, stage, float64):
-    generator, discriminator = golden.network(f"{stage}_gen"), golden.network(f"{stage}_dis")
-    update = _update(generator, discriminator)
+@pytest.fixture(scope="module", params=TOLERANCE, ids=lambda param: f"{param[0].__name__}-{param[1]}")
+def trained(request):
+    """The golden data, the stage, and what its training steps gave here: losses of each, networks after the last."""
+    kind, stage = request.param
+    golden = kind(request)
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    try:
+        networks = {name: golden.network(name) for name in (f"{stage}_gen", f"{stage}_dis")}
+        update = _update(*networks.values())
+        scalars = [update(_batch(golden, stage, step, np.float64)) for step in range(golden.steps)]
+    finally:
+        keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy("float32")
+    return golden, stage, [[float(each[name]) for name in LOSSES] for each in scalars], networks
+
+
+def test_losses_of_training_steps(trained):
+    golden, stage, made, _ = trained
     for step, tolerance in enumerate(TOLERANCE[type(golden), stage]):
-        scalars = update(_batch(golden, stage, step, np.float64))
-        losses = [float(scalars[name]) for name in LOSSES]
         expected = golden.arrays[f"{stage}_train_losses"][step]
-        np.testing.assert_allclose(losses, expected, rtol=tolerance, err_msg=f"step {step + 1}")
+        np.testing.assert_allclose(made[step], expected, rtol=tolerance, err_msg=f"step {step + 1}")
 
-    for name, trained in ((f"{stage}_gen", generator), (f"{stage}_dis", discriminator)):
+
+def test_weights_after_training_steps(trained):
+    golden, stage, _, networks = trained
+    for name, network in networks.items():
         after = weights.named_variables(golden.network(f"{name}_after_{golden.steps}_steps"))
-        for path, variable in weights.named_variables(trained).items():
-            if "moving" in path:  # PyTorch's running variance takes the unbiased variance of its few values
+        for path, variable in weights.named_variables(network).items():
+            if "moving" in path:
                 continue
             difference = np.abs(variable.numpy() - after[path].numpy())
             assert difference.mean() <= WEIGHTS[type(golden), stage], path
             assert difference.max() <= golden.steps * 4.1e-4, path  # a sign turned by rounding costs twice 2e-4
+
+
+def test_moving_statistics_after_training_steps(trained):
+    golden, stage, _, networks = trained
+    for name, network in networks.items():
+        before = weights.named_variables(golden.network(name))
+        after = weights.named_variables(golden.network(f"{name}_after_{golden.steps}_steps"))
+        for path in (path for path in after if "moving" in path):
+            least, most = _as_pytorch_keeps_it(golden, network, path, before[path].numpy())
+            beyond = np.maximum(least - after[path].numpy(), after[path].numpy() - most)
+            assert beyond.max() <= MOVING[type(golden), stage], path
+            moved = np.abs(after[path].numpy() - before[path].numpy()).max()
+            assert moved == 0 if path.startswith("stage1_generator/") else moved > 0.05, path
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -136,8 +162,8 @@ def test_first_step_in_float32(golden, stage):
 def tf_release(shared):
     """What a checkpoint of the TensorFlow release computes here, and what it did there."""
     folder = shared / "golden/tf_release_small"
-    states, _ = releases.networks(checkpoints.read(folder / "birds_model_3.ckpt"))
-    networks = {name: releases.convert(state)[0] for name, state in states.items()}
+    states, _ = conversion.networks(checkpoints.read(folder / "birds_model_3.ckpt"))
+    networks = {name: conversion.convert(state)[0] for name, state in states.items()}
     with np.load(folder / "io.npz") as io:
         golden = {name: values.astype(np.float32) for name, values in io.items()}
     return networks, golden | {"stage1_epsilon": golden["epsilon"]}  # one epsilon served both stages
@@ -172,6 +198,24 @@ def test_divergence_of_the_tensorflow_release(tf_release, stage):
     theirs = np.mean(-log_sigma + 0.5 * (np.exp(2 * log_sigma) + mean**2 - 1))
     ours = losses.kl_divergence(made["mean"], made["log_variance"])
     np.testing.assert_allclose(np.mean(ours), theirs, rtol=1e-5)
+
+
+def _as_pytorch_keeps_it(golden, network, path, before):
+    """The least and the most that PyTorch would have made of a moving statistic: one value, where it can be known.
+
+    PyTorch's running variance takes the unbiased variance of a batch, larger by n / (n - 1) for the n values that a
+    channel has. Of mismatched pairs, which one layer sees in one of its four updates a step, there is one fewer.
+    """
+    *names, statistic = path.split("/")
+    layer = functools.reduce(lambda model, name: model.get_layer(name), names, network)
+    ours = weights.named_variables(network)[path].numpy()
+    if statistic == "moving_mean" or names[0] == "stage1_generator":  # which is frozen
+        return ours, ours
+    updates = {"encode_image": 3, "matched": 4}.get(names[0], 1)  # a step
+    left = 0.9 ** (updates * golden.steps) * before  # of the first value
+    batch, places = len(golden.arrays["stage1_embedding"]), np.prod(layer.input.shape[1:-1])
+    values = [pictures * places for pictures in (batch, batch - 1 if names[0] == "matched" else batch)]
+    return tuple(left + n / (n - 1) * (ours - left) for n in values)
 
 
 def _update(generator, discriminator):

@@ -6,8 +6,9 @@ import pytest
 from helpers import refusal
 from keras import ops
 
-from stackgan_keras.models import text_encoder, weights
-from stackgan_keras.models.text_encoder import ALPHABET, LENGTH, embed, encode
+from stackgan_keras import text_encoder, weights
+from stackgan_keras.porting import checkpoints, conversion
+from stackgan_keras.text_encoder import ALPHABET, LENGTH, embed, encode
 
 SMALL = {"filters": 6, "recurrent_dim": 5, "text_dim": 7}
 SENTENCES = ["a small yellow bird with a black crown", "the petals are pink", "", "x" * 300]
@@ -18,7 +19,7 @@ def golden(shared):
     """The published encoder's weights in our network, the golden sentences and what the original made of them."""
     pytest.importorskip("torch", reason="the golden text encoder is a PyTorch file")
     folder = shared / "golden/text_small"
-    model, _ = releases.convert(checkpoints.read(folder / "birds_icml.pth"))
+    model, _ = conversion.convert(checkpoints.read(folder / "birds_icml.pth"))
     with np.load(folder / "io.npz") as io:
         return model, [str(sentence) for sentence in io["sentences"]], io["birds_icml"]
 
@@ -144,7 +145,7 @@ def test_any_string_is_embedded():
 
 
 def test_a_weight_file_gives_the_same_encoder(tmp_path):
-    recipe = weights.ModelConfig("text_encoder", {"form": "flowers", **SMALL})
+    recipe = weights.Recipe("text_encoder", {"form": "flowers", **SMALL})
     model = recipe.build()
     weights.save(model, recipe, tmp_path / "text_encoder.weights.h5")
     np.testing.assert_array_equal(

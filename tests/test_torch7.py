@@ -1,4 +1,4 @@
-"""Is what Torch 7 wrote read as it was meant, and nothing else believed?"""
+"""Tests of Torch-7 files: networks and embeddings are read whole, and nothing else is believed."""
 
 import struct
 import sys
@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from helpers import refusal
 
-from stackgan_keras import releases, text_encoder, torch7, weights
+from stackgan_keras import text_encoder, weights
+from stackgan_keras.porting import conversion, torch7
 
 # -- writing such files -------------------------------------------------------------------------------------------
 
@@ -230,7 +231,7 @@ def test_a_text_encoder_of_torch_7(form, kind, whole, tmp_path):
     assert state.keys() == made.state.keys()
     for name, value in state.items():
         np.testing.assert_array_equal(value, made.state[name], err_msg=name)
-    model, recipe = releases.convert(state)
+    model, recipe = conversion.convert(state)
     assert recipe == weights.Recipe("text_encoder", {"form": form, **SIZES})
     assert text_encoder.embed(model, ["a red bird"]).shape == (1, 4)
 

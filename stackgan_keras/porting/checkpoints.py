@@ -1,14 +1,13 @@
-"""Which tensors are in this checkpoint of another program? Read without running anything that stands in it."""
+"""Tensors by name in checkpoints of other programs, read without running anything that stands in them."""
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from stackgan_keras import torch7
 from stackgan_keras.errors import InputError, first_line
+from stackgan_keras.porting import torch7
 
 TABLE_END = bytes.fromhex("57fb808b247547db")  # of a TensorFlow checkpoint in one file, and of the index of others
 
@@ -21,14 +20,12 @@ def read(path: Path) -> dict[str, np.ndarray]:
     dict are called `outer/inner`. Raises `InputError` for a missing or broken file, one that asks for code, and one
     that holds no tensors.
     """
-    prefix = _tensorflow_prefix(path)
-    if prefix is None and not path.is_file():
-        raise InputError(f"there is no file {path}: give the path of a checkpoint")
-    if prefix is not None:
+    if prefix := _tensorflow_prefix(path):
         tensors = _read_tensorflow(prefix)
+    elif path.is_file():
+        tensors = {".npz": _read_npz, ".t7": _read_torch7}.get(path.suffix, _read_torch)(path)
     else:
-        reads = {".npz": _read_npz, ".t7": _read_torch7}
-        tensors = reads.get(path.suffix, _read_torch)(path)
+        raise InputError(f"there is no file {path}: give the path of a checkpoint")
     if not tensors:
         raise InputError(f"{path} holds no tensors under names: give a state dict, as the release saves them")
     return tensors
@@ -39,9 +36,7 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: np.asarray(file[name]) for name in file.files}
     except Exception as problem:  # numpy and zipfile raise a dozen kinds for files that are broken or foreign
-        raise InputError(
-            f"{path} cannot be read as an .npz of arrays ({first_line(problem)}): make it again"
-        ) from problem
+        raise InputError(f"{path} cannot be read as an .npz of arrays ({first_line(problem)}): make it again") from None
     return {name: array for name, array in arrays.items() if array.dtype.kind in "fiu"}
 
 
@@ -60,21 +55,21 @@ def _read_torch7(path: Path) -> dict[str, np.ndarray]:
 def _read_torch(path: Path) -> dict[str, np.ndarray]:
     try:
         import torch
-    except ImportError as problem:
+    except ImportError:
         raise InputError(
             f"{path.name} is a PyTorch file and torch is not installed: pip install 'stackgan_keras[torch]'"
-        ) from problem
+        ) from None
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as problem:  # torch raises a dozen kinds for files that are broken, foreign or hostile
-        reason = str(problem).split("Please file an issue")[0].strip().splitlines() or [type(problem).__name__]
-        blamed = next((line.strip() for line in reason if "GLOBAL" in line or "global" in line), reason[0])
+        lines = str(problem).split("Please file an issue")[0].strip().splitlines() or [type(problem).__name__]
+        blamed = next((line.strip() for line in lines if "GLOBAL" in line or "global" in line), lines[0])
         raise InputError(
             f"{path} cannot be read safely as a PyTorch checkpoint ({blamed}): give a whole file that holds "
             "nothing but a state dict, as the release saves it"
-        ) from problem
+        ) from None
 
-    def tensors(values, prefix: str) -> Iterator[tuple[str, np.ndarray]]:
+    def tensors(values: dict, prefix: str) -> Iterator[tuple[str, np.ndarray]]:
         for name, value in values.items():
             if isinstance(value, dict):
                 yield from tensors(value, f"{prefix}{name}/")
@@ -92,8 +87,7 @@ def _tensorflow_prefix(path: Path) -> Path | None:
     if not path.is_file():
         return None
     with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(size - len(TABLE_END), 0))
+        file.seek(max(path.stat().st_size - len(TABLE_END), 0))
         return path if file.read() == TABLE_END else None
 
 
@@ -105,7 +99,7 @@ def _read_tensorflow(prefix: Path) -> dict[str, np.ndarray]:
         types = reader.get_variable_to_dtype_map()
         return {name: reader.get_tensor(name) for name in sorted(types) if types[name].is_floating}
     except Exception as problem:  # TensorFlow raises a dozen kinds for files that are missing, broken or foreign
-        reason = first_line(problem)
         raise InputError(
-            f"{prefix} cannot be read as a TensorFlow checkpoint ({reason}): give all its files, whole, side by side"
+            f"{prefix} cannot be read as a TensorFlow checkpoint ({first_line(problem)}): give all its files, whole, "
+            "side by side"
         ) from None

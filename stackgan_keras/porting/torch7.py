@@ -1,7 +1,8 @@
-"""What is in a Torch-7 file? Sentences embedded in it, or a char-CNN-RNN under the names of its PyTorch port."""
+"""Torch-7 files: sentences embedded in them, and char-CNN-RNNs with the tensors' names of their PyTorch port."""
 
 import os
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,8 @@ import numpy as np
 from stackgan_keras.errors import InputError, first_line
 
 MOST_DIMENSIONS = 8  # of a tensor that is believed to be one
-TENSORS = {
-    **{f"torch.{kind}": kind.removeprefix("Cuda") for kind in ("CudaByte", "CudaChar", "CudaShort", "CudaInt")},
-    **{f"torch.{kind}": kind for kind in ("Byte", "Char", "Short", "Int", "Long", "Float", "Double")},
-    "torch.Cuda": "Float",
-    "torch.CudaDouble": "Double",
-}
 DTYPES = {"Byte": "u1", "Char": "i1", "Short": "i2", "Int": "i4", "Long": "i8", "Float": "f4", "Double": "f8"}
+DTYPES |= {f"Cuda{kind}": dtype for kind, dtype in DTYPES.items()} | {"Cuda": "f4"}
 
 
 def read(path: Path):
@@ -33,7 +29,7 @@ def read(path: Path):
     if not path.is_file():
         raise InputError(f"there is no file {path}: give the path of a .t7 file")
     try:
-        with path.open("rb") as file, _careful(torchfile.type_handlers):
+        with path.open("rb") as file, _checked_tensors(torchfile.type_handlers):
             return torchfile.T7Reader(file, use_list_heuristic=False).read_obj()
     except Exception as problem:  # struct, numpy and torchfile raise a dozen kinds for files that are broken or foreign
         reason = first_line(problem)
@@ -51,14 +47,15 @@ def embedded(content) -> tuple[list[str], np.ndarray] | None:
     if sentences is None or embeddings is None:
         return None
     sentences = [sentence.decode("utf-8", "replace") for sentence in _listed(sentences) if isinstance(sentence, bytes)]
-    rows = embeddings if isinstance(embeddings, np.ndarray) else [np.ravel(row) for row in _listed(embeddings)]
-    lengths = sorted({np.size(row) for row in rows})
+    rows = embeddings if isinstance(embeddings, np.ndarray) else _listed(embeddings)
+    rows = [np.ravel(row) for row in rows if isinstance(row, (np.ndarray, np.number))]
+    lengths = sorted({len(row) for row in rows})
     if len(rows) != len(sentences) or len(lengths) != 1:
         raise InputError(
             f"raw_txt holds {len(sentences)} sentences and fea_txt {len(rows)} embeddings of {lengths} numbers: "
             "there must be one for each sentence, all of one length"
         )
-    return sentences, np.array([np.ravel(row) for row in rows], np.float32)
+    return sentences, np.array(rows, np.float32)
 
 
 def encoder(content) -> dict[str, np.ndarray] | None:
@@ -73,8 +70,8 @@ def encoder(content) -> dict[str, np.ndarray] | None:
     if _kind(network) != "gModule":
         return None
     modules = [_module(node) for node in _nodes(network)]
-    inner = [layer for module in modules for layer in _inside(module)]
-    convolutions = [layer for layer in inner if _kind(layer) == "TemporalConvolution"]
+    layers = [layer for module in modules for layer in _layers(module)]
+    convolutions = [layer for layer in layers if _kind(layer) == "TemporalConvolution"]
     recurrences = [module for module in modules if _kind(module) == "gModule"]
     projections = [module for module in modules if _kind(module) == "Linear"]
     if (len(convolutions), len(recurrences), len(projections)) != (3, 1, 1):
@@ -83,10 +80,12 @@ def encoder(content) -> dict[str, np.ndarray] | None:
             f"{len(projections)} projections, where a char-CNN-RNN has 3, 1 and 1: give the file of a text encoder"
         )
     state = {}
-    for i, module in enumerate(convolutions, start=1):
-        weight, bias = _weights(module)
-        state[f"conv{i}.weight"] = _kernel(weight, bias)
-        state[f"conv{i}.bias"] = bias
+    for i, convolution in enumerate(convolutions, start=1):
+        weight, bias = _weights(convolution)
+        if weight.ndim != 2 or weight.shape[1] % 4:
+            raise InputError(f"a convolution over time has weights {weight.shape}: its kernels must be 4 wide")
+        # from (filters, width * channels) to (filters, channels, width)
+        state[f"conv{i}.weight"], state[f"conv{i}.bias"] = weight.reshape(len(bias), 4, -1).transpose(0, 2, 1), bias
     try:
         state |= _recurrence(_nodes(recurrences[0]))
     except (IndexError, KeyError):  # a layer that leads nowhere, or into what is not in the list of nodes
@@ -95,36 +94,28 @@ def encoder(content) -> dict[str, np.ndarray] | None:
     return state
 
 
-def _kernel(weight: np.ndarray, bias: np.ndarray, width: int = 4) -> np.ndarray:
-    """From (filters, width * channels), width by width, to (filters, channels, width)."""
-    if weight.ndim != 2 or weight.shape[1] % width:
-        raise InputError(f"a convolution over time has weights {weight.shape}: its kernels must be {width} wide")
-    return weight.reshape(len(bias), width, -1).transpose(0, 2, 1)
-
-
 def _recurrence(nodes: list) -> dict[str, np.ndarray]:
     """The weights of a recurrence, which its steps share, by their names in the PyTorch port."""
-    follow = {id(node): _children(node) for node in nodes}
-    lead: dict[int, list] = {}
-    for node in nodes:
-        for child in follow[id(node)]:
-            lead.setdefault(id(child), []).append(node)
     scales = [_field(_module(node), "constant_scalar") for node in nodes if _kind(_module(node)) == "MulConstant"]
     if not any(isinstance(scale, float) and 0 < scale < 1 for scale in scales):
         raise InputError("the recurrence gives its last state, not the mean of all: only encoders with the mean fit")
+    children = {id(node): _listed(_field(node, "children")) for node in nodes}
+    of_state = {  # what follows another layer than the inputs
+        id(child) for node in nodes if _kind(_module(node)) not in ("Identity", None) for child in children[id(node)]
+    }
     state: dict[str, np.ndarray] = {}
     for node in nodes:
-        linear = next((layer for layer in _inside(_module(node)) if _kind(layer) == "Linear"), None)
+        linear = next((layer for layer in _layers(_module(node)) if _kind(layer) == "Linear"), None)
         if linear is None:
             continue
-        after = follow[id(node)][0]
-        activation = after if _kind(_module(after)) != "CAddTable" else follow[id(after)][0]
+        activation = children[id(node)][0]
+        if _kind(_module(activation)) == "CAddTable":
+            activation = children[id(activation)][0]
         gate = ""
         if _kind(_module(activation)) == "Sigmoid":  # that of the update also gives what is kept, 1 - update
-            kept = any(_kind(_module(child)) == "MulConstant" for child in follow[id(activation)])
+            kept = any(_kind(_module(child)) == "MulConstant" for child in children[id(activation)])
             gate = "_update" if kept else "_reset"
-        given = all(_kind(_module(parent)) in ("Identity", None) for parent in lead.get(id(node), []))
-        name = f"rnn.{'i2h' if given else 'h2h'}{gate}"
+        name = f"rnn.{'h2h' if id(node) in of_state else 'i2h'}{gate}"
         for part, values in zip(("weight", "bias"), _weights(linear), strict=True):
             if not np.array_equal(state.setdefault(f"{name}.{part}", values), values):
                 raise InputError(f"the steps of the recurrence do not share {name}.{part}: this is no char-CNN-RNN")
@@ -158,16 +149,11 @@ def _nodes(network) -> list:
     return _listed(_field(network, "forwardnodes"))
 
 
-def _children(node) -> list:
-    """The nodes that take what this one gives."""
-    return _listed(_field(node, "children"))
-
-
 def _module(node):
     return _field(_field(node, "data"), "module")
 
 
-def _inside(module) -> list:
+def _layers(module) -> list:
     """The layers of a sequence, or the layer itself."""
     return _listed(_field(module, "modules")) if _kind(module) == "Sequential" else [module]
 
@@ -179,17 +165,16 @@ def _weights(module) -> tuple[np.ndarray, np.ndarray]:
     return tuple(np.array(values, np.float32) for values in found)
 
 
-# -- reading with care --------------------------------------------------------------------------------------------
+# -- tensors, checked ---------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def _careful(handlers: dict):
+def _checked_tensors(handlers: dict):
     """Has torchfile check what a file says of its tensors, which it takes on trust: they may reach beyond the file."""
     before = dict(handlers)
-    for prefix, kind in TENSORS.items():
-        dtype = np.dtype(DTYPES[kind])
-        handlers[f"{prefix}Storage".encode()] = lambda reader, version, dtype=dtype: _storage(reader, dtype)
-        handlers[f"{prefix}Tensor".encode()] = lambda reader, version, dtype=dtype: _tensor(reader, dtype)
+    for kind, dtype in DTYPES.items():
+        handlers[f"torch.{kind}Storage".encode()] = partial(_storage, dtype=np.dtype(dtype))
+        handlers[f"torch.{kind}Tensor".encode()] = partial(_tensor, dtype=np.dtype(dtype))
     try:
         yield
     finally:
@@ -197,7 +182,7 @@ def _careful(handlers: dict):
         handlers.update(before)
 
 
-def _storage(reader, dtype: np.dtype) -> np.ndarray:
+def _storage(reader, _version, *, dtype: np.dtype) -> np.ndarray:
     count = reader.read_long()
     left = os.fstat(reader.f.fileno()).st_size - reader.f.tell()
     if not 0 <= count * dtype.itemsize <= left:
@@ -205,7 +190,7 @@ def _storage(reader, dtype: np.dtype) -> np.ndarray:
     return np.fromfile(reader.f, dtype, count)
 
 
-def _tensor(reader, dtype: np.dtype) -> np.ndarray:
+def _tensor(reader, _version, *, dtype: np.dtype) -> np.ndarray:
     dimensions = reader.read_int()
     if not 0 <= dimensions <= MOST_DIMENSIONS:
         raise ValueError(f"a tensor of {dimensions} dimensions")
@@ -217,14 +202,8 @@ def _tensor(reader, dtype: np.dtype) -> np.ndarray:
     if not isinstance(storage, np.ndarray) or storage.ndim != 1:
         raise ValueError("a tensor without its numbers")
     last = first + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-    if (
-        min(size) < 0
-        or min(stride) < 0
-        or first < 0
-        or last >= len(storage)
-        or np.prod(size, dtype=float) > len(storage)
-    ):
+    numbers = np.prod(size, dtype=float)  # no fewer than these, as steps of 0 would make a small file a large array
+    if min(*size, *stride, first) < 0 or max(last + 1, numbers) > len(storage):
         raise ValueError(f"a tensor {tuple(size)} beyond the {len(storage)} numbers that it is made of")
-    return np.lib.stride_tricks.as_strided(
-        storage[first:], size, [step * storage.itemsize for step in stride], writeable=False
-    )
+    strides = [step * storage.itemsize for step in stride]
+    return np.lib.stride_tricks.as_strided(storage[first:], size, strides, writeable=False)

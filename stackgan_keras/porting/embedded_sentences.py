@@ -1,11 +1,11 @@
-"""Which sentences does this file hold, embedded by another program?"""
+"""Sentences that another program has embedded, and their embeddings: `.t7`, `.npy` and `.npz` files."""
 
 from pathlib import Path
 
 import numpy as np
 
-from stackgan_keras import torch7
 from stackgan_keras.errors import InputError, first_line
+from stackgan_keras.porting import torch7
 
 KINDS = ".t7 with raw_txt and fea_txt, .npy of shape (N, numbers), or .npz with embeddings (N, numbers) and sentences"
 
@@ -21,14 +21,10 @@ def read(path: Path) -> tuple[list[str], np.ndarray]:
         raise InputError(f"{path} does not end in .t7, .npy or .npz: give a {KINDS}")
     if not path.is_file():
         raise InputError(f"there is no file {path}: give a {KINDS}")
-    if path.suffix == ".t7":
-        found = torch7.embedded(torch7.read(path))
-        if found is None:
-            raise InputError(f"{path} holds no embedded sentences: give a {KINDS}")
-        sentences, embeddings = found
-    else:
-        sentences, embeddings = _read_numpy(path)
-    embeddings = np.atleast_2d(embeddings)
+    found = torch7.embedded(torch7.read(path)) if path.suffix == ".t7" else _read_numpy(path)
+    if found is None:
+        raise InputError(f"{path} holds no embedded sentences: give a {KINDS}")
+    sentences, embeddings = found[0], np.atleast_2d(found[1])
     if embeddings.ndim != 2 or not embeddings.size or embeddings.dtype.kind not in "fiu":
         raise InputError(f"{path} holds an array {embeddings.shape} of {embeddings.dtype}: give a {KINDS}")
     if not np.isfinite(embeddings).all():
@@ -42,15 +38,14 @@ def read(path: Path) -> tuple[list[str], np.ndarray]:
 
 def _read_numpy(path: Path) -> tuple[list[str] | None, np.ndarray]:
     try:
-        found = np.load(path, allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            return None, found
-        with found:
-            arrays = {name: found[name] for name in found.files if name in ("embeddings", "sentences")}
+        content = np.load(path, allow_pickle=False)
+        if isinstance(content, np.ndarray):
+            return None, content
+        with content:
+            arrays = {name: content[name] for name in content.files if name in ("embeddings", "sentences")}
     except Exception as problem:  # numpy and zipfile raise a dozen kinds for files that are broken or foreign
-        reason = first_line(problem)
-        raise InputError(f"{path} cannot be read as arrays ({reason}): give a {KINDS}") from None
+        raise InputError(f"{path} cannot be read as arrays ({first_line(problem)}): give a {KINDS}") from None
     if "embeddings" not in arrays:
         raise InputError(f"{path} holds no array called embeddings: give a {KINDS}")
-    sentences = arrays.get("sentences")
-    return None if sentences is None else [str(sentence) for sentence in np.ravel(sentences)], arrays["embeddings"]
+    sentences = [str(sentence) for sentence in np.ravel(arrays["sentences"])] if "sentences" in arrays else None
+    return sentences, arrays["embeddings"]

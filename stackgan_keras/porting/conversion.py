@@ -1,0 +1,121 @@
+"""Tensors by their names in another program to a Keras model: which network they are, and where each of them goes."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from stackgan_keras import weights
+from stackgan_keras.errors import InputError
+from stackgan_keras.porting import char_cnn_rnn
+from stackgan_keras.porting import pytorch_release as pytorch
+from stackgan_keras.porting import tensorflow_release as tensorflow
+
+NO_NETWORK = (
+    "no network of StackGAN's PyTorch or TensorFlow release and no char-CNN-RNN: give a netG or netD file, a "
+    "checkpoint, or a text encoder"
+)
+AS_SAVED = "convert the checkpoint as the release saved it"
+
+
+class Kind(NamedTuple):
+    """A network as another program names it."""
+
+    network: str  # the name of our builder
+    prefixes: tuple[str, ...]  # with which some of its tensors' names begin, and none of the kinds that follow
+    sizes: Callable[[dict], dict]  # its tensors to the builder's keywords
+    layers: Callable[..., Iterator]  # these keywords to rows (their layer, our layer, its tensors)
+
+    def tensors(self, keywords: dict) -> dict[str, tuple[str, str | Callable]]:
+        """Our path, and the order of the axes, of each tensor by its name."""
+        return {
+            their_layer + theirs: (our_layer + ours, order)
+            for their_layer, our_layer, tensors in self.layers(**keywords)
+            for theirs, ours, order in tensors
+        }
+
+
+KINDS = (
+    Kind("stage2_generator", ("STAGE1_G.",), pytorch.stage2_generator_sizes, pytorch.stage2_generator),
+    Kind("stage1_generator", ("upsample",), pytorch.stage1_generator_sizes, pytorch.stage1_generator),
+    Kind("discriminator", ("encode_img.",), pytorch.discriminator_sizes, pytorch.discriminator),
+    Kind("text_encoder", ("emb_proj.",), char_cnn_rnn.text_encoder_sizes, char_cnn_rnn.text_encoder),
+    Kind("stage2_generator", ("hr_g_net/",), tensorflow.stage2_generator_sizes, tensorflow.stage2_generator),
+    Kind("stage1_generator", ("g_net/",), tensorflow.stage1_generator_sizes, tensorflow.stage1_generator),
+    Kind("discriminator", ("d_net/", "hr_d_net/"), tensorflow.discriminator_sizes, tensorflow.discriminator),
+)
+
+
+def networks(tensors: dict[str, np.ndarray]) -> tuple[dict[str, dict], list[str]]:
+    """The state dicts among the tensors, by name, and the names left.
+
+    A state dict is called by what stands before the last slash of its tensors' names or, in a checkpoint of the
+    TensorFlow release, as the weight files of a run are.
+    """
+    if found := tensorflow.networks(tensors):
+        taken = set().union(*found.values())
+        return found, [name for name in tensors if name not in taken]
+    groups: dict[str, dict] = {}
+    for name, value in tensors.items():
+        group, _, inner = name.rpartition("/")
+        groups.setdefault(group, {})[inner.removeprefix("module.")] = value  # a DataParallel has it before all names
+    found = {group: state for group, state in groups.items() if _kind(state)}
+    return found, [name for name in tensors if name.rpartition("/")[0] not in found]
+
+
+def convert(state: dict[str, np.ndarray]):
+    """The Keras model and the recipe for one network's tensors by their names in a release.
+
+    Raises `InputError`, listing the names, if any is missing, left over or of another shape.
+    """
+    state = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
+    recipe = recognize(state)
+    try:
+        model = recipe.build()
+    except (ValueError, ArithmeticError) as problem:
+        raise InputError(
+            f"the sizes of the {recipe.network} in the file, {recipe.keywords}, are impossible ({problem}): {AS_SAVED}"
+        ) from None
+    variables = weights.named_variables(model)
+    tensors = _kind(state).tensors(recipe.keywords)
+    faults = [f"{name} is missing" for name in tensors if name not in state]
+    faults += [f"{name} is left over" for name in state if name not in tensors]
+    for name in tensors.keys() & state.keys():
+        path, order = tensors[name]
+        try:
+            variables[path].assign(arranged(state[name], order))
+        except ValueError:  # too few axes or values to be put in our order, or another shape then
+            expected = f"{tuple(variables[path].shape)} as {path}"
+            faults.append(f"{name} is {state[name].shape}, which does not give {expected}")
+    if faults:
+        listed = "; ".join(sorted(faults)[:20]) + ("; …" if len(faults) > 20 else "")
+        raise InputError(
+            f"the file looks like a {recipe.network} but {len(faults)} of its names do not fit: {listed}. "
+            + AS_SAVED.capitalize()
+        )
+    return model, recipe
+
+
+def arranged(value: np.ndarray, order: str | Callable) -> np.ndarray:
+    """A tensor with its axes in our order. Raises `ValueError` if it has not the axes for it."""
+    return np.einsum(order, value) if isinstance(order, str) else order(value)
+
+
+def recognize(state: dict[str, np.ndarray]) -> weights.Recipe:
+    """The network, and the sizes it was built with, from names and shapes alone."""
+    kind = _kind(state)
+    if kind is None:
+        found = ", ".join(list(state)[:3]) or "nothing"
+        raise InputError(f"the file holds {found}…, which is {NO_NETWORK}")
+    try:
+        return weights.Recipe(kind.network, kind.sizes(state))
+    except KeyError as missing:
+        reason = f"{missing.args[0]} is missing"
+    except (ValueError, IndexError):
+        reason = "a tensor has too few dimensions, or a name has no number"
+    raise InputError(f"the file has the names of a {kind.network} but its sizes cannot be told ({reason}): {AS_SAVED}")
+
+
+def _kind(state: dict) -> Kind | None:
+    """Which kind of network has such names, if any."""
+    return next((kind for kind in KINDS if any(name.startswith(kind.prefixes) for name in state)), None)

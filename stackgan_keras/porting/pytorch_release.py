@@ -1,0 +1,113 @@
+"""The PyTorch release of StackGAN: the names of its layers and tensors, and the sizes that their shapes tell.
+
+A network is a list of (their layer, our layer, the tensors of such a layer), a layer one of (their tensor, our
+variable, order of the axes), and the sizes are the keywords of our builder.
+"""
+
+import re
+
+import numpy as np
+
+
+def _flat_map(x: np.ndarray) -> np.ndarray:
+    """The values of a 4x4 map, flat on the first axis, from (channels, 4, 4) to (4, 4, channels)."""
+    return np.moveaxis(x.reshape(-1, 4, 4, *x.shape[1:]), 0, 2).reshape(x.shape)
+
+
+# fmt: off
+CONV = ((".weight", "/kernel", "oihw->hwio"),)
+CONV_BIAS = (*CONV, (".bias", "/bias", "o->o"))
+DENSE = ((".weight", "/kernel", "oi->io"), (".bias", "/bias", "o->o"))
+NORM = (
+    (".weight",       "/gamma",           "c->c"),
+    (".bias",         "/beta",            "c->c"),
+    (".running_mean", "/moving_mean",     "c->c"),
+    (".running_var",  "/moving_variance", "c->c"),
+)
+PROJECT = ((".weight", "/kernel", lambda x: _flat_map(x).T),)
+PROJECT_NORM = tuple((theirs, ours, _flat_map) for theirs, ours, _ in NORM)
+
+
+def stage1_generator(*, image_size: int, **_):
+    yield "ca_net.fc", "conditioning_augmentation/moments_dense", DENSE
+    yield "fc.0",      "project_dense",                           PROJECT
+    yield "fc.1",      "project_norm",                            PROJECT_NORM
+    yield from _up_blocks(4, image_size)
+
+
+def stage2_generator(*, stage1: dict, image_size: int, residual_blocks: int, **_):
+    for theirs, ours, tensors in stage1_generator(**stage1):
+        yield f"STAGE1_G.{theirs}", f"stage1_generator/{ours}", tensors
+    yield "ca_net.fc",  "conditioning_augmentation/moments_dense", DENSE
+    yield "encoder.0",  "encode1_conv", CONV
+    yield "encoder.2",  "encode2_conv", CONV
+    yield "encoder.3",  "encode2_norm", NORM
+    yield "encoder.5",  "encode3_conv", CONV
+    yield "encoder.6",  "encode3_norm", NORM
+    yield "hr_joint.0", "join_conv",    CONV
+    yield "hr_joint.1", "join_norm",    NORM
+    for i in range(residual_blocks):
+        yield f"residual.{i}.block.0", f"residual{i + 1}_1_conv", CONV
+        yield f"residual.{i}.block.1", f"residual{i + 1}_1_norm", NORM
+        yield f"residual.{i}.block.3", f"residual{i + 1}_2_conv", CONV
+        yield f"residual.{i}.block.4", f"residual{i + 1}_2_norm", NORM
+    yield from _up_blocks(stage1["image_size"] // 4, image_size)
+
+
+def _up_blocks(start: int, image_size: int):
+    for i in range(1, (image_size // start).bit_length()):
+        yield f"upsample{i}.1", f"up{i}_conv", CONV
+        yield f"upsample{i}.2", f"up{i}_norm", NORM
+    yield "img.0", "image_conv", CONV
+
+
+def discriminator(*, image_size: int, heads: list[str], **_):
+    halvings = (image_size // 4).bit_length() - 1
+    names = [f"down{i}" for i in range(2, halvings + 1)] + [f"reduce{i}" for i in range(1, halvings - 3)]
+    yield "encode_img.0", "encode_image/down1_conv", CONV
+    for i, name in enumerate(names):
+        yield f"encode_img.{3 * i + 2}", f"encode_image/{name}_conv", CONV
+        yield f"encode_img.{3 * i + 3}", f"encode_image/{name}_norm", NORM
+    yield "get_cond_logits.outlogits.0", "matched/join_conv",  CONV
+    yield "get_cond_logits.outlogits.1", "matched/join_norm",  NORM
+    yield "get_cond_logits.outlogits.3", "matched/logit_conv", CONV_BIAS
+    if "real" in heads:
+        yield "get_uncond_logits.outlogits.0", "real/logit_conv", CONV_BIAS
+# fmt: on
+
+
+def stage1_generator_sizes(state: dict[str, np.ndarray]) -> dict:
+    text = _text_sizes(state)
+    values, width = state["fc.0.weight"].shape
+    sizes = {"image_size": 4 * 2 ** _highest(state, r"upsample(\d+)\."), "filters": values // 16 // 8}
+    return sizes | text | {"noise_dim": width - text["condition_dim"], "architecture": "pytorch"}
+
+
+def stage2_generator_sizes(state: dict[str, np.ndarray]) -> dict:
+    inner = "STAGE1_G."
+    stage1 = stage1_generator_sizes({n.removeprefix(inner): v for n, v in state.items() if n.startswith(inner)})
+    image_size = stage1["image_size"] // 4 * 2 ** _highest(state, r"upsample(\d+)\.")
+    sizes = {"stage1": stage1, "image_size": image_size, "filters": state["encoder.0.weight"].shape[0]}
+    residual_blocks = _highest(state, r"residual\.(\d+)\.", none=-1) + 1
+    return sizes | _text_sizes(state) | {"residual_blocks": residual_blocks, "architecture": "pytorch"}
+
+
+def discriminator_sizes(state: dict[str, np.ndarray]) -> dict:
+    heads = ["matched"] + ["real"] * any(name.startswith("get_uncond_logits.") for name in state)
+    convolutions = (_highest(state, r"encode_img\.(\d+)\.weight") + 1) // 3 + 1  # the first has no norm beside it
+    halvings = convolutions if convolutions <= 4 else convolutions // 2 + 2  # beyond 4, each one is undone by a 3x3
+    filters = state["encode_img.0.weight"].shape[0]
+    features = filters * 2 ** min(halvings - 1, 3)
+    condition_dim = state["get_cond_logits.outlogits.0.weight"].shape[1] - features
+    sizes = {"image_size": 4 * 2**halvings, "filters": filters, "heads": heads, "condition_dim": condition_dim}
+    return sizes | {"architecture": "pytorch"}
+
+
+def _text_sizes(state: dict) -> dict:
+    moments, text_dim = state["ca_net.fc.weight"].shape
+    return {"text_dim": text_dim, "condition_dim": moments // 2}
+
+
+def _highest(state: dict, pattern: str, none: int = 0) -> int:
+    """The highest number that stands at this place of a name."""
+    return max((int(match[1]) for name in state if (match := re.match(pattern, name))), default=none)
