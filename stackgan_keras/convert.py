@@ -22,7 +22,6 @@ with quietly():
     from stackgan_keras import weights
     from stackgan_keras.porting import checkpoints, conversion, tensorflow_release
 
-DESCRIPTION = "Turns checkpoints of StackGAN's older releases into weight files of this package."
 FILE = (
     "netG, netD or text encoder as .pth (needs torch) or .npz, several of them, a text encoder as .t7 (needs "
     "torchfile), or a TensorFlow checkpoint"
@@ -54,7 +53,10 @@ def _file_names(recipes: dict[str, weights.Recipe]) -> dict[str, str]:
 
 
 def main() -> None:
-    parser = Parser(prog="python -m stackgan_keras.convert", description=DESCRIPTION)
+    parser = Parser(
+        prog="python -m stackgan_keras.convert",
+        description="Turns checkpoints of StackGAN's older releases into weight files of this package.",
+    )
     parser.add_argument("file", type=Path, help=FILE)
     parser.add_argument("--out", type=Path, required=True, help=OUT)
     arguments = parser.parse_args()

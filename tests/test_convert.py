@@ -284,6 +284,10 @@ def test_half_a_file_of_one_is_no_checkpoint(tf_networks, tmp_path, refused):
         (lambda t: t.pop("hr_g_net/custom_fully_connected/Linear/Matrix"), "Linear/Matrix is missing"),
         (lambda t: [t.pop(n) for n in list(t) if n.startswith("g_net/")], "g_net/custom_fully_connected/Linear/Matrix"),
         (
+            lambda t: [t.pop(f"g_net/custom_conv2d_{i}/custom_conv2d_{i}/w") for i in (7, 8)],
+            "g_net/custom_conv2d_7/custom_conv2d_7/w is missing",
+        ),
+        (
             lambda t: t.update({"g_net/fc_batch_norm/batch_norm/beta": np.ones(3, np.float32)}),
             "g_net/fc_batch_norm/batch_norm/beta is (3,), which does not give (256,) as",
         ),

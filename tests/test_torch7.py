@@ -299,6 +299,8 @@ def test_embedded_sentences_however_they_are_kept(tmp_path):
         np.testing.assert_array_equal(embeddings, flat.reshape(3, 4))
     content = torch7.read(write(tmp_path / "a.t7", {"raw_txt": table("one"), "fea_txt": table(*rows)}))
     assert "raw_txt holds 1 sentences and fea_txt 3 embeddings of [4] numbers" in refusal(torch7.embedded, content)
+    content = torch7.read(write(tmp_path / "a.t7", {"raw_txt": table("one"), "fea_txt": table("two")}))
+    assert "raw_txt holds 1 sentences and fea_txt 0 embeddings" in refusal(torch7.embedded, content)
     assert torch7.embedded({b"raw_txt": 1}) is None
 
 

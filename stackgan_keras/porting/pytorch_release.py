@@ -24,6 +24,7 @@ NORM = (
     (".running_mean", "/moving_mean",     "c->c"),
     (".running_var",  "/moving_variance", "c->c"),
 )
+# the dense layer to the first 4x4 map, and its norm
 PROJECT = ((".weight", "/kernel", lambda x: _flat_map(x).T),)
 PROJECT_NORM = tuple((theirs, ours, _flat_map) for theirs, ours, _ in NORM)
 

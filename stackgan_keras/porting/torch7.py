@@ -100,14 +100,11 @@ def _recurrence(nodes: list) -> dict[str, np.ndarray]:
     if not any(isinstance(scale, float) and 0 < scale < 1 for scale in scales):
         raise InputError("the recurrence gives its last state, not the mean of all: only encoders with the mean fit")
     children = {id(node): _listed(_field(node, "children")) for node in nodes}
-    of_state = {  # what follows another layer than the inputs
-        id(child) for node in nodes if _kind(_module(node)) not in ("Identity", None) for child in children[id(node)]
-    }
+    inner = [node for node in nodes if _kind(_module(node)) not in ("Identity", None)]  # all but the inputs
+    of_state = {id(child) for node in inner for child in children[id(node)]}
+    linears = [(node, layer) for node in nodes for layer in _layers(_module(node)) if _kind(layer) == "Linear"]
     state: dict[str, np.ndarray] = {}
-    for node in nodes:
-        linear = next((layer for layer in _layers(_module(node)) if _kind(layer) == "Linear"), None)
-        if linear is None:
-            continue
+    for node, linear in linears:
         activation = children[id(node)][0]
         if _kind(_module(activation)) == "CAddTable":
             activation = children[id(activation)][0]
