@@ -193,9 +193,9 @@ def test_a_bird_of_one_colour_is_called_so():
     assert bird.main == "red"
     assert replace(bird, back="blue").main is None
     texts = describe(bird, np.random.default_rng(0))
-    told = [text for text in texts if re.search(r"\bred bird\b|\bbird is red\b", text)]
-    assert len(told) >= 4
-    assert sum("black wing" in text for text in told) >= 2  # what is otherwise is told first
+    named = [text for text in texts if re.search(r"\bred bird\b|\bbird is red\b", text)]
+    assert len(named) >= 4
+    assert sum("black wing" in text for text in named) >= 2  # the part of another colour comes first
     sentences = {text.rstrip(".") for seed in range(200) for text in describe(bird, np.random.default_rng(seed))}
     assert {"this bird is red with black wings", "a small red bird with black wings"} & sentences
     other = describe(replace(bird, back="blue", belly="white"), np.random.default_rng(0))
@@ -229,7 +229,7 @@ def test_every_part_wears_its_colour_and_can_be_seen(facing, wing_pose):
         rows, columns = np.nonzero(region[part])
         assert x - 2 <= columns.min() <= columns.max() <= x + w + 2, part
         assert y - 2 <= rows.min() <= rows.max() <= y + h + 2, part
-        seen = region[part].sum() * (64 / max(crop_sides(picture, box))) ** 2  # pixels of a 64 x 64 sketch
+        seen = region[part].sum() * (64 / max(crop_sides(picture, box))) ** 2  # pixels of a 64 x 64 picture
         assert seen > (5 if part == "beak" else 20), (part, seen)
     for shift in range(len(names)):
         bird = replace(plain, **{part: names[(shift + i) % len(names)] for i, part in enumerate(region)})

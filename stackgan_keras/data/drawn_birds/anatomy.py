@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -152,11 +153,13 @@ def _fan(root, degrees, lengths, width: float) -> list[Points]:
     ]
 
 
+@cache
 def _tail() -> list[Points]:
     """Six feathers, the outer ones first and longest, so that the end is notched."""
     return _fan(TAIL_ROOT, (217, 197, 213, 201, 209, 205), (0.84, 0.84, 0.80, 0.80, 0.75, 0.75), 0.15)
 
 
+@cache
 def _folded_wing() -> tuple[list[Points], list[Points], list[Points]]:
     """Long primaries along the flank, broader secondaries over them, and the shoulder's coverts on top."""
     primaries = _fan(beside(SHOULDER, -0.10, 0.07), (192, 195, 199, 204), (0.84, 0.82, 0.76, 0.68), 0.14)
@@ -166,6 +169,7 @@ def _folded_wing() -> tuple[list[Points], list[Points], list[Points]]:
     return primaries + secondaries, lower + upper, []
 
 
+@cache
 def _raised_wing() -> tuple[list[Points], list[Points], list[Points]]:
     """Both wings up: the near one over the shoulder, the far one a little before it, behind the body."""
     angles = np.array([186, 178, 170, 162, 154, 147, 140, 133, 127])

@@ -13,6 +13,7 @@ Pen = ImageDraw.ImageDraw
 
 SUPERSAMPLE = 2  # paint at twice the final size
 INK = (52, 40, 44)  # outlines and shadows
+BRIGHTER = [1.5 * value + 16 for value in range(256)] * 3  # of each channel: keeps the hue, and black black
 BLUR = 8  # light and shade are worked out at this reduction
 
 
@@ -28,26 +29,30 @@ class Frame:
 
 
 class Canvas:
-    """A supersampled picture, a pen that blends, a brush that covers, and the frame that the bird stands in."""
+    """A supersampled picture, a pen that blends, a brush that covers, and the frame that the bird stands in.
+
+    Masks are as large as the picture, since a shape that is moved by whole pixels is not always rounded alike.
+    """
 
     def __init__(self, image: Image.Image, frame: Frame):
         self.image, self.frame = image, frame
         self.pen = ImageDraw.Draw(image, "RGBA")
         self.brush = ImageDraw.Draw(image)  # covers, which is quicker than blending
 
-    def mask(self, *outlines: Points) -> Image.Image:
-        """A picture-sized mask of outlines in pixels."""
+    def mask(self, *outlines: Points, value: int = 255) -> Image.Image:
+        """A picture-sized mask (L) of outlines in pixels: this value inside of them, 0 elsewhere."""
         mask = Image.new("L", self.image.size)
         pen = ImageDraw.Draw(mask)
         for outline in outlines:
-            pen.polygon(outline.ravel().tolist(), fill=255)
+            pen.polygon(outline.ravel().tolist(), fill=value)
         return mask
 
     def polygon(self, outline: Points, colour: Colour, edge: int = 0) -> None:
         """A flat shape, in pixels, with a fine dark edge of this strength (0 to 255)."""
-        self.brush.polygon(outline.ravel().tolist(), fill=colour)
+        points = outline.ravel().tolist()
+        self.brush.polygon(points, fill=colour)
         if edge:
-            self.line(np.concatenate([outline, outline[:1]]), (*INK, edge), 2)
+            self.pen.line(points + points[:2], fill=(*INK, edge), width=2, joint="curve")
 
     def line(self, points: Points, colour: Colour, width: float) -> None:
         """A stroke with round joints, in pixels."""
@@ -57,27 +62,32 @@ class Canvas:
         """A filled circle, in pixels."""
         self.pen.ellipse([*(centre - radius), *(centre + radius)], fill=colour)
 
-    def colour_overlap(self, mask: Image.Image, colour: Colour, within: Image.Image, strength: float = 1.0) -> None:
-        """Colours the picture where two masks overlap."""
+    def overlap(self, mask: Image.Image, within: Image.Image, colour: Colour) -> None:
+        """Blends in a colour where two masks overlap, as strongly as the lower of their values."""
         box = mask.getbbox()
-        if box:
-            overlap = ImageChops.multiply(mask.crop(box), within.crop(box))
-            self.image.paste(colour, box, overlap.point(lambda value: value * strength) if strength < 1 else overlap)
+        strength = ImageChops.darker(mask.crop(box), within.crop(box))
+        self.image.paste(_plain(colour, strength.size), box, strength)
 
     def shade(self, mask: Image.Image, dark: float, light: float) -> None:
         """Makes a flat shape look round: its upper front edge catches the light, its lower rear edge falls dark."""
         box = mask.getbbox()
         local = mask.crop(box)
         margin, reach = 6, 3  # in reduced pixels
-        small = Image.new("L", (local.width // BLUR + 1 + 2 * margin, local.height // BLUR + 1 + 2 * margin))
+        columns, rows = local.width // BLUR + 1, local.height // BLUR + 1
+        small = Image.new("L", (columns + 2 * margin, rows + 2 * margin))
         small.paste(local.reduce(BLUR), (margin, margin))
         soft = np.asarray(small.filter(ImageFilter.GaussianBlur(reach)), np.float32) / 255
-        lit = self.image.crop(box).point(lambda value: 1.5 * value + 16)  # keeps the hue, and black black
-        for paint, strength, steps in ((INK, dark, (-reach, reach)), (lit, light, (reach, -reach))):
-            depth = strength * np.clip(1 - np.roll(soft, steps, (0, 1)), 0, 1)
-            veil = Image.fromarray((255 * depth[margin:-margin, margin:-margin]).astype(np.uint8))
-            veil = ImageChops.multiply(enlarged(veil, local.size), local)
-            self.image.paste(paint, box, veil)
+        lit = self.image.crop(box).point(BRIGHTER)
+        for paint, strength, shift in ((_plain(INK, local.size), dark, reach), (lit, light, -reach)):
+            top, left = margin + shift, margin - shift
+            depth = strength * (1 - soft[top : top + rows, left : left + columns])
+            veil = enlarged(Image.fromarray((255 * depth).astype(np.uint8)), local.size)
+            self.image.paste(paint, box, ImageChops.darker(veil, local))
+
+
+def _plain(colour: Colour, size: Size) -> Image.Image:
+    """A picture of one colour, as Pillow pastes that through a mask twice as fast as the colour itself."""
+    return Image.new("RGB", size, colour)
 
 
 def tinted(colour: Colour, brightness: float) -> Colour:

@@ -94,13 +94,12 @@ def _paint_body(canvas: Canvas, parts: Outlines, colours: dict[str, Colour], rng
     body = canvas.mask(outline)
     canvas.polygon(outline, colours["belly"])
     _paint_down(canvas, body, rng)
-    for part in ("back", "crown"):
-        region = canvas.mask(canvas.frame(getattr(parts, part)))
-        canvas.colour_overlap(region, colours[part], within=body)
+    for outline_of_part, part in ((parts.back, "back"), (parts.crown, "crown")):
+        canvas.overlap(canvas.mask(canvas.frame(outline_of_part)), body, colours[part])
     canvas.shade(body, dark=0.5, light=0.5)
     canvas.line(np.concatenate([outline, outline[:1]]), (*INK, 80), 2)
-    shadow = canvas.mask(*(canvas.frame(beside(feather, 0.0, 0.035)) for feather in parts.wing + parts.coverts))
-    canvas.colour_overlap(shadow, INK, within=body, strength=0.22)
+    feathers = (canvas.frame(beside(feather, 0.0, 0.035)) for feather in (*parts.wing, *parts.coverts))
+    canvas.overlap(canvas.mask(*feathers, value=56), body, INK)
 
 
 def _paint_down(canvas: Canvas, body: Image.Image, rng: Rng) -> None:
@@ -108,11 +107,13 @@ def _paint_down(canvas: Canvas, body: Image.Image, rng: Rng) -> None:
     strokes = Image.new("L", body.size)
     pen = ImageDraw.Draw(strokes)
     radius = 0.05 * canvas.frame.scale
-    for row, y in enumerate(np.arange(0.0, 0.5, 0.09)):
-        for x in np.arange(-0.3, 0.6, 0.12) + 0.06 * (row % 2):
-            centre = canvas.frame(np.array([x, y]) + rng.uniform(-0.012, 0.012, 2))
-            pen.arc([*(centre - radius), *(centre + radius)], 40, 140, fill=46, width=3)
-    canvas.colour_overlap(strokes, INK, within=body)
+    y, x = np.meshgrid(np.arange(0.0, 0.5, 0.09), np.arange(-0.3, 0.6, 0.12), indexing="ij")
+    x[1::2] += 0.06
+    places = np.stack([x, y], -1).reshape(-1, 2)
+    centres = canvas.frame(places + rng.uniform(-0.012, 0.012, places.shape))
+    for box in np.concatenate([centres - radius, centres + radius], 1).tolist():
+        pen.arc(box, 40, 140, fill=46, width=3)
+    canvas.overlap(strokes, body, INK)
 
 
 def _paint_eye(canvas: Canvas, parts: Outlines) -> None:

@@ -262,7 +262,7 @@ def _reflection(canvas: Canvas, feet: np.ndarray) -> None:
     line, width = int(feet[1]) + 6, canvas.image.width
     depth = min(canvas.image.height - line, 240)  # supersampled pixels
     above = canvas.image.crop((0, line - 2 * depth, width, line)).resize((width, depth), Image.Resampling.BILINEAR)
-    veil = Image.fromarray(np.linspace(84, 0, depth).astype(np.uint8)[:, None]).resize((width, depth))
+    veil = Image.fromarray(np.tile(np.linspace(84, 0, depth).astype(np.uint8)[:, None], width))
     canvas.image.paste(above.transpose(Image.Transpose.FLIP_TOP_BOTTOM), (0, line), veil)
 
 
