@@ -1,9 +1,9 @@
-"""What is installed under which name, and what does it need?"""
+"""What is installed, and what it needs."""
 
 import re
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "stackgan_keras/__init__.py").read_text())[1]
@@ -11,13 +11,17 @@ VERSION = re.search(r'__version__ = "(.+)"', (HERE / "stackgan_keras/__init__.py
 setup(
     name="stackgan_keras",
     version=VERSION,
-    description="StackGAN in Keras 3 and TensorFlow 2: from a sentence to a 64x64 sketch to a 256x256 picture",
+    description="StackGAN in Keras 3 and TensorFlow 2: from a sentence to a 64x64 image to a 256x256 one",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.10",
     # the shipped settings and weights stand at the top of the repository and travel inside the package
-    packages=["stackgan_keras", "stackgan_keras.configs", "stackgan_keras.weights.drawn"],
+    packages=[
+        *find_packages(include=["stackgan_keras", "stackgan_keras.*"]),
+        "stackgan_keras.configs",
+        "stackgan_keras.weights.drawn",
+    ],
     package_dir={"stackgan_keras.configs": "configs", "stackgan_keras.weights.drawn": "weights/drawn"},
     package_data={"stackgan_keras.configs": ["*.yaml"], "stackgan_keras.weights.drawn": ["*.weights.h5"]},
     install_requires=[

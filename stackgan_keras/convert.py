@@ -19,7 +19,7 @@ from stackgan_keras.command_line import Parser, quietly, run
 from stackgan_keras.errors import InputError
 
 with quietly():
-    from stackgan_keras import weights
+    from stackgan_keras.models import weights
     from stackgan_keras.porting import checkpoints, conversion, tensorflow_release
 
 FILE = (
@@ -32,23 +32,23 @@ OUT = (
 )
 
 
-def _standard_name(group: str, recipe: weights.Recipe) -> str:
+def _standard_name(group: str, config: weights.ModelConfig) -> str:
     """What the training commands call this network's file."""
     if group in tensorflow_release.SCOPES:
         return group
-    if recipe.network == "text_encoder":
-        return recipe.network
-    stage2 = recipe.network == "stage2_generator" or "real" in recipe.keywords.get("heads", ())
-    return f"stage{2 if stage2 else 1}_{'dis' if recipe.network == 'discriminator' else 'gen'}"
+    if config.network == "text_encoder":
+        return config.network
+    stage2 = config.network == "stage2_generator" or "unconditional" in config.keywords.get("logits", ())
+    return f"stage{2 if stage2 else 1}_{'dis' if config.network == 'discriminator' else 'gen'}"
 
 
-def _file_names(recipes: dict[str, weights.Recipe]) -> dict[str, str]:
+def _file_names(configs: dict[str, weights.ModelConfig]) -> dict[str, str]:
     """A file name for each group: what the network is, or the group's own name where several are the same."""
-    names = {group: _standard_name(group, recipe) for group, recipe in recipes.items()}
+    names = {group: _standard_name(group, config) for group, config in configs.items()}
     count = Counter(names.values())
     names = {g: name if count[name] == 1 else g.replace("/", "_") or name for g, name in names.items()}
     if len(set(names.values())) < len(names):
-        raise InputError(f"the networks {', '.join(recipes)} would get the same file name: convert them one by one")
+        raise InputError(f"the networks {', '.join(configs)} would get the same file name: convert them one by one")
     return {group: f"{name}.weights.h5" for group, name in names.items()}
 
 
@@ -71,11 +71,11 @@ def main() -> None:
     if len(states) > 1 and not into_folder:
         raise InputError(f"{file} holds {len(states)} networks ({', '.join(states)}): give --out a folder for them")
     converted = {group: conversion.convert(state) for group, state in states.items()}
-    names = _file_names({group: recipe for group, (_, recipe) in converted.items()})
-    for group, (model, recipe) in converted.items():
+    names = _file_names({group: config for group, (_, config) in converted.items()})
+    for group, (model, config) in converted.items():
         path = out / names[group] if into_folder else out
-        weights.save(model, recipe, path)
-        print(f"wrote {path}: {group or file.name} is a {recipe.network} with {recipe.keywords}")
+        weights.save(model, config, path)
+        print(f"wrote {path}: {group or file.name} is a {config.network} with {config.keywords}")
     if left:
         more = f" and {len(left) - 3} more" if len(left) > 3 else ""
         print(f"left out, as it belongs to no network: {', '.join(left[:3])}{more}")

@@ -5,7 +5,7 @@ python -m stackgan_keras.prepare drawn --out DIR --count 10000 --classes 2000  b
 python -m stackgan_keras.prepare cub --out DIR --pictures DIR --captions DIR   CUB-200-2011, unpacked
 
 A text encoder is trained on the captions (settings as for train_text), or a given one is used. Stop it whenever you
-like: the same command goes on. What `published` reads comes last, so a folder that is not finished is not taken for one.
+like: the same command goes on. What `published` reads comes last, so no unfinished folder is taken for a finished one.
 """
 
 import argparse

@@ -20,13 +20,13 @@ TINY_TEXT = {"text_dim": 16, "condition_dim": 8, "architecture": "pytorch"}
 TINY_STAGE1 = {"image_size": 64, "filters": 4, **TINY_TEXT, "noise_dim": 8}
 TINY_DISCRIMINATOR = {"filters": 2, "condition_dim": 8, "architecture": "pytorch"}
 TINY_RECIPES = {
-    "stage1_gen": weights.Recipe("stage1_generator", TINY_STAGE1),
-    "stage2_gen": weights.Recipe(
+    "stage1_gen": weights.ModelConfig("stage1_generator", TINY_STAGE1),
+    "stage2_gen": weights.ModelConfig(
         "stage2_generator", {"stage1": TINY_STAGE1, "image_size": 256, "filters": 4, **TINY_TEXT, "residual_blocks": 1}
     ),
-    "stage1_dis": weights.Recipe("discriminator", {"image_size": 64, "heads": ["matched"], **TINY_DISCRIMINATOR}),
-    "stage2_dis": weights.Recipe(
-        "discriminator", {"image_size": 256, "heads": ["matched", "real"], **TINY_DISCRIMINATOR}
+    "stage1_dis": weights.ModelConfig("discriminator", {"image_size": 64, "logits": ["conditional"], **TINY_DISCRIMINATOR}),
+    "stage2_dis": weights.ModelConfig(
+        "discriminator", {"image_size": 256, "logits": ["conditional", "unconditional"], **TINY_DISCRIMINATOR}
     ),
 }
 
@@ -87,12 +87,12 @@ def test_golden_files_give_the_golden_outputs(network, torch, shared, tmp_path, 
     out = tmp_path / f"{network}.weights.h5"
     code, output, errors = command(folder / f"{network}.pth", "--out", out)
     assert (code, errors) == (0, "")
-    assert f"wrote {out}: {network}.pth is a {weights.read_recipe(out).network}" in output
+    assert f"wrote {out}: {network}.pth is a {weights.read_config(out).network}" in output
     with np.load(folder / "io.npz") as golden:
         far = differences(network, weights.load(out), dict(golden))
     assert far
     assert max(far.values()) < 1e-4, far
-    assert weights.read_recipe(out).keywords["filters"] == 8
+    assert weights.read_config(out).keywords["filters"] == 8
 
 
 def variant(torch, folder, network, path, how):
@@ -164,8 +164,8 @@ def test_npz_gives_the_golden_outputs(network, tmp_path, command):
 
 @pytest.mark.parametrize("image_size", [8, 16, 32, 64, 128, 256, 512])
 def test_discriminators_of_any_size_are_recognized(image_size):
-    sizes = {"image_size": image_size, "filters": 1, "heads": ["matched"], "condition_dim": 5}
-    recipe = weights.Recipe("discriminator", sizes | {"architecture": "pytorch"})
+    sizes = {"image_size": image_size, "filters": 1, "logits": ["conditional"], "condition_dim": 5}
+    recipe = weights.ModelConfig("discriminator", sizes | {"architecture": "pytorch"})
     variables = weights.named_variables(recipe.build())
     state = {}
     (kind,) = (kind for kind in conversion.KINDS if kind.prefixes == ("encode_img.",))
@@ -182,15 +182,15 @@ def test_discriminators_of_any_size_are_recognized(image_size):
 TF = {"text_dim": 6, "condition_dim": 3, "architecture": "tensorflow"}
 TF_STAGE1 = {"image_size": 32, "filters": 2, **TF, "noise_dim": 4}
 TF_RECIPES = {
-    "stage1_gen": weights.Recipe("stage1_generator", TF_STAGE1),
-    "stage2_gen": weights.Recipe(
+    "stage1_gen": weights.ModelConfig("stage1_generator", TF_STAGE1),
+    "stage2_gen": weights.ModelConfig(
         "stage2_generator", {"stage1": TF_STAGE1, "image_size": 64, "filters": 4, **TF, "residual_blocks": 2}
     ),
-    "stage1_dis": weights.Recipe(
-        "discriminator", {"image_size": 64, "filters": 2, "heads": ["matched"], "text": "embedding", **TF}
+    "stage1_dis": weights.ModelConfig(
+        "discriminator", {"image_size": 64, "filters": 2, "logits": ["conditional"], "text": "embedding", **TF}
     ),
-    "stage2_dis": weights.Recipe(
-        "discriminator", {"image_size": 128, "filters": 2, "heads": ["matched"], "text": "embedding", **TF}
+    "stage2_dis": weights.ModelConfig(
+        "discriminator", {"image_size": 128, "filters": 2, "logits": ["conditional"], "text": "embedding", **TF}
     ),
 }
 
@@ -238,7 +238,7 @@ def test_a_checkpoint_of_the_tensorflow_release(version, tf_networks, tmp_path, 
     assert sorted(p.name for p in (tmp_path / "weights").iterdir()) == sorted(f"{n}.weights.h5" for n in TF_RECIPES)
     for name, recipe in TF_RECIPES.items():
         path = tmp_path / "weights" / f"{name}.weights.h5"
-        assert weights.read_recipe(path) == recipe
+        assert weights.read_config(path) == recipe
         for variable, value in weights.named_variables(weights.load(path)).items():
             np.testing.assert_array_equal(value, made[name][variable], err_msg=variable)
 
@@ -249,7 +249,7 @@ def test_any_file_of_a_checkpoint_will_do(ending, tf_networks, tmp_path, command
     prefix = save_tensorflow(tmp_path / "model.ckpt", tensors)
     out = tmp_path / "judge.weights.h5"
     assert command(f"{prefix}{ending}", "--out", out)[0] == 0
-    assert weights.read_recipe(out) == TF_RECIPES["stage1_dis"]
+    assert weights.read_config(out) == TF_RECIPES["stage1_dis"]
 
 
 def test_a_checkpoint_that_is_not_whole(tf_networks, tmp_path, refused):
@@ -314,10 +314,10 @@ def test_a_checkpoint_of_something_else(tmp_path, refused):
 # -- text encoders ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("form", ["birds", "flowers"])
+@pytest.mark.parametrize("variant", ["birds", "flowers"])
 def test_text_encoders(form, tmp_path, command):
-    keywords = {"form": form, "filters": 6, "recurrent_dim": 5, "text_dim": 4}
-    recipe = weights.Recipe("text_encoder", keywords)
+    keywords = {"variant": form, "filters": 6, "recurrent_dim": 5, "text_dim": 4}
+    recipe = weights.ModelConfig("text_encoder", keywords)
     variables, rng = weights.named_variables(recipe.build()), np.random.default_rng(0)
     (kind,) = (kind for kind in conversion.KINDS if kind.network == "text_encoder")
     state = {}
@@ -327,7 +327,7 @@ def test_text_encoders(form, tmp_path, command):
     np.savez(tmp_path / "encoder.npz", **state)
     assert command(tmp_path / "encoder.npz", "--out", tmp_path / "weights")[0] == 0
     path = tmp_path / "weights" / "text_encoder.weights.h5"
-    assert weights.read_recipe(path) == recipe
+    assert weights.read_config(path) == recipe
     made = weights.named_variables(weights.load(path))
     np.testing.assert_array_equal(made["conv2/kernel"], state["conv2.weight"].transpose(2, 1, 0))
     np.testing.assert_array_equal(made["recurrence/state_recurrent_kernel"], state["rnn.h2h.weight"].T)
@@ -398,7 +398,7 @@ def test_several_networks_are_named_by_what_they_are(tmp_path, command):
     assert (code, errors) == (0, "")
     assert sorted(p.name for p in (tmp_path / "weights").iterdir()) == sorted(f"{n}.weights.h5" for n in NETWORKS)
     for network in NETWORKS:
-        assert weights.read_recipe(tmp_path / "weights" / f"{network}.weights.h5") == TINY_RECIPES[network]
+        assert weights.read_config(tmp_path / "weights" / f"{network}.weights.h5") == TINY_RECIPES[network]
         assert f"{network}.weights.h5: {names[network]} is a {TINY_RECIPES[network].network}" in output
     assert "left out, as it belongs to no network: optimizer/step\n" in output
 
@@ -567,7 +567,7 @@ class Bomb:
         return os.system, (f"touch {self.marker}",)
 
 
-@pytest.mark.parametrize("form", ["pickle", "torch", "legacy", "inside a state dict"])
+@pytest.mark.parametrize("variant", ["pickle", "torch", "legacy", "inside a state dict"])
 def test_code_in_a_file_is_not_run(form, torch, tmp_path, refused):
     marker, path = tmp_path / "was_run", tmp_path / "net.pth"
     if form == "pickle":

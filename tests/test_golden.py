@@ -74,12 +74,12 @@ def test_outputs_in_inference_mode(golden, stage):
         "image": made["image"],
         "image_every_4th_pixel": made["image"][:, ::4, ::4],
         "image_every_8th_pixel": made["image"][:, ::8, ::8],
-        "matched_logits": logits["matched"],
+        "matched_logits": logits["conditional"],
     }
     if stage == "stage2":
         expected["stage1_image"] = made["stage1_image"]
         expected["stage1_image_every_4th_pixel"] = made["stage1_image"][:, ::4, ::4]
-        expected["unconditional_logits"] = logits["real"]
+        expected["unconditional_logits"] = logits["unconditional"]
     there = {name: value for name, value in expected.items() if f"{stage}_{name}" in golden.arrays}
     assert len(there) == {"stage1": 4, "stage2": 6}[stage]
     for name, value in there.items():

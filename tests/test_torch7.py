@@ -220,7 +220,7 @@ def torchfile():
 # -- text encoders ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("form", ["birds", "flowers"])
+@pytest.mark.parametrize("variant", ["birds", "flowers"])
 @pytest.mark.parametrize(("kind", "whole"), [("Float", False), ("Cuda", True), ("Double", True)])
 def test_a_text_encoder_of_torch_7(form, kind, whole, tmp_path):
     made = Encoder(form, kind)
@@ -232,7 +232,7 @@ def test_a_text_encoder_of_torch_7(form, kind, whole, tmp_path):
     for name, value in state.items():
         np.testing.assert_array_equal(value, made.state[name], err_msg=name)
     model, recipe = conversion.convert(state)
-    assert recipe == weights.Recipe("text_encoder", {"form": form, **SIZES})
+    assert recipe == weights.ModelConfig("text_encoder", {"variant": form, **SIZES})
     assert text_encoder.embed(model, ["a red bird"]).shape == (1, 4)
 
 

@@ -92,15 +92,16 @@ class BatchNormalization(layers.BatchNormalization):
         x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
         mean, variance = self._moments(x, None)
         outputs = ops.batch_normalization(x, mean, variance, self.axis, self.beta, self.gamma, self.epsilon)
-        count = ops.cast(ops.size(x) // x.shape[-1] * self._replicas(), x.dtype)
+        count = self._over_replicas(ops.cast(ops.size(x) // x.shape[-1], x.dtype))
         return ops.cast(outputs, self.compute_dtype), mean, variance * count / ops.maximum(count - 1, 1)
 
-    def _replicas(self) -> int:
+    def _over_replicas(self, count):
+        """The sum over the replicas that share their statistics."""
         if not self.synchronized:
-            return 1
+            return count
         import tensorflow as tf
 
-        return tf.distribute.get_replica_context().num_replicas_in_sync
+        return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, count)
 
 
 def synchronize(model: keras.Model) -> None:

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stackgan_keras import weights
 from stackgan_keras.errors import InputError
+from stackgan_keras.models import weights
 from stackgan_keras.porting import char_cnn_rnn
 from stackgan_keras.porting import pytorch_release as pytorch
 from stackgan_keras.porting import tensorflow_release as tensorflow
@@ -64,20 +64,20 @@ def networks(tensors: dict[str, np.ndarray]) -> tuple[dict[str, dict], list[str]
 
 
 def convert(state: dict[str, np.ndarray]):
-    """The Keras model and the recipe for one network's tensors by their names in a release.
+    """The Keras model and the config for one network's tensors by their names in a release.
 
     Raises `InputError`, listing the names, if any is missing, left over or of another shape.
     """
     state = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
-    recipe = recognize(state)
+    config = recognize(state)
     try:
-        model = recipe.build()
+        model = config.build()
     except (ValueError, ArithmeticError) as problem:
         raise InputError(
-            f"the sizes of the {recipe.network} in the file, {recipe.keywords}, are impossible ({problem}): {AS_SAVED}"
+            f"the sizes of the {config.network} in the file, {config.keywords}, are impossible ({problem}): {AS_SAVED}"
         ) from None
     variables = weights.named_variables(model)
-    tensors = _kind(state).tensors(recipe.keywords)
+    tensors = _kind(state).tensors(config.keywords)
     faults = [f"{name} is missing" for name in tensors if name not in state]
     faults += [f"{name} is left over" for name in state if name not in tensors]
     for name in tensors.keys() & state.keys():
@@ -90,10 +90,10 @@ def convert(state: dict[str, np.ndarray]):
     if faults:
         listed = "; ".join(sorted(faults)[:20]) + ("; …" if len(faults) > 20 else "")
         raise InputError(
-            f"the file looks like a {recipe.network} but {len(faults)} of its names do not fit: {listed}. "
+            f"the file looks like a {config.network} but {len(faults)} of its names do not fit: {listed}. "
             + AS_SAVED.capitalize()
         )
-    return model, recipe
+    return model, config
 
 
 def arranged(value: np.ndarray, order: str | Callable) -> np.ndarray:
@@ -101,14 +101,14 @@ def arranged(value: np.ndarray, order: str | Callable) -> np.ndarray:
     return np.einsum(order, value) if isinstance(order, str) else order(value)
 
 
-def recognize(state: dict[str, np.ndarray]) -> weights.Recipe:
+def recognize(state: dict[str, np.ndarray]) -> weights.ModelConfig:
     """The network, and the sizes it was built with, from names and shapes alone."""
     kind = _kind(state)
     if kind is None:
         found = ", ".join(list(state)[:3]) or "nothing"
         raise InputError(f"the file holds {found}…, which is {NO_NETWORK}")
     try:
-        return weights.Recipe(kind.network, kind.sizes(state))
+        return weights.ModelConfig(kind.network, kind.sizes(state))
     except KeyError as missing:
         reason = f"{missing.args[0]} is missing"
     except (ValueError, IndexError):

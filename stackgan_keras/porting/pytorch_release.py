@@ -62,7 +62,7 @@ def _up_blocks(start: int, image_size: int):
     yield "img.0", "image_conv", CONV
 
 
-def discriminator(*, image_size: int, heads: list[str], **_):
+def discriminator(*, image_size: int, logits: list[str], **_):
     halvings = (image_size // 4).bit_length() - 1
     names = [f"down{i}" for i in range(2, halvings + 1)] + [f"reduce{i}" for i in range(1, halvings - 3)]
     yield "encode_img.0", "encode_image/down1_conv", CONV
@@ -72,7 +72,7 @@ def discriminator(*, image_size: int, heads: list[str], **_):
     yield "get_cond_logits.outlogits.0", "matched/join_conv",  CONV
     yield "get_cond_logits.outlogits.1", "matched/join_norm",  NORM
     yield "get_cond_logits.outlogits.3", "matched/logit_conv", CONV_BIAS
-    if "real" in heads:
+    if "unconditional" in logits:
         yield "get_uncond_logits.outlogits.0", "real/logit_conv", CONV_BIAS
 # fmt: on
 
@@ -94,13 +94,13 @@ def stage2_generator_sizes(state: dict[str, np.ndarray]) -> dict:
 
 
 def discriminator_sizes(state: dict[str, np.ndarray]) -> dict:
-    heads = ["matched"] + ["real"] * any(name.startswith("get_uncond_logits.") for name in state)
+    logits = ["conditional"] + ["unconditional"] * any(name.startswith("get_uncond_logits.") for name in state)
     convolutions = (_highest(state, r"encode_img\.(\d+)\.weight") + 1) // 3 + 1  # the first has no norm beside it
     halvings = convolutions if convolutions <= 4 else convolutions // 2 + 2  # beyond 4, each one is undone by a 3x3
     filters = state["encode_img.0.weight"].shape[0]
     features = filters * 2 ** min(halvings - 1, 3)
     condition_dim = state["get_cond_logits.outlogits.0.weight"].shape[1] - features
-    sizes = {"image_size": 4 * 2**halvings, "filters": filters, "heads": heads, "condition_dim": condition_dim}
+    sizes = {"image_size": 4 * 2**halvings, "filters": filters, "logits": logits, "condition_dim": condition_dim}
     return sizes | {"architecture": "pytorch"}
 
 

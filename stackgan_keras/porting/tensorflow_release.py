@@ -113,7 +113,7 @@ def discriminator_sizes(state: dict[str, np.ndarray]) -> dict:
     scope = next(iter(state)).split("/")[0]
     kernels = _kernels(state, scope)
     halvings = sum(shape[0] == 4 for shape in kernels) - 1  # all 4x4 but the logit's halve the map
-    sizes = {"image_size": 4 * 2**halvings, "filters": kernels[0][3], "heads": ["matched"]}
+    sizes = {"image_size": 4 * 2**halvings, "filters": kernels[0][3], "logits": ["conditional"]}
     text_dim, condition_dim = state[f"{scope}/custom_fully_connected/Linear/Matrix"].shape
     text = {"text": "embedding", "text_dim": text_dim, "condition_dim": condition_dim}
     return sizes | text | {"architecture": "tensorflow"}
