@@ -1,4 +1,4 @@
-"""Is every setting that should be there there, and does each wrong one get its sentence?"""
+"""Settings: defaults, sources, and a sentence for each wrong one."""
 
 import re
 from pathlib import Path
@@ -91,6 +91,23 @@ def test_an_unknown_setting_in_a_file_names_file_and_nearest(file, text, wrong, 
     assert sentence.endswith(nearest)
 
 
+@pytest.mark.parametrize("old", sorted(config.RENAMED))
+def test_an_old_name_gets_the_new_one(old, file):
+    section, key = old.split(".")
+    assert f"is now called {config.RENAMED[old]}" in refusal(config.read, file(f"{section}: {{{key}: 1}}"))
+    assert f"is now called {config.RENAMED[old]}" in refusal(parse, f"--{old}", "1")
+    values = config.make({}).model_dump()
+    new_section, new_key = config.RENAMED[old].split(".")
+    assert new_key in values[new_section] and key not in values[section]
+
+
+def test_a_setting_that_is_gone_says_so(file):
+    for old in config.GONE:
+        section, key = old.split(".")
+        assert "is no more" in refusal(config.read, file(f"{section}: {{{key}: 1}}"))
+        assert "is no more" in refusal(parse, f"--{old}", "1")
+
+
 def test_a_dotted_name_in_a_file_is_told_to_nest(file):
     assert "nest it, as `train: {epochs: …}`" in refusal(config.read, file("train.epochs: 5"))
 
@@ -109,8 +126,6 @@ def test_abbreviations_are_refused():
         ("train.kl_weight", "much", "must be a number"),
         ("train.kl_weight", "inf", "must be a finite number"),
         ("train.kl_weight", "nan", "must be"),
-        ("data.fewest_captions", "2", "must be at most data.captions_per_embedding, which is 1"),
-        ("train.most_captions_epochs", "1", "must be at most train.warmup_epochs, which is 0"),
         ("generator.augment_condition", "maybe", "must be yes or no"),
         ("train.precision", "float8", "must be 'float32', 'mixed_bfloat16' or 'mixed_float16'"),
         ("data.image_size", "65", "must be a power of two"),
@@ -252,10 +267,10 @@ def test_help_lists_every_setting(columns, monkeypatch, capsys):
             assert entry, f"{name} is missing"
             assert field.description.split()[0] in entry[1]
     for shown in (
-        "--train.epochs N passes over the data in which both networks play (default 600)",
-        "--train.seed N decides first weights, order, crops, captions and noise (default 0)",
-        "--data.captions_per_embedding N captions whose embeddings are averaged, drawn anew each time (default 1)",
-        "--generator.augment_condition yes|no draw the condition around its mean; no: use the mean (default yes)",
+        "--train.epochs N passes over the data with both networks training (default 600)",
+        "--train.seed N decides initial weights, order, crops, captions and noise (default 0)",
+        "drawn anew each time (default 1)",
+        "--generator.augment_condition yes|no conditioning augmentation; no: the condition is its mean (default yes)",
         "in pixels; a power of two (default 256)",
         "steps after which to end, whatever the epochs (default none)",
     ):

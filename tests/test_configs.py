@@ -1,25 +1,35 @@
-"""Is every shipped settings file valid, said how to run, and one that builds?"""
+"""Every shipped config is valid, says how to run it and what it reached, builds, and takes a step at reduced width."""
 
 from pathlib import Path
 
+import keras
+import numpy as np
 import pytest
+import tensorflow as tf
 
 from stackgan_keras import config
-from stackgan_keras.models import generators
-from stackgan_keras.training import stage, text
+from stackgan_keras.config import Folders
+from stackgan_keras.models import runs, weights
+from stackgan_keras.training import optimizers, stage, text
+from stackgan_keras.training.train_step import Objective, TrainStep
 
 FILES = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"))
+STAGE_FILES = [file for file in FILES if not file.stem.endswith("_text")]
+NARROW = {"filters": 8, "text_dim": 6, "condition_dim": 4, "noise_dim": 5, "residual_blocks": 1}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_header_and_settings(file):
     lines = file.read_text().splitlines()
     assert lines[0].startswith(("# python -m stackgan_keras.train_", "# make "))
-    assert any("Score:" in line or "score" in line for line in lines if line.startswith("#"))
+    head = [line for line in lines if line.startswith("#")]
+    assert any("Score:" in line for line in head) and len(head) <= 6
     settings = config.make(config.read(file))
-    assert settings.data.image_size == (256 if file.stem.endswith("stage2") else 64)
+    assert settings.data.image_size == (
+        64 if not file.stem.endswith("stage2") else 128 if settings.run == "demo" else 256
+    )
     name, _, part = file.stem.rpartition("_")
-    for other in {"text", "pictures", "stage1", "stage2"} - {part}:
+    for other in {"text", "stage1", "stage2"} - {part}:
         partner = file.with_name(f"{name}_{other}.yaml")
         if partner.is_file():  # they share a run, and what the run's text encoder must fit
             theirs = config.make(config.read(partner))
@@ -28,44 +38,70 @@ def test_header_and_settings(file):
             assert theirs.data.model_dump(include=data) == settings.data.model_dump(include=data)
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_networks_build(file):
+@pytest.mark.parametrize("file", STAGE_FILES, ids=lambda file: file.stem)
+def test_a_step_at_reduced_width(file, tmp_path):
+    """With everything else as it stands there; adversarially."""
     settings = config.make(config.read(file))
-    stage1 = stage.stage1_keywords(settings)
-    if file.stem.endswith(("text", "pictures")):
-        for recipe in text.recipes(settings).values():
-            assert recipe.build().output_shape == (None, settings.generator.text_dim)
-        return
+    assert settings.train.epochs > settings.train.warmup_epochs  # the discriminator trains on more than the warm-up
+    generator = settings.generator.model_copy(update=NARROW)
+    settings = settings.model_copy(
+        update={"generator": generator, "discriminator": settings.discriminator.model_copy(update={"filters": 4})}
+    )
+    made = reduced_stage(file, settings, Folders(tmp_path, settings.run))
+    keras.utils.set_random_seed(0)
+    networks = {"generator": made.generator.build(), "discriminator": made.discriminator.build()}
+    assert networks["generator"].output["image"].shape[1] == settings.data.image_size
+    adams = [optimizers.make_adam(2e-4, 100) for _ in networks]
+    train = settings.train
+    weights_ = {name: getattr(train, name) for name in ("kl_weight", "r1_weight", "pixel_weight")}
+    step = TrainStep(*networks.values(), *adams, Objective(settings.discriminator.text, **weights_))
+    random = np.random.default_rng(0)
+    batch = {name: random.normal(size=(2, *x.shape[1:])) for name, x in networks["generator"].input.items()}
+    batch["image"] = batch["direction"] = random.uniform(-1, 1, (2, *(settings.data.image_size,) * 2, 3))
+    if made.stage1_size:
+        batch["stage1_image"] = random.uniform(-1, 1, (2, made.stage1_size, made.stage1_size, 3))
+    batch = {name: tf.constant(value, tf.float32) for name, value in batch.items()} | {"class_id": tf.constant([1, 2])}
+    scalars = step(batch)
+    assert {"discriminator", "generator", "mismatched"} <= set(scalars)
+    assert all(np.isfinite(float(value)) for value in scalars.values())
+
+
+def reduced_stage(file, settings, folders):
+    first = settings.model_copy(
+        update={
+            "data": settings.data.model_copy(update={"image_size": 64}),
+            "train": settings.train.model_copy(update={"warmup_epochs": 0, "pixel_weight": 0.0}),
+        }
+    )
+    stage1 = stage.stage1(first)
     if file.stem.endswith("stage1"):
-        generator = generators.stage1_generator(**stage1)
-    else:
-        generator = generators.stage2_generator(
-            stage1={**stage1, "image_size": 64},
-            residual_blocks=settings.generator.residual_blocks,
-            **stage.text_keywords(settings),
-        )
-    assert generator.output["image"].shape[1:] == (settings.data.image_size,) * 2 + (3,)
+        return stage1
+    weights.save(stage1.generator.build(), stage1.generator, runs.weight_file(folders.weights, "stage1_gen"))
+    return stage.stage2(settings, folders)
+
+
+@pytest.mark.parametrize("file", [f for f in FILES if f.stem.endswith("_text")], ids=lambda file: file.stem)
+def test_encoders_build(file):
+    settings = config.make(config.read(file))
+    for model_config in text.model_configs(settings).values():
+        assert model_config.build().output_shape == (None, settings.generator.text_dim)
 
 
 def test_published_recipes():
     release = config.Settings()
     for name in ("birds", "flowers"):
-        for stage in ("stage1", "stage2"):
-            settings = config.make(config.read(f"{name}_{stage}"))
+        for part in ("stage1", "stage2"):
+            settings = config.make(config.read(f"{name}_{part}"))
             differing = set(release.changed(settings)) - {"run", "data.image_size", "train.lr_decay_epochs"}
             of_tensorflow = ["generator.architecture", "discriminator.architecture", "discriminator.text"]
             assert differing == {*of_tensorflow, "data.captions_per_embedding"}
             networks = (settings.generator.architecture, settings.discriminator.architecture)
             assert networks == ("tensorflow", "tensorflow") and settings.discriminator.text == "embedding"
             assert settings.data.captions_per_embedding == 4
-    train = release.train
-    weights = ("penalty", "likeness", "anew", "edges")
-    assert [getattr(train, f"{name}_weight") for name in weights] == [0] * len(weights)
-    assert (train.average, train.recolour, train.makes_anew) == (0, False, False)
-    assert (release.data.captions_per_embedding, release.data.fewest_captions) == (1, None)
-    generator = release.generator
-    assert (generator.condition_noise_scale, generator.conditional_batch_norm, generator.palette) == (1, False, False)
-    assert (generator.flow_steps, generator.noise_spread, train.flow_epochs) == (0, 1, 0)
+    train, generator = release.train, release.generator
+    assert (train.r1_weight, train.pixel_weight, train.warmup_epochs, train.ema_decay) == (0, 0, 0, 0)
+    assert (generator.condition_noise_scale, generator.conditional_batch_norm) == (1, False)
+    assert release.data.captions_per_embedding == 1
     assert release.text.loss == "hinge" and not release.text.whiten
     assert config.read("birds_stage1")["train"]["lr_decay_epochs"] == 50
     coco = config.make(config.read("coco_stage2"))

@@ -1,4 +1,4 @@
-"""Does each player pay what the equations say?"""
+"""The losses, by hand."""
 
 import numpy as np
 import pytest
@@ -23,20 +23,6 @@ def test_divergence_from_the_standard_normal():
     np.testing.assert_allclose(losses.kl_divergence(0 * mean, 0 * mean), [0], atol=1e-7)
 
 
-def test_flow_divergence_is_by_many_draws_the_divergence_from_where_the_flow_leads():
-    random = np.random.default_rng(0)
-    mean, log_variance = random.normal(size=(2, 3)), random.normal(size=(2, 3))
-    drawn = mean + np.exp(log_variance / 2) * random.normal(size=(200_000, 2, 3))
-    paid = [losses.flow_divergence(drawn[:, i], np.zeros(len(drawn)), log_variance[i]) for i in range(2)]
-    np.testing.assert_allclose(np.mean(paid, axis=1), losses.kl_divergence(mean, log_variance), rtol=0.02)
-    # a flow that doubles every number leads to N(0, 4): the same as half the mean and a quarter of the variance
-    halved = [
-        losses.flow_divergence(drawn[:, i] / 2, np.full(len(drawn), -3 * np.log(2)), log_variance[i]) for i in range(2)
-    ]
-    expected = losses.kl_divergence(mean / 2, log_variance - np.log(4))
-    np.testing.assert_allclose(np.mean(halved, axis=1), expected, rtol=0.02)
-
-
 def test_discriminator_loss_of_both_stages():
     assert losses.discriminator_loss([1.0], [3.0, 4.0]) == pytest.approx(1 + (3 + 4) / 2)
     assert losses.discriminator_loss([1.0, 2.0], [3.0, 4.0, 5.0]) == pytest.approx((1 + 2) / 2 + (3 + 4 + 5) / 3)
@@ -55,30 +41,9 @@ def test_contrastive_loss_by_hand():
     np.testing.assert_allclose(losses.contrastive(several, counted), total, rtol=1e-5)
 
 
-def test_likeness_and_penalty_by_hand():
-    features, of_real = np.array([[1.0, 2.0], [0.0, 0.0]]), np.array([[0.0, 4.0], [0.0, 3.0]])
-    np.testing.assert_allclose(losses.likeness(features, of_real), [5, 9])
-    nudged = losses.gradient_penalty(np.array([1.0, -2.0]), np.array([1.2, -2.1]), 0.1)
-    np.testing.assert_allclose(nudged, [0.5 * 2**2, 0.5 * 1**2], rtol=1e-5)
-
-
-def test_pictures_are_made_small_by_the_means_of_blocks():
-    pictures = np.zeros((1, 4, 4, 3), np.float32)
-    pictures[0, :2, :2] = np.array([[1, -1], [1, 0]], np.float32)[..., None]
-    pictures[0, 2:, 2:] = 0.5
-    by_hand = np.array([[0.25, 0], [0, 0.5]], np.float32)[None, ..., None].repeat(3, axis=-1)
-    np.testing.assert_allclose(losses.shrink(pictures, 2), by_hand, rtol=1e-6)
-    np.testing.assert_array_equal(losses.shrink(pictures, 4), pictures)
-
-
-def test_edges_by_hand():
-    random = np.random.default_rng(0)
-    pictures, truth = random.uniform(-1, 1, (2, 2, 8, 8, 3)).astype(np.float32)
-    by_hand = np.zeros(2)
-    for size in (8, 4, 2):
-        block = 8 // size
-        off = (pictures - truth).reshape(2, size, block, size, block, 3).mean(axis=(2, 4))
-        for axis in (1, 2):
-            by_hand += np.square(np.diff(off, axis=axis)).mean(axis=(1, 2, 3))
-    np.testing.assert_allclose(losses.edges(pictures, truth), by_hand, rtol=1e-5)
-    np.testing.assert_allclose(losses.edges(truth + 0.3, truth), [0, 0], atol=1e-6)  # all brighter: no edge is off
+def test_r1_and_pixel_loss_by_hand():
+    slopes = losses.r1_penalty(np.array([1.0, -2.0]), np.array([1.2, -2.1]), 0.1)
+    np.testing.assert_allclose(slopes, [0.5 * 2**2, 0.5 * 1**2], rtol=1e-5)
+    images = np.zeros((2, 2, 2, 3), np.float32)
+    targets = np.stack([images[0] + 0.5, images[0]])
+    np.testing.assert_allclose(losses.pixel_loss(images, targets), [0.25, 0])

@@ -1,4 +1,4 @@
-"""Are the networks built as the paper and the settings say?"""
+"""The networks are built as the paper and the settings say."""
 
 import re
 
@@ -10,6 +10,7 @@ import tensorflow as tf
 from stackgan_keras.errors import InputError
 from stackgan_keras.models import blocks, conditioning, discriminators, generators, weights
 
+BOTH = ("conditional", "unconditional")
 SMALL = {"filters": 2, "text_dim": 6, "condition_dim": 4}
 
 
@@ -26,7 +27,9 @@ def test_widths_of_the_release():
     counts = {
         "stage1_generator": generators.stage1_generator(**stage1).count_params(),
         "stage1_discriminator": discriminators.discriminator(image_size=64).count_params(),
-        "stage2_discriminator": discriminators.discriminator(image_size=256, heads=("matched", "real")).count_params(),
+        "stage2_discriminator": discriminators.discriminator(
+            image_size=256, logits=("conditional", "unconditional")
+        ).count_params(),
     }
 
     def norms(*channels):
@@ -68,11 +71,6 @@ def test_widths_of_the_tensorflow_release():
     )
 
 
-def test_a_palette_needs_a_map_as_large_as_the_picture():
-    with pytest.raises(InputError, match=r"generator.palette needs .* Stage I of generator.architecture tensorflow"):
-        generators.stage1_generator(noise_dim=5, palette=True, architecture="tensorflow", **SMALL)
-
-
 @pytest.mark.parametrize("architecture", blocks.ARCHITECTURES)
 @pytest.mark.parametrize("image_size", [8, 16, 32, 64, 128, 256])
 def test_any_power_of_two_for_stage1(image_size, architecture):
@@ -92,7 +90,6 @@ def test_any_power_of_two_for_stage2(sketch, image_size, architecture):
     generator = generators.stage2_generator(
         stage1=stage1, image_size=image_size, **{**SMALL, "filters": 4}, residual_blocks=1, **style
     )
-    assert models.architecture_of(generator) == blocks.ARCHITECTURES[architecture]
     made = generator(inputs_of(generator))
     assert made["image"].shape == (3, image_size, image_size, 3)
     assert made["stage1_image"].shape == (3, sketch, sketch, 3)
@@ -164,7 +161,7 @@ def test_every_input_of_stage2_changes_its_picture(changed):
     )
     for path, variable in weights.named_variables(generator).items():
         if path.endswith("kernel"):
-            variable.assign(25 * variable)  # first weights are so small that a sketch is grey to six digits
+            variable.assign(25 * variable)  # initial weights are so small that a Stage-I image is grey to six digits
     x = inputs_of(generator)
     other = generator({**x, changed: x[changed] + 1})["image"]
     assert np.abs(other - generator(x)["image"]).max() > 1e-3
@@ -204,122 +201,6 @@ def test_conditional_norms_start_as_plain_ones_and_then_hear_the_condition(stage
     np.testing.assert_allclose(after, np.maximum(by_hand, 0), atol=1e-5)
 
 
-@pytest.mark.parametrize("stage", [1, 2])
-def test_a_palette_paints_nothing_at_first_and_then_each_part_in_a_colour_that_the_sentence_chooses(stage):
-    stage1 = {**SMALL, "noise_dim": 5}
-
-    def build(palette):
-        keras.utils.set_random_seed(3)
-        if stage == 1:
-            return generators.stage1_generator(image_size=16, palette=palette, **stage1)
-        return generators.stage2_generator(stage1=stage1, image_size=128, residual_blocks=1, palette=palette, **SMALL)
-
-    plain, painting = build(False), build(True)
-    assert not [layer for layer in plain.layers if layer.name.startswith(("palette", "part"))]
-    theirs = weights.named_variables(painting)
-    for path, variable in weights.named_variables(plain).items():
-        variable.assign(theirs[path])
-    x, random = inputs_of(plain), np.random.default_rng(0)
-    np.testing.assert_allclose(painting(x)["image"], plain(x)["image"], atol=1e-6)
-    if stage == 2:  # its channels are nearly off with first weights
-        painting.get_layer("up3_norm").beta.assign_add([1.0])
-    dense, conv = painting.get_layer("palette_dense"), painting.get_layer("parts_conv")
-    dense.kernel.assign(random.normal(scale=0.1, size=dense.kernel.shape))
-    conv.kernel.assign(random.normal(scale=0.1, size=conv.kernel.shape))
-    maps = painting.get_layer("image_conv").input
-    inner = keras.Model(painting.input, [maps, painting.get_layer("image_conv").output])
-    maps, pixels = (np.asarray(value) for value in inner(x))
-    corners = painting.get_layer("palette").kernel.numpy()
-    assert len(np.unique(corners, axis=0)) == len(corners) == 16 and not corners.sum(axis=0).any()
-
-    def softmax(logits):
-        return np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
-
-    chosen = softmax(5 * (np.asarray(x["embedding"]) @ dense.kernel.numpy()).reshape(len(maps), 16, 16))
-    part = softmax(10 * maps @ conv.kernel.numpy()[0, 0])
-    by_hand = np.tanh(pixels + np.einsum("bhwp,bpk,kc->bhwc", part, chosen, corners))
-    assert np.abs(by_hand - np.tanh(pixels)).max() > 0.1
-    np.testing.assert_allclose(painting(x)["image"], by_hand, atol=1e-5)
-
-
-def test_noise_read_in_different_pictures_differs_from_the_first_step_on():
-    """If what is drawn around a mean hid it, a Stage I would learn to do without noise."""
-    keras.utils.set_random_seed(0)
-    encoder = models.noise_encoder(filters=12, noise_dim=64)
-    read = encoder(np.random.default_rng(0).normal(size=(32, 64, 64, 3)), training=True)
-    apart, drawn = np.std(read["mean"], axis=0), np.exp(np.asarray(read["log_variance"]) / 2)
-    assert np.median(apart / drawn.mean(axis=0)) > 2
-
-
-def flow_with_random_weights(noise_dim, steps):
-    flow = models.noise_flow(noise_dim, steps)
-    random = np.random.default_rng(0)
-    for variable in flow.trainable_variables:
-        variable.assign(random.normal(scale=0.3, size=variable.shape))
-    return flow
-
-
-@pytest.mark.parametrize("noise_dim", [6, 7])
-def test_a_noise_flow_moves_noise_and_back_with_the_volume_that_its_slopes_say(noise_dim):
-    noise = np.random.default_rng(1).normal(size=(3, noise_dim)).astype(np.float32)
-    fresh = np.asarray(models.noise_flow(noise_dim, 1)(noise))
-    np.testing.assert_allclose(np.sort(fresh), np.sort(noise), atol=1e-6)  # shuffled, no more
-    assert np.any(fresh != noise)
-    flow = flow_with_random_weights(noise_dim, 3)
-    back = models.flow_back(flow)
-    given = tf.constant(flow(noise))
-    assert np.abs(np.sort(given) - np.sort(noise)).max() > 0.1
-    with tf.GradientTape() as tape:
-        tape.watch(given)
-        found = back(given)
-    slopes = tape.batch_jacobian(found["noise"], given).numpy()
-    np.testing.assert_allclose(found["noise"], noise, atol=1e-3)
-    np.testing.assert_allclose(found["log_volume"], np.linalg.slogdet(slopes)[1], atol=1e-3)
-
-
-def test_a_flow_of_a_few_steps_lets_every_number_change_every_other():
-    flow = flow_with_random_weights(8, 6)
-    noise = tf.constant(np.random.default_rng(1).normal(size=(2, 8)), tf.float32)
-    with tf.GradientTape() as tape:
-        tape.watch(noise)
-        given = flow(noise)
-    assert np.all(tape.batch_jacobian(given, noise).numpy() != 0)
-
-
-def test_noise_may_stay_nearer_to_the_middle_but_the_way_back_knows_no_spread():
-    wide, near = flow_with_random_weights(6, 2), models.noise_flow(6, 2, spread=0.5)
-    near.set_weights(wide.get_weights())
-    noise = np.random.default_rng(1).normal(size=(3, 6)).astype(np.float32)
-    np.testing.assert_array_equal(near(noise), wide(0.5 * noise))
-    assert np.any(near(noise) != wide(noise))
-    np.testing.assert_array_equal(models.flow_back(near)(noise)["noise"], models.flow_back(wide)(noise)["noise"])
-    generator = generators.stage1_generator(image_size=8, noise_dim=5, flow_steps=2, noise_spread=0.5, **SMALL)
-    usual = generators.stage1_generator(image_size=8, noise_dim=5, flow_steps=2, **SMALL)
-    usual.set_weights(generator.get_weights())
-    x = inputs_of(generator)
-    np.testing.assert_array_equal(generator(x)["image"], usual({**x, "noise": 0.5 * x["noise"]})["image"])
-
-
-def test_a_spread_without_a_flow_is_refused():
-    with pytest.raises(InputError, match=r"noise_spread is 0\.5 but generator\.flow_steps is 0"):
-        generators.stage1_generator(image_size=8, noise_dim=5, noise_spread=0.5, **SMALL)
-
-
-def test_a_painter_paints_what_a_stage1_with_a_flow_does_of_the_noise_before_it():
-    generator = generators.stage1_generator(image_size=16, **SMALL, noise_dim=5, flow_steps=2)
-    flow = models.find_flow(generator)
-    for variable in flow.trainable_variables:
-        variable.assign(np.random.default_rng(0).normal(size=variable.shape))
-    x, painter = inputs_of(generator), models.painter(generator)
-    made, painted = generator(x), painter({**x, "noise": flow(x["noise"])})
-    assert set(painted) == set(made)
-    for name in made:
-        np.testing.assert_allclose(painted[name], made[name], atol=1e-6)
-    assert np.any(painter(x)["image"] != made["image"])
-    plain = generators.stage1_generator(image_size=16, **SMALL, noise_dim=5)
-    assert models.painter(plain) is plain and models.find_flow(plain) is None
-
-
 @pytest.mark.parametrize("text", ["mean", "embedding"])
 def test_the_sentence_changes_the_discriminators_answer(text):
     keras.utils.set_random_seed(1)
@@ -332,20 +213,19 @@ def test_the_sentence_changes_the_discriminators_answer(text):
     )
 
 
-def test_the_finisher_is_stage2_without_its_sketcher():
-    generator = generators.stage2_generator(
-        stage1={**SMALL, "noise_dim": 5}, image_size=128, residual_blocks=1, **SMALL
-    )
-    finisher = generators.without_stage1(generator)
+def test_without_stage1_a_stage2_takes_any_small_image():
+    stage1 = {**SMALL, "noise_dim": 5}
+    generator = generators.stage2_generator(stage1=stage1, image_size=128, residual_blocks=1, **SMALL)
+    refine = generators.without_stage1(generator)
     x = inputs_of(generator)
     made = generator(x)
-    given = {"sketch": made["stage1_image"], "embedding": x["embedding"], "epsilon": x["epsilon"]}
-    assert set(finisher.input) == set(given)
-    finished = finisher(given)
-    assert set(finished) == {"image", "mean", "log_variance"}
-    for name, value in finished.items():
+    given = {"stage1_image": made["stage1_image"], "embedding": x["embedding"], "epsilon": x["epsilon"]}
+    assert set(refine.input) == set(given)
+    refined = refine(given)
+    assert set(refined) == {"image", "mean", "log_variance"}
+    for name, value in refined.items():
         np.testing.assert_allclose(value, made[name], atol=1e-6, err_msg=name)
-    assert {id(v) for v in finisher.trainable_variables} == {id(v) for v in generator.trainable_variables}
+    assert {id(v) for v in refine.trainable_variables} == {id(v) for v in generator.trainable_variables}
 
 
 def test_frozen_stage1_stays_as_it_is():
@@ -362,7 +242,7 @@ def test_frozen_stage1_stays_as_it_is():
         np.testing.assert_array_equal(before[path], variable.numpy(), err_msg=path)
 
 
-def test_first_weights():
+def test_initial_weights():
     keras.utils.set_random_seed(0)
     generator = generators.stage1_generator(filters=16)
     for path, variable in weights.named_variables(generator).items():
@@ -389,3 +269,33 @@ def test_synchronize_reaches_nested_networks():
         if isinstance(layer, keras.layers.BatchNormalization)
     ]
     assert flags == [True] * 3
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_batch_norm_is_that_of_the_batch_and_keeps_the_unbiased_variance(fused, monkeypatch):
+    """As PyTorch does, whichever operation computes it; gradients are those of Keras's own layer."""
+    monkeypatch.setattr(blocks.BatchNormalization, "_can_fuse", lambda layer, inputs: fused)
+    x = tf.random.stateless_normal((4, 3, 5, 2), [0, 1], mean=2.0, stddev=3.0)
+    ours, plain = (
+        norm(momentum=0.9, epsilon=1e-5) for norm in (blocks.BatchNormalization, keras.layers.BatchNormalization)
+    )
+    made = []
+    for layer in (ours, plain):
+        layer.build(x.shape)
+        layer.gamma.assign([1.5, 0.5])
+        layer.beta.assign([0.1, -0.2])
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            out = layer(x, training=True)
+            loss = tf.reduce_sum(tf.sin(out))
+        made.append([out, *tape.gradient(loss, [x, layer.gamma.value, layer.beta.value])])
+    for mine, theirs in zip(*made, strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-4)
+    values = x.numpy().reshape(-1, 2).astype(np.float64)
+    np.testing.assert_allclose(ours.moving_mean, 0.1 * values.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(ours.moving_variance, 0.9 + 0.1 * values.var(axis=0, ddof=1), rtol=1e-5)
+    np.testing.assert_allclose(plain.moving_variance, 0.9 + 0.1 * values.var(axis=0), rtol=1e-5)
+    ours.trainable = False
+    before = ours.moving_mean.numpy()
+    ours(x, training=True)
+    np.testing.assert_array_equal(ours.moving_mean, before)

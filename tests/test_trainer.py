@@ -1,4 +1,4 @@
-"""Does a run that was stopped end exactly like one that never was?"""
+"""The training loop: a run that was stopped ends exactly like one that never was."""
 
 import json
 
@@ -9,10 +9,12 @@ import tensorflow as tf
 from helpers import make_records
 from PIL import Image
 
-from stackgan_keras.data import pipeline
+from stackgan_keras.data.pipeline import AdversarialStream, decode
 from stackgan_keras.errors import InputError
 from stackgan_keras.models import discriminators, generators
-from stackgan_keras.training import distribution, optimizers, samples, train_step, trainer
+from stackgan_keras.training import distribution, optimizers, samples
+from stackgan_keras.training.train_step import Objective, TrainStep
+from stackgan_keras.training.trainer import Schedule, Trainer
 
 SIZES = {"filters": 2, "text_dim": 6, "condition_dim": 4}
 
@@ -22,43 +24,56 @@ def dataset(tmp_path_factory):
     return make_records(tmp_path_factory.mktemp("pictures"))
 
 
+class Seen:
+    """Outputs that only count."""
+
+    def __init__(self):
+        self.grids, self.saved = [], 0
+
+    def grid(self):
+        return np.zeros((4, 4, 3), np.uint8)
+
+    def write_grid(self, epoch, grid):
+        self.grids.append(epoch)
+
+    def save(self):
+        self.saved += 1
+
+
 class Trial:
     """A tiny Stage I run in a folder of its own."""
 
-    def __init__(self, dataset, folder, steps, update=None, save_every=2, **changes):
-        self.seen = {"grid": [], "saved": 0}
+    def __init__(self, dataset, folder, steps, train_step=None, save_every=2, jit_compile=False, ema=False, **changes):
         keras.utils.set_random_seed(0)
-        source = pipeline.AdversarialStream(
-            dataset, pipeline.decode(dataset, 16, cache="memory"), 16, 4, noise_dim=5, condition_dim=4
-        )
+        widths = {"noise": 5, "epsilon": 4}
+        stream = AdversarialStream(dataset, decode(dataset, 16, cache="memory"), 16, 4, widths=widths)
         strategy = distribution.make_strategy()
         with strategy.scope():
             self.generator = generators.stage1_generator(image_size=16, noise_dim=5, **SIZES)
             self.discriminator = discriminators.discriminator(image_size=16, **SIZES)
-            optimizers = [optimizers.make_adam(1e-3, lr_decay_epochs=3) for _ in range(2)]
-            for optimizer, player in zip(optimizers, (self.generator, self.discriminator), strict=True):
-                optimizer.build(player.trainable_variables)
+            networks, self.adams = (self.generator, self.discriminator), []
+            for network in networks:
+                self.adams.append(optimizers.make_adam(1e-3, decay_every=3))
+                self.adams[-1].build(network.trainable_variables)
+            self.slow, after_step = generators.stage1_generator(image_size=16, noise_dim=5, **SIZES), None
+            if ema:
+                self.slow.set_weights(self.generator.get_weights())
+                after_step = optimizers.make_ema(self.slow, self.generator, 0.9)
+        self.seen = Seen()
         values = {
             "strategy": strategy,
-            "update": update or train_step.make_update(self.generator, self.discriminator, *optimizers),
-            "trained": dict(zip("gdab", (self.generator, self.discriminator, *optimizers), strict=True)),
-            "batches": source.batches,
-            "steps": steps,
-            "steps_per_epoch": source.steps_per_epoch,
-            "batch_size": 4,
+            "train_step": train_step or TrainStep(*networks, *self.adams, Objective()),
+            "trained": dict(zip("gdabs", (*networks, *self.adams, self.slow), strict=True)),
+            "stream": stream,
+            "schedule": Schedule(steps, sample_every=2, save_every=save_every, jit_compile=jit_compile),
             "folder": folder,
-            "sample": lambda: np.zeros((4, 4, 3), np.uint8),
-            "on_sample": lambda epoch, picture: self.seen["grid"].append(epoch),
-            "save": lambda: self.seen.update(saved=self.seen["saved"] + 1),
-            "sample_every": 2,
-            "save_every": save_every,
+            "outputs": self.seen,
+            "after_step": after_step,
         }
-        self.optimizer = optimizers[0]
-        self.values = {**values, **changes}
-        self.run = trainer.Trainer(**self.values)
+        self.run = Trainer(**{**values, **changes})
 
     def variables(self):
-        return [v.numpy() for player in (self.generator, self.discriminator) for v in player.variables]
+        return [v.numpy() for network in (self.generator, self.discriminator) for v in network.variables]
 
 
 def test_stopped_and_continued_equals_unbroken_to_the_bit(dataset, tmp_path):
@@ -85,7 +100,7 @@ def test_interrupted_within_an_epoch(dataset, tmp_path):
     unbroken = Trial(dataset, tmp_path / "one", steps=6)
     unbroken.run()
     broken = Trial(dataset, tmp_path / "two", steps=6)
-    original, calls = broken.run.batches, []
+    original, calls = broken.run.stream.batches, []
 
     def stop_after_three(first, last, **shares):
         def count(batch):
@@ -109,7 +124,7 @@ def test_interrupted_within_an_epoch(dataset, tmp_path):
 def test_when_it_samples_and_saves(dataset, tmp_path):
     trial = Trial(dataset, tmp_path, steps=10)  # 5 epochs of 2 steps
     trial.run()
-    assert trial.seen == {"grid": [2, 4, 5], "saved": 3}
+    assert (trial.seen.grids, trial.seen.saved) == ([2, 4, 5], 3)
     assert len(list((tmp_path / "checkpoints").glob("*.index"))) == 2
     assert list((tmp_path / "tensorboard").iterdir())
 
@@ -123,7 +138,7 @@ def test_a_finished_run_says_so_and_changes_nothing(dataset, tmp_path, capsys):
 
 
 def test_learning_rate_halves_by_the_step_alone():
-    adam = optimizers.make_adam(2e-4, lr_decay_epochs=3)
+    adam = optimizers.make_adam(2e-4, decay_every=3)
     rates = []
     for step in range(7):
         adam.iterations.assign(step)
@@ -134,7 +149,7 @@ def test_learning_rate_halves_by_the_step_alone():
 def test_a_loss_that_is_no_number_stops_the_run(dataset, tmp_path):
     Trial(dataset, tmp_path, steps=4).run()
     kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
-    bad = Trial(dataset, tmp_path, steps=8, update=lambda batch: {"generator": tf.constant(np.nan)})
+    bad = Trial(dataset, tmp_path, steps=8, train_step=lambda batch: {"generator": tf.constant(np.nan)})
     with pytest.raises(InputError, match="the generator loss became nan"):
         bad.run()
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == kept
@@ -181,27 +196,25 @@ def test_jit_compiled_steps(dataset, tmp_path):
     assert lines[0]["discriminator"] == pytest.approx(lines[1]["discriminator"], rel=1e-3)
 
 
-def test_sheet_of_the_last_epoch_is_a_picture(tmp_path):
-    from stackgan_keras import sampler
-
+def test_a_sample_grid_is_a_picture_of_the_same_noise_each_time(tmp_path):
     dataset = make_records(tmp_path, count=5)
     generator = generators.stage1_generator(image_size=16, noise_dim=5, **SIZES)
-    preview = samples.SampleGrid(dataset, 16, count=3, rows=2)
-    assert preview.captions == ["picture 0 caption 0", "picture 2 caption 0", "picture 4 caption 0"]
-    grid = preview.grid(generator)
-    np.testing.assert_array_equal(grid, preview.grid(generator))  # the same noise each time
-    Image.fromarray(grid).verify()
-    one, two = (sampler.draw(generator, preview.embeddings, seed)["image"] for seed in (0, 1))
-    assert one.shape == (3, 16, 16, 3)
-    assert one.dtype == np.uint8
-    assert two.shape == one.shape
+    grid = samples.SampleGrid(dataset, 16, truncated=False, seed=0, count=3, rows=2)
+    assert grid.captions == ["picture 0 caption 0", "picture 2 caption 0", "picture 4 caption 0"]
+    np.testing.assert_array_equal(grid(generator), grid(generator))
+    Image.fromarray(grid(generator)).verify()
+    for variable in generator.trainable_variables:
+        variable.assign(20 * variable)  # initial weights are so small that all images are grey
+    one, two = (samples.generate(generator, grid.embeddings, copy, 0)["image"] for copy in (0, 1))
+    assert one.shape == two.shape == (3, 16, 16, 3) and one.dtype == np.uint8
+    assert np.any(one != two)
 
 
 def test_the_moving_average_by_hand():
     keras.utils.set_random_seed(0)
     fast, slow = (generators.stage1_generator(image_size=16, noise_dim=5, **SIZES) for _ in range(2))
     slow.set_weights(fast.get_weights())
-    move = tf.function(optimizers.make_ema(slow.variables, fast.variables, 0.9))
+    move = tf.function(optimizers.make_ema(slow, fast, 0.9))
     value = expected = fast.variables[0].numpy()
     for steps in (1, 2, 1000):
         value = value + 1.0
@@ -214,20 +227,15 @@ def test_the_moving_average_by_hand():
 
 
 def test_the_moving_average_moves_after_each_step_and_is_resumed(dataset, tmp_path):
-    def trial(folder, steps):
-        made = Trial(dataset, folder, steps)
-        with made.run.strategy.scope():
-            slow = generators.stage1_generator(image_size=16, noise_dim=5, **SIZES)
-            slow.set_weights(made.generator.get_weights())
-        values = {**made.values, "trained": {**made.values["trained"], "average": slow}}
-        made.run = trainer.Trainer(**values, after=optimizers.make_ema(slow.variables, made.generator.variables, 0.9))
-        made.run()
-        return [v.numpy() for v in slow.variables], made.variables()
+    def trained(folder, steps):
+        trial = Trial(dataset, folder, steps, ema=True)
+        trial.run()
+        return [v.numpy() for v in trial.slow.variables], [v.numpy() for v in trial.generator.variables]
 
-    unbroken, player = trial(tmp_path / "one", 8)
-    trial(tmp_path / "two", 3)
-    resumed, _ = trial(tmp_path / "two", 8)
-    assert any(np.any(slow != fast) for slow, fast in zip(unbroken, player, strict=False))
+    unbroken, fast = trained(tmp_path / "one", 8)
+    trained(tmp_path / "two", 3)
+    resumed, _ = trained(tmp_path / "two", 8)
+    assert all(np.any(slow != now) for slow, now in zip(unbroken, fast, strict=True))  # batch norm's variables too
     for mine, theirs in zip(unbroken, resumed, strict=True):
         np.testing.assert_array_equal(mine, theirs)
 
