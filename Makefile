@@ -4,35 +4,34 @@ TORCH ?= torch# what `make test-all` installs for `convert` and the backends, be
 BIN = .venv/bin
 RUN = $(BIN)/python -m
 DRAWN ?= drawn_again# the run that `make train-drawn` makes
-PRECISION ?= float32
+PRECISION ?= float32# mixed_bfloat16 is faster where the CPU has it
 SENTENCES = "this bird is red with black wings" "a small yellow bird with a black crown" \
   "a blue bird with a white belly and an orange beak" "the wings are green and the tail is purple"
 
 .PHONY: demo train-drawn test test-all lint format clean
 
-# from nothing to pictures of typed sentences, on birds drawn on the spot
+# from nothing to images of typed sentences, on synthetic birds; then the same sentences by the shipped weights
 demo: .venv/installed
 	$(RUN) stackgan_keras.train_text --config demo_text
 	$(RUN) stackgan_keras.train_stage1 --config demo_stage1
 	$(RUN) stackgan_keras.train_stage2 --config demo_stage2
-	$(RUN) stackgan_keras.generate --run demo $(SENTENCES)
 	$(RUN) stackgan_keras.evaluate --run demo --run drawn --captions 50 --count 2
+	$(RUN) stackgan_keras.generate --run demo $(SENTENCES)
+	$(RUN) stackgan_keras.generate --run drawn $(SENTENCES)
 	@echo
-	@echo "Look at results/demo/generated/: the grid shows what this short training makes of four sentences."
-	@echo "The run drawn, made by the same commands with more time (make train-drawn), does better:"
-	@echo '  .venv/bin/python -m stackgan_keras.generate "a small yellow bird with a black crown"'
+	@echo "The two grids show the same sentences: by these minutes of training, and by the shipped weights, which"
+	@echo "the same commands made in more time (make train-drawn)."
 	@echo "Your own pictures: .venv/bin/python -m stackgan_keras.prepare FOLDER --out data/mine"
 
-# makes weights/$(DRAWN) as the shipped weights/drawn were made; mixed_bfloat16 is faster where the machine has it
+# makes weights/$(DRAWN) as the shipped weights/drawn were made; stopped, it goes on where it was
 train-drawn: .venv/installed
 	$(RUN) stackgan_keras.train_text --config drawn_text --run $(DRAWN)_text --train.precision $(PRECISION)
-	$(RUN) stackgan_keras.train_text --config drawn_pictures_text --run $(DRAWN)_text --train.precision $(PRECISION)
-	$(RUN) stackgan_keras.train_text --config drawn_finer_text --run $(DRAWN) --train.start_from $(DRAWN)_text \
+	$(RUN) stackgan_keras.train_text --config drawn_finer_text --run $(DRAWN) --train.init_from $(DRAWN)_text \
 	  --train.precision $(PRECISION)
 	$(RUN) stackgan_keras.train_stage1 --config drawn_stage1 --run $(DRAWN) --train.precision $(PRECISION)
 	$(RUN) stackgan_keras.train_stage2 --config drawn_stage2 --run $(DRAWN) --train.precision $(PRECISION)
-	$(RUN) stackgan_keras.train_judge --run $(DRAWN)
-	$(RUN) stackgan_keras.evaluate --run $(DRAWN) --run drawn
+	$(RUN) stackgan_keras.train_attributes --run $(DRAWN)
+	$(RUN) stackgan_keras.evaluate --run $(DRAWN)
 
 test: .venv/installed
 	$(RUN) pytest -q -m "not slow"
