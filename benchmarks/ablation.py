@@ -1,0 +1,91 @@
+"""What helps a Stage I on synthetic birds: each helper of `drawn_stage1` left out, same pictures seen, two seeds.
+
+python benchmarks/ablation.py --output_dir DIR            trains and scores all variants; goes on where it was stopped
+python benchmarks/ablation.py --output_dir DIR --only no_r1
+
+The text encoder is that of the shipped run. Prints a table for the README.
+"""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+from stackgan_keras import config
+from stackgan_keras.config import Folders
+from stackgan_keras.data import drawn_birds, published
+from stackgan_keras.evaluation.attributes import Reader
+from stackgan_keras.evaluation.scores import Evaluation, spread_captions
+from stackgan_keras.inference.stackgan import StackGAN
+from stackgan_keras.models import weights
+from stackgan_keras.models.runs import CLASSIFIER, TEXT_ENCODER, find_run
+from stackgan_keras.training import stage
+
+SEEDS = (0, 1)
+NARROW = {"generator": {"filters": 16}, "discriminator": {"filters": 16}}
+BIRDS = {"count": 600, "classes": 60, "test_classes": 40, "embedding_dim": 1}  # as `evaluate` draws them
+VARIANTS = {  # the change, and its source
+    "all": ({}, ""),
+    "batch_64": ({"train": {"batch_size": 64}}, "the release's batch"),
+    "equal_rates": ({"train": {"discriminator_learning_rate": 2e-4}}, "Heusel et al. 2017"),
+    "no_r1": ({"train": {"r1_weight": 0.0}}, "Mescheder et al. 2018"),
+    "r1_0.5": ({"train": {"r1_weight": 0.5}}, "Mescheder et al. 2018"),
+    "no_ema": ({"train": {"ema_decay": 0.0}}, "Karras et al. 2018"),
+    "no_conditional_batch_norm": ({"generator": {"conditional_batch_norm": False}}, "de Vries et al. 2017"),
+    "condition_noise_1": ({"generator": {"condition_noise_scale": 1.0}}, "the release's scale"),
+    "kl_weight_2": ({"train": {"kl_weight": 2.0}}, "the release's weight"),
+    "text_mean": ({"discriminator": {"text": "mean"}}, "the PyTorch release's text input"),
+    "captions_1": ({"data": {"captions_per_embedding": 1}}, "the PyTorch release's one caption"),
+    "captions_4": ({"data": {"captions_per_embedding": 4}}, "the TensorFlow release's four captions"),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output_dir", type=Path, required=True)
+    parser.add_argument("--pictures", type=int, default=60_000, help="seen in each training")
+    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    given = parser.parse_args()
+    print("| variant | source | attribute accuracy | diversity | Fréchet distance |\n|---|---|---|---|---|")
+    for name in given.only:
+        rows = [trained_and_scored(name, seed, given) for seed in SEEDS]
+        cells = [" ".join(f"{row[key]:{form}}" for row in rows) for key, form in COLUMNS.items()]
+        print("| " + " | ".join([name, VARIANTS[name][1], *cells]) + " |", flush=True)
+
+
+COLUMNS = {"all": ".1%", "diversity": ".2f", "frechet": ".2f"}
+
+
+def trained_and_scored(name: str, seed: int, given: argparse.Namespace) -> dict[str, float]:
+    """The scores of one training, kept in its folder of results."""
+    folders = Folders(given.output_dir, f"{name}_{seed}")
+    file = folders.results / "scores.json"
+    if not file.is_file():
+        folders.weights.mkdir(parents=True, exist_ok=True)
+        shipped = find_run(given.output_dir, "drawn", holding=["text_encoder"])
+        shutil.copy(shipped / TEXT_ENCODER, folders.weights)
+        settings = variant(name, seed, given.pictures, folders.run)
+        stage.train(stage.stage1(settings), settings, folders)
+        file.write_text(json.dumps(score(folders, shipped / CLASSIFIER, given.output_dir)))
+    return json.loads(file.read_text())
+
+
+def variant(name: str, seed: int, pictures: int, run: str) -> config.Settings:
+    """The settings of `drawn_stage1`, narrow, with one change."""
+    values = config.read("drawn_stage1")
+    for change in (NARROW, VARIANTS[name][0], {"train": {"seed": seed, "sample_every": 1000, "save_every": 1000}}):
+        values = {key: {**v, **change.get(key, {})} if isinstance(v, dict) else v for key, v in values.items()}
+    values["train"]["max_steps"] = pictures // values["train"]["batch_size"]
+    return config.make({**values, "run": run})
+
+
+def score(folders: Folders, classifier: Path, output_dir: Path) -> dict[str, float]:
+    birds = drawn_birds.write(output_dir / "data" / "evaluation_birds_2017", seed=2017, **BIRDS, progress=True)
+    birds = published.read(birds, "test", text_dim=None)
+    sentences = spread_captions(birds.captions, 200)
+    evaluation = Evaluation(Reader(weights.load(classifier)), birds, sentences, count=2, seed=2017)
+    return evaluation.rows({"it": StackGAN.load(folders.weights)})["it"]
+
+
+if __name__ == "__main__":
+    main()
