@@ -1,4 +1,4 @@
-"""`StackGAN`: the same images of the same sentence and seed, whatever else is asked for, and an image of any sentence."""
+"""`StackGAN`: the same images of the same sentence and seed, whatever else is asked for; any sentence is drawn."""
 
 import shutil
 import subprocess
