@@ -122,7 +122,8 @@ def test_again_replaces_the_whole_folder(out, tmp_path, command):
     assert command("--format", "saved_model", "--run", "early")[0] == 0
     assert not (folder / "variables" / "old").exists() and (folder / "saved_model.pb").is_file()
     assert [path.name for path in folder.parent.iterdir()] == ["1"]
-    made = tf.saved_model.load(str(folder)).serve(tf.constant(ODD), tf.constant(0))
+    served = tf.saved_model.load(str(folder))
+    made = served.serve(tf.constant(ODD), tf.constant(0))
     assert set(made) == {"image"}  # Stage I alone
     assert same_images(made, StackGAN.load(out / "weights" / "early"), ODD, 0)
 
