@@ -1,7 +1,8 @@
-"""Does the judge find what a caption names, read the colours of a bird, and learn to from a few?"""
+"""Attributes of drawn birds: what a caption names, and the classifier that reads the colours of a picture."""
 
 import io
 import json
+import shutil
 import sys
 from contextlib import redirect_stdout
 from dataclasses import asdict
@@ -13,12 +14,14 @@ import tensorflow as tf
 from helpers import refusal
 
 from stackgan_keras import train_attributes
-from stackgan_keras.data import drawn_birds, images, pipeline
-from stackgan_keras.evaluation import attributes
-from stackgan_keras.evaluation.attributes import PARTS, agreement, named_parts
-from stackgan_keras.models import attribute_classifier, weights
+from stackgan_keras.data import drawn_birds, images
+from stackgan_keras.evaluation import attributes, classifier_training
+from stackgan_keras.evaluation.attributes import PARTS, Reader, accuracy, named_parts
+from stackgan_keras.models import weights
+from stackgan_keras.models.attribute_classifier import attribute_classifier
+from stackgan_keras.models.weights import ModelConfig
 
-TINY = {"image_size": 32, "filters": 2}
+TINY = {**attributes.CLASSIFIER, "image_size": 32, "filters": 2}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +41,7 @@ def root(tmp_path_factory):
 # Captions
 
 
-class Told(drawn_birds.captions.Phrases):
+class Recorded(drawn_birds.captions.Phrases):
     """The words of a caption, and which colours of which parts they named."""
 
     def __init__(self, bird, rng):
@@ -59,7 +62,7 @@ class Told(drawn_birds.captions.Phrases):
 @pytest.mark.parametrize("wording", range(len(drawn_birds.captions.WORDINGS)))
 def test_every_wording_is_understood(wording, birds):
     for i, bird in enumerate(birds):
-        words = Told(bird, np.random.default_rng([wording, i]))
+        words = Recorded(bird, np.random.default_rng([wording, i]))
         sentence = drawn_birds.captions.WORDINGS[wording](words)
         assert words.named, sentence
         assert named_parts(sentence) == words.named, sentence
@@ -70,7 +73,7 @@ def test_the_colour_of_the_whole_bird_is_taken_for_no_part(wording, birds):
     plain = [bird for bird in birds if bird.main]
     assert len(plain) > 20
     for i, bird in enumerate(plain):
-        words = Told(bird, np.random.default_rng([wording, i]))
+        words = Recorded(bird, np.random.default_rng([wording, i]))
         sentence = drawn_birds.captions.PLAIN_WORDINGS[wording](words)
         assert bird.main in sentence.split(), sentence
         assert named_parts(sentence) == words.named, sentence
@@ -94,7 +97,7 @@ def test_drawn_captions_name_only_what_is_true(birds):
         ("its bill is orange and its chest is white", {"beak": "orange", "belly": "white"}),
         ("a short pointed bill", {}),
         ("this red and blue bird", {}),
-        ("a green beak", {}),  # no drawn beak is, so the judge has no word for it
+        ("a green beak", {}),  # no drawn beak is, so there is no such value
         ("a blackback, a tailor and a reddish crown", {}),
         ("", {}),
     ],
@@ -107,7 +110,7 @@ def test_words_of_ones_own(sentence, expected):
 
 
 def test_one_distribution_a_part():
-    model = attribute_classifier.attribute_classifier(**TINY)
+    model = attribute_classifier(**TINY)
     outputs = model(np.random.default_rng(0).uniform(-1, 1, (3, 32, 32, 3)).astype("float32"))
     assert list(outputs) == ["crown", "back", "belly", "wing", "tail", "beak"]
     for part, colours in PARTS.items():
@@ -118,7 +121,7 @@ def test_one_distribution_a_part():
 
 
 def test_every_weight_is_used():
-    model = attribute_classifier.attribute_classifier(**TINY)
+    model = attribute_classifier(**TINY)
     with tf.GradientTape() as tape:
         outputs = model(np.random.default_rng(0).uniform(-1, 1, (4, 32, 32, 3)).astype("float32"), training=True)
         loss = sum(tf.reduce_sum(tf.math.log(value[:, 0])) for value in outputs.values())
@@ -129,22 +132,24 @@ def test_every_weight_is_used():
 
 @pytest.mark.parametrize("size", [16, 48, 100])
 def test_a_size_that_cannot_be_halved_is_refused(size):
-    assert "multiple of 32" in refusal(lambda: attribute_classifier.attribute_classifier(image_size=size))
+    assert "multiple of 32" in refusal(lambda: attribute_classifier(**{**TINY, "image_size": size}))
 
 
 def test_its_file_is_small_and_gives_it_back(tmp_path):
-    recipe = weights.ModelConfig("judge", {"image_size": 128})
-    model, path = recipe.build(), tmp_path / "attributes.weights.h5"
-    weights.save(model, recipe, path)
+    config = ModelConfig("attribute_classifier", attributes.CLASSIFIER)
+    model, path = config.build(), tmp_path / "attribute_classifier.weights.h5"
+    weights.save(model, config, path)
     assert path.stat().st_size < 1.5e6
+    assert weights.read_config(path, "attribute_classifier") == config
     pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
-    mine, theirs = attributes.read(model, pictures), attributes.read(weights.load(path), pictures)
+    (mine, features), (theirs, others) = Reader(model)(pictures), Reader(weights.load(path))(pictures)
     assert all((mine[part] == theirs[part]).all() for part in PARTS)
+    np.testing.assert_array_equal(features, others)
 
 
 def test_pictures_of_any_size_are_fitted():
     large = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
-    same, half, double = (np.asarray(attributes.fitted(large, size)) for size in (64, 32, 128))
+    same, half, double = (np.asarray(attributes._fitted(large, size)) for size in (64, 32, 128))
     np.testing.assert_array_equal(images.to_uint8(same), large)
     assert half.shape == (2, 32, 32, 3)
     assert double.shape == (2, 128, 128, 3)
@@ -153,45 +158,43 @@ def test_pictures_of_any_size_are_fitted():
 
 
 def test_reading_does_not_depend_on_the_batch(monkeypatch):
-    model = attribute_classifier.attribute_classifier(**TINY)
+    reader = Reader(attribute_classifier(**TINY))
     pictures = np.random.default_rng(0).integers(0, 256, (7, 40, 40, 3), np.uint8)
-    whole = attributes.read(model, pictures)
-    monkeypatch.setattr(judge, "BATCH", 3)
-    parts = attributes.read(model, pictures)
+    whole, features = reader(pictures)
+    monkeypatch.setattr(attributes, "BATCH", 3)
+    parts, others = reader(pictures)
     for part in PARTS:
         assert whole[part].shape == (7,)
         assert set(whole[part]) <= set(PARTS[part])
         assert (whole[part] == parts[part]).all()
+    np.testing.assert_allclose(features, others, atol=1e-5)
 
 
-# Agreement
+def test_features_are_those_of_each_picture():
+    model = attribute_classifier(**TINY)
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+    colours, features = Reader(model)(pictures)
+    assert features.shape == (3, 6 * TINY["filters"])
+    assert features.dtype == np.float32
+    assert len(np.unique(features.round(6), axis=0)) == 3
+    plain = model(images.to_range(pictures.astype(np.float32)), training=False)
+    assert all((colours[part] == np.array(PARTS[part])[np.argmax(plain[part], axis=1)]).all() for part in PARTS)
 
 
-def test_agreement_is_the_share_of_named_parts():
+# Accuracy
+
+
+def test_accuracy_is_the_share_of_named_parts():
     asked = [{"crown": "red", "beak": "black"}, {"crown": "blue"}, {}]
     seen = {part: np.array(["red", "red", "red"]) for part in PARTS}
-    scores = agreement(asked, seen)
+    scores = accuracy(asked, seen)
     assert scores["crown"] == 0.5
     assert scores["beak"] == 0
     assert scores["all"] == pytest.approx(1 / 3)
     assert np.isnan(scores["back"])
     assert attributes.chance(asked) == pytest.approx((1 / 11 + 1 / 11 + 1 / 5) / 3)
     assert np.isnan(attributes.chance([{}]))
-    assert np.isnan(agreement([{}], seen)["all"])
-
-
-def test_scores_gather_groups():
-    model = attribute_classifier.attribute_classifier(**TINY)
-    pictures = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
-    seen = attributes.read(model, pictures)
-    scores = attributes.Scores(model)
-    scores.add([{"crown": str(seen["crown"][i])} for i in (0, 1)], pictures[:2])
-    other = {"crown": "red" if seen["crown"][2] != "red" else "blue"}
-    scores.add([other, {"crown": str(seen["crown"][3])}], pictures[[2, 3]])
-    row = scores.row()
-    assert (row["pixels"], row["crown"], row["all"]) == (32, 0.75, 0.75)
-    expected = [attributes.metrics.diversity(pictures[:2]), attributes.metrics.diversity(pictures[2:])]
-    assert row["diversity"] == pytest.approx(np.mean(expected))
+    assert np.isnan(accuracy([{}], seen)["all"])
 
 
 # Truth and training
@@ -201,7 +204,7 @@ def test_truth_is_that_of_the_pictures_named(root):
     rows = [json.loads(line) for line in (root / "truth.jsonl").read_text().splitlines()]
     birds = attributes.truth(root, [rows[7]["name"], rows[2]["name"]])
     assert birds == [{part: rows[i][part] for part in PARTS} for i in (7, 2)]
-    places = attributes.labels(birds)
+    places = classifier_training.class_numbers(birds)
     assert {part: PARTS[part][places[part][1]] for part in PARTS} == birds[1]
 
 
@@ -225,28 +228,32 @@ def test_crops_lie_inside_and_at_random():
     assert (attributes.crops(pictures, 32, seed=2) != crops).any()
 
 
-def test_views_keep_their_answers_and_are_seen_anew():
+def test_augmented_pictures_keep_their_labels_and_are_seen_anew():
     pictures = np.zeros((5, 38, 38, 3), np.uint8)  # picture i has its left half at 40 i + 30
     pictures[:, :, :19] = (40 * np.arange(5) + 30)[:, None, None, None]
-    answers = {part: np.arange(5) for part in PARTS}
+    labels = {part: np.arange(5) for part in PARTS}
 
     def some(seed):
-        batches = pipeline.views(pictures, answers, 32, 4, seed).take(10)
-        return [(np.asarray(x), {part: np.asarray(y[part]) for part in PARTS}) for x, y in batches]
+        examples = classifier_training.augmented(pictures, labels, 32, seed).take(60)
+        return [(np.asarray(x), {part: int(y[part]) for part in PARTS}) for x, y in examples]
 
-    seen, mirrored, blurred, counts = some(0), 0, 0, np.zeros(5, int)
+    seen, counts = some(0), np.zeros(5, int)
+    mirrored, blurred, levels = [], [], []
     for x, y in seen:
-        assert x.shape == (4, 32, 32, 3)
+        assert x.shape == (32, 32, 3)
         assert -1 <= x.min() < x.max() <= 1
-        for view, answer in zip((x + 1) * 127.5, y["tail"], strict=True):
-            left, right = view[:, 2].mean(), view[:, -3].mean()
-            assert abs(max(left, right) - (40 * answer + 30)) <= pipeline.BRIGHTNESS + 1
-            mirrored += right > left
-            blurred += len(np.unique(view.round(1))) > 2
-            counts[answer] += 1
-    assert counts.tolist() == [8] * 5
-    assert 10 <= mirrored <= 30
-    assert 5 <= blurred <= 22
+        assert len(set(y.values())) == 1
+        view, left, right = (x + 1) * 127.5, *((x[:, [2, -3]].mean(axis=(0, 2)) + 1) * 127.5)
+        levels.append(max(left, right) - (40 * y["tail"] + 30))
+        mirrored.append(right > left)
+        blurred.append(len(np.unique(view.round(1))) > 2)
+        counts[y["tail"]] += 1
+    assert counts.tolist() == [12] * 5
+    assert 8 < np.std(levels) < np.max(np.abs(levels)) <= classifier_training.BRIGHTNESS + 1
+    mirrored, blurred = np.array(mirrored), np.array(blurred)
+    assert 20 <= mirrored.sum() <= 40
+    assert 10 <= blurred.sum() <= 30
+    assert 0.2 < mirrored[blurred].mean() < 0.8  # the one says nothing of the other
     again, other = some(0), some(1)
     assert all((a[0] == b[0]).all() for a, b in zip(seen, again, strict=True))
     assert any((a[0] != b[0]).any() for a, b in zip(seen, other, strict=True))
@@ -270,30 +277,41 @@ def trained(monkeypatch):
     keras.config.set_dtype_policy(policy)
 
 
-@pytest.mark.slow
-def test_a_judge_of_sixty_birds_reads_better_than_chance(trained, root, tmp_path):
-    arguments = ("--data.root", root, "--output_dir", tmp_path, "--run", "mine")
-    printed = trained(*arguments, "--epochs", 40, "--precision", "float32")
-    path = tmp_path / "weights/mine/attributes.weights.h5"
+def test_what_training_leaves(trained, root, tmp_path, monkeypatch):
+    monkeypatch.setattr(attributes, "CLASSIFIER", TINY)
+    printed = trained("--data.root", root, "--output_dir", tmp_path, "--run", "mine", "--epochs", 2)
+    path = tmp_path / "weights/mine/attribute_classifier.weights.h5"
     assert f"weights: {path}" in printed
-    assert "on 6 real drawn birds of 1 species" in printed
-    model = weights.load(path)
+    assert " 256 pixels: crown " in printed and "  64 pixels: crown " in printed
+    assert weights.read_config(path, "attribute_classifier").keywords == TINY
+    changed = weights.named_variables(weights.load(path))
+    keras.utils.set_random_seed(0)  # the command's own
+    for name, variable in weights.named_variables(attribute_classifier(**TINY)).items():
+        assert 0 < np.abs(np.asarray(variable) - np.asarray(changed[name])).max() < 0.5, name
+
+
+@pytest.mark.slow
+def test_a_classifier_of_sixty_birds_reads_better_than_chance(trained, root, tmp_path):
+    arguments = ("--data.root", root, "--output_dir", tmp_path, "--run", "mine")
+    trained(*arguments, "--epochs", 40, "--precision", "float32")
+    reader = Reader(weights.load(tmp_path / "weights/mine/attribute_classifier.weights.h5"))
     rows = [json.loads(line) for line in (root / "truth.jsonl").read_text().splitlines()]
     pictures = [images.read(root / f"CUB_200_2011/images/{row['name']}.jpg", row["box"], 76) for row in rows]
     truth = attributes.truth(root, [row["name"] for row in rows])
-    scores = agreement(truth, attributes.read(model, attributes.crops(np.stack(pictures), 64, 0)))
+    scores = accuracy(truth, reader(attributes.crops(np.stack(pictures), 64, 0))[0])
     assert scores["all"] > 3 * attributes.chance(truth), scores
 
 
 def test_what_cannot_be_trained_is_refused(trained, root, tmp_path):
     few = drawn_birds.write(tmp_path / "few", count=20, classes=4, test_classes=1, embedding_dim=1, workers=1)
     out = ("--output_dir", tmp_path / "out")
-    assert "holds 15 pictures to train on: the judge needs 50" in refusal(trained, "--data.root", few, *out)
-    (few / "truth.jsonl").unlink()
-    assert "truth.jsonl: give a folder of drawn birds" in refusal(trained, "--data.root", few, *out)
+    assert "holds 15 pictures to train on: the classifier needs 50" in refusal(trained, "--data.root", few, *out)
+    blind = shutil.copytree(root, tmp_path / "blind")
+    (blind / "truth.jsonl").unlink()
+    assert "truth.jsonl: give a folder of drawn birds" in refusal(trained, "--data.root", blind, *out)
     assert "there is no folder" in refusal(trained, "--data.root", tmp_path / "absent", *out)
-    assert "'0' is no whole number of 1 or more" in refusal(trained, "--epochs", "0", *out)
-    assert "'-1' is no whole number" in refusal(trained, "--seed=-1", *out)
+    assert "--epochs is '0': give a whole number of 1 or more" in refusal(trained, "--epochs", "0", *out)
+    assert "--seed is '-1': give a whole number from 0" in refusal(trained, "--seed=-1", *out)
     assert "run is '../x'" in refusal(trained, "--run", "../x", *out)
     assert "--help shows how" in refusal(trained, "--data.size", "3", *out)
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""Are the scores what their definitions say?"""
+"""Diversity: MS-SSIM over all pairs of pictures, in known cases."""
 
 import numpy as np
 import pytest

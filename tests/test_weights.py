@@ -1,4 +1,4 @@
-"""Does a weight file give back its network to the bit, and does every file that is none say why?"""
+"""Weight files: they give back their network to the bit, old ones too, and every file that is none says why."""
 
 import json
 import resource
@@ -15,24 +15,38 @@ from stackgan_keras.models import weights
 from stackgan_keras.models.weights import ModelConfig
 
 STAGE1 = {"image_size": 16, "filters": 2, "text_dim": 6, "condition_dim": 3, "noise_dim": 4}
-RECIPES = {
+CONFIGS = {
     "stage1_generator": ModelConfig("stage1_generator", STAGE1),
     "without_augmentation": ModelConfig("stage1_generator", {**STAGE1, "augment_condition": False}),
     "stage2_generator": ModelConfig(
         "stage2_generator",
-        {"stage1": STAGE1, "image_size": 32, "filters": 2, "text_dim": 6, "condition_dim": 3, "residual_blocks": 1},
+        {
+            "stage1": STAGE1,
+            "image_size": 32,
+            "filters": 2,
+            "text_dim": 6,
+            "condition_dim": 3,
+            "residual_blocks": 1,
+            "conditional_batch_norm": True,
+        },
     ),
     "discriminator": ModelConfig("discriminator", {"image_size": 16, "filters": 2, "condition_dim": 3}),
-    "two_heads": ModelConfig(
+    "both_logits": ModelConfig(
         "discriminator",
-        {"image_size": 32, "filters": 2, "heads": ["matched", "real"], "text": "embedding", "text_dim": 6},
+        {
+            "image_size": 32,
+            "filters": 2,
+            "logits": ["conditional", "unconditional"],
+            "text": "embedding",
+            "text_dim": 6,
+        },
     ),
 }
 
 
-def build(recipe):
-    """The recipe's network with every variable, also those that begin as zeros and ones, at random."""
-    model = recipe.build()
+def build(config):
+    """The network with every variable, also those that begin as zeros and ones, at random."""
+    model = config.build()
     rng = np.random.default_rng(0)
     for variable in model.variables:
         variable.assign(rng.uniform(0.1, 1.0, variable.shape))
@@ -57,8 +71,8 @@ def outputs(model):
 @pytest.fixture(scope="module")
 def original(tmp_path_factory):
     """A Stage-I generator and its file."""
-    model, path = build(RECIPES["stage1_generator"]), tmp_path_factory.mktemp("weights") / "gen.weights.h5"
-    weights.save(model, RECIPES["stage1_generator"], path)
+    model, path = build(CONFIGS["stage1_generator"]), tmp_path_factory.mktemp("weights") / "gen.weights.h5"
+    weights.save(model, CONFIGS["stage1_generator"], path)
     return model, path
 
 
@@ -69,47 +83,47 @@ def saved(original, tmp_path):
     return model, shutil.copy(path, tmp_path / path.name)
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", CONFIGS)
 def test_what_is_saved_is_loaded(name, tmp_path):
     path = tmp_path / "new" / "folder" / "x.weights.h5"
-    model = build(RECIPES[name])
-    weights.save(model, RECIPES[name], path)
+    model = build(CONFIGS[name])
+    weights.save(model, CONFIGS[name], path)
     loaded = weights.load(path)
     assert same(loaded, model)
     assert len(values(model)) == len(model.variables)
     expected = outputs(model)
     assert all(np.array_equal(value, expected[key]) for key, value in outputs(loaded).items())
-    assert weights.read_config(path) == RECIPES[name]
+    assert weights.read_config(path) == CONFIGS[name]
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
 def test_paths_may_be_strings(original, tmp_path):
     (model, _), path = original, str(tmp_path / "again.weights.h5")
-    weights.save(model, RECIPES["stage1_generator"], path)
-    assert weights.read_config(path) == RECIPES["stage1_generator"]
+    weights.save(model, CONFIGS["stage1_generator"], path)
+    assert weights.read_config(path) == CONFIGS["stage1_generator"]
     assert same(weights.load(path), model)
     weights.load_into(model, path)
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", CONFIGS)
 def test_keras_itself_reads_the_file(name, tmp_path):
-    model = build(RECIPES[name])
-    weights.save(model, RECIPES[name], tmp_path / "x.weights.h5")
-    other = RECIPES[name].build()
+    model = build(CONFIGS[name])
+    weights.save(model, CONFIGS[name], tmp_path / "x.weights.h5")
+    other = CONFIGS[name].build()
     other.load_weights(tmp_path / "x.weights.h5")
     assert same(other, model)
 
 
 def test_stage2_takes_its_stage1_from_the_file(saved):
     model, path = saved
-    stage2 = RECIPES["stage2_generator"].build()
+    stage2 = CONFIGS["stage2_generator"].build()
     weights.load_into(stage2.get_layer("stage1_generator"), path)
     assert same(stage2.get_layer("stage1_generator"), model)
 
 
 def test_names_must_end_as_keras_wants_them(saved, tmp_path):
     model, path = saved
-    assert "x.h5" in refusal(weights.save, model, RECIPES["stage1_generator"], tmp_path / "x.h5")
+    assert "x.h5" in refusal(weights.save, model, CONFIGS["stage1_generator"], tmp_path / "x.h5")
     assert not (tmp_path / "x.h5").exists()
     assert "does not end in .weights.h5" in refusal(weights.load, path.rename(tmp_path / "x.h5"))
 
@@ -149,10 +163,10 @@ def test_more_or_fewer_variables(saved):
 
 def test_another_network(saved):
     _, path = saved
-    assert weights.read_config(path, "stage1_generator") == RECIPES["stage1_generator"]
+    assert weights.read_config(path, "stage1_generator") == CONFIGS["stage1_generator"]
     sentence = refusal(weights.read_config, path, "discriminator")
     assert f"{path} holds a stage1_generator where a discriminator is expected" in sentence
-    assert "holds conditioning_augmentation/" in refusal(weights.load_into, RECIPES["discriminator"].build(), path)
+    assert "holds conditioning_augmentation/" in refusal(weights.load_into, CONFIGS["discriminator"].build(), path)
 
 
 def _text(path):
@@ -180,7 +194,7 @@ def _something_else(path):
 
 def _by_keras(path):
     path.unlink()
-    RECIPES["stage1_generator"].build().save_weights(path)
+    CONFIGS["stage1_generator"].build().save_weights(path)
 
 
 def _attribute(name, value):
@@ -191,8 +205,8 @@ def _attribute(name, value):
     return change
 
 
-def _recipe(**changed):
-    return _attribute(weights.RECIPE, json.dumps({"network": "stage1_generator", "keywords": STAGE1} | changed))
+def _config(**changed):
+    return _attribute(weights.CONFIG, json.dumps({"network": "stage1_generator", "keywords": STAGE1} | changed))
 
 
 def _without(name):
@@ -230,24 +244,26 @@ def _dataset(keep):
         (_something_else, "was not written by this package: it lacks the attribute stackgan_keras_recipe"),
         (_by_keras, "was not written by this package: it lacks the attribute stackgan_keras_recipe"),
         (_without(weights.VARIABLES), "lacks the attribute stackgan_keras_variables"),
-        (_attribute(weights.RECIPE, '{"network": "stage1_gen'), "attribute stackgan_keras_recipe cannot be read"),
-        (_attribute(weights.RECIPE, 5), "attribute stackgan_keras_recipe cannot be read"),
-        (_attribute(weights.RECIPE, np.void(b"\xff\xfe")), "attribute stackgan_keras_recipe cannot be read"),
-        (_attribute(weights.RECIPE, "[" * 9999), "attribute stackgan_keras_recipe cannot be read"),
-        (_attribute(weights.RECIPE, "[]"), "names no network of this package"),
+        (_attribute(weights.CONFIG, '{"network": "stage1_gen'), "attribute stackgan_keras_recipe cannot be read"),
+        (_attribute(weights.CONFIG, 5), "attribute stackgan_keras_recipe cannot be read"),
+        (_attribute(weights.CONFIG, np.void(b"\xff\xfe")), "attribute stackgan_keras_recipe cannot be read"),
+        (_attribute(weights.CONFIG, "[" * 9999), "attribute stackgan_keras_recipe cannot be read"),
+        (_attribute(weights.CONFIG, "[]"), "names no network of this package"),
         (_attribute(weights.VARIABLES, "[[1"), "attribute stackgan_keras_variables cannot be read"),
         (_attribute(weights.VARIABLES, "[1, [2]]"), "holds 1 where this stage1_generator has"),
         (_attribute(weights.VARIABLES, "{}"), "holds 0 variables where"),
-        (_recipe(network="stage3_generator"), "names no network of this package"),
-        (_recipe(network=["stage1_generator"]), "names no network of this package"),
-        (_recipe(keywords=None), "names no network of this package"),
-        (_recipe(keywords={**STAGE1, "colour": "red"}), "unexpected keyword argument 'colour'"),
-        (_recipe(keywords={**STAGE1, "filters": "wide"}), "cannot be built"),
-        (_recipe(keywords={**STAGE1, "filters": 0}), "cannot be built"),
-        (_recipe(keywords={**STAGE1, "image_size": 65}), "cannot be built"),
-        (_recipe(keywords={**STAGE1, "image_size": None}), "cannot be built"),
-        (_recipe(network="stage2_generator", keywords={}), "cannot be built"),
-        (_recipe(network="discriminator", keywords={"image_size": 16}), "where this discriminator has encode_image/"),
+        (_config(network="stage3_generator"), "names no network of this package"),
+        (_config(network=["stage1_generator"]), "names no network of this package"),
+        (_config(keywords=None), "names no network of this package"),
+        (_config(keywords={**STAGE1, "colour": "red"}), "unexpected keyword argument 'colour'"),
+        (_config(keywords={**STAGE1, "filters": "wide"}), "cannot be built"),
+        (_config(keywords={**STAGE1, "filters": 0}), "cannot be built"),
+        (_config(keywords={**STAGE1, "image_size": 65}), "cannot be built"),
+        (_config(keywords={**STAGE1, "image_size": None}), "cannot be built"),
+        (_config(network="stage2_generator", keywords={}), "cannot be built"),
+        (_config(network="stage2_generator", keywords={"stage1": 5}), "cannot be built"),
+        (_config(network="discriminator", keywords={"heads": 5}), "cannot be built"),
+        (_config(network="discriminator", keywords={"image_size": 16}), "where this discriminator has encode_image/"),
         (_dataset(keep=False), "is damaged"),
         (_dataset(keep=True), "is damaged"),
     ],
@@ -275,7 +291,7 @@ def test_an_interrupted_save_leaves_the_old_file(saved, monkeypatch):
 
     monkeypatch.setattr(weights, "_listed", interrupted)  # Ctrl-C after the weights, before the list
     with pytest.raises(KeyboardInterrupt):
-        weights.save(build(RECIPES["stage1_generator"]), RECIPES["stage1_generator"], path)
+        weights.save(build(CONFIGS["stage1_generator"]), CONFIGS["stage1_generator"], path)
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
@@ -287,7 +303,7 @@ def test_a_full_disk_leaves_the_old_file(saved):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, hard))
     try:
-        sentence = refusal(weights.save, model, RECIPES["stage1_generator"], path)
+        sentence = refusal(weights.save, model, CONFIGS["stage1_generator"], path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert sentence.startswith(f"{path} could not be written")
@@ -299,24 +315,78 @@ def test_a_folder_in_the_files_place(saved):
     model, path = saved
     path.unlink()
     path.mkdir()
-    assert f"{path} could not be written" in refusal(weights.save, model, RECIPES["stage1_generator"], path)
+    assert f"{path} could not be written" in refusal(weights.save, model, CONFIGS["stage1_generator"], path)
     assert path.is_dir()
     shutil.rmtree(path)
 
 
-def test_a_flow_within_a_stage_within_a_stage_comes_back(tmp_path):
-    sizes = {"filters": 2, "text_dim": 6, "condition_dim": 4, "palette": True}
-    stage1 = {**sizes, "image_size": 16, "noise_dim": 5, "flow_steps": 2}
-    sizes = {**sizes, "filters": 8, "image_size": 32, "residual_blocks": 1}
-    recipe = weights.ModelConfig("stage2_generator", {**sizes, "stage1": stage1})
-    model, random = recipe.build(), np.random.default_rng(0)
-    for variable in model.weights:
-        variable.assign(random.uniform(0.1, 1, variable.shape))
-    weights.save(model, recipe, tmp_path / "deep.weights.h5")
-    expected, found = (
-        weights.named_variables(model),
-        weights.named_variables(weights.load(tmp_path / "deep.weights.h5")),
+# -- files of version 0.1 -----------------------------------------------------------------------------------------
+
+OLD_STAGE1 = {**STAGE1, "condition_spread": 0.1, "conditional_norm": True}
+OLD_STAGE1 |= {"palette": False, "flow_steps": 0, "noise_spread": 1.0}
+NEW_STAGE1 = {**STAGE1, "condition_noise_scale": 0.1, "conditional_batch_norm": True}
+STAGE2 = {"image_size": 32, "filters": 2, "text_dim": 6, "condition_dim": 3, "residual_blocks": 1}
+OLD_STAGE2 = {**STAGE2, "condition_spread": 0.05, "conditional_norm": False, "palette": False, "stage1": OLD_STAGE1}
+LOGITS = {"image_size": 32, "filters": 2, "condition_dim": 3}
+TEXT = {"filters": 3, "recurrent_dim": 4, "text_dim": 6}
+IMAGES = {"network": "small", "text_dim": 6, "image_size": 16, "filters": 2}
+
+
+@pytest.mark.parametrize(
+    ("network", "keywords", "expected"),
+    [
+        ("stage1_generator", OLD_STAGE1, ModelConfig("stage1_generator", NEW_STAGE1)),
+        (
+            "stage2_generator",
+            OLD_STAGE2,
+            ModelConfig(
+                "stage2_generator",
+                {**STAGE2, "condition_noise_scale": 0.05, "conditional_batch_norm": False, "stage1": NEW_STAGE1},
+            ),
+        ),
+        (
+            "discriminator",
+            {**LOGITS, "heads": ["matched", "real"]},
+            ModelConfig("discriminator", {**LOGITS, "logits": ["conditional", "unconditional"]}),
+        ),
+        ("text_encoder", {**TEXT, "form": "flowers"}, ModelConfig("text_encoder", {**TEXT, "variant": "flowers"})),
+        ("picture_encoder", IMAGES, ModelConfig("image_encoder", IMAGES)),
+    ],
+)
+def test_a_file_of_version_0_1_is_loaded(tmp_path, network, keywords, expected):
+    path = tmp_path / "old.weights.h5"
+    model = build(expected)
+    weights.save(model, expected, path)
+    _config(network=network, keywords=keywords)(path)
+    assert weights.read_config(path, expected.network) == expected
+    loaded = weights.load(path)
+    assert same(loaded, model)
+    if network.startswith("stage"):  # where a keyword changes what comes out, and no variable
+        made = outputs(loaded)
+        assert all(np.array_equal(value, made[name]) for name, value in outputs(model).items())
+
+
+@pytest.mark.parametrize(
+    ("network", "keywords", "found"),
+    [
+        ("stage1_generator", {**OLD_STAGE1, "palette": True}, "palette True"),
+        ("stage1_generator", {**OLD_STAGE1, "flow_steps": 8}, "flow_steps 8"),
+        ("stage2_generator", {**OLD_STAGE2, "palette": True}, "palette True"),
+        ("stage2_generator", {**OLD_STAGE2, "stage1": {**OLD_STAGE1, "flow_steps": 8}}, "flow_steps 8"),
+        ("stage2_generator", {**OLD_STAGE2, "stage1": {**OLD_STAGE1, "noise_spread": 0.6}}, "noise_spread 0.6"),
+    ],
+)
+def test_a_file_of_version_0_1_with_parts_that_are_gone(saved, network, keywords, found):
+    _, path = saved
+    _config(network=network, keywords=keywords)(path)
+    assert refusal(weights.load, path) == (
+        f"{path} holds a generator with {found}, which this version no longer knows: "
+        "train it again, or use version 0.1 of this package"
     )
-    assert "stage1_generator/noise_flow/coupling2/shift_dense/kernel" in found and set(found) == set(expected)
-    for path, variable in found.items():
-        np.testing.assert_array_equal(variable, expected[path], err_msg=path)
+
+
+@pytest.mark.parametrize("network", ["judge", "noise_encoder"])
+def test_a_network_of_version_0_1_that_is_gone(saved, network):
+    _, path = saved
+    _config(network=network, keywords={"image_size": 32})(path)
+    assert "names no network of this package: give a file that this version wrote" in refusal(weights.load, path)

@@ -1,4 +1,4 @@
-"""Which commands made the README's pictures? This one, from the runs `drawn`, `demo`, `few` and `photographs`.
+"""The README's pictures, from the runs `drawn`, `demo`, `few` and `photographs`.
 
 python results/readme/make.py                              drawn birds, and what `drawn` and the demo make of sentences
 python results/readme/make.py --photographs DIR --birds B  and what a run on photographs made, DIR its --output_dir
@@ -11,10 +11,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from stackgan_keras import config
+from stackgan_keras.config import Folders
 from stackgan_keras.data import images, published
 from stackgan_keras.data.published import Dataset
-from stackgan_keras.inference import stackgan
-from stackgan_keras.models import runs, text_encoder, weights
+from stackgan_keras.inference.stackgan import StackGAN
+from stackgan_keras.models.runs import TEXT_ENCODER
+from stackgan_keras.training.run import data_root
 
 HERE = Path(__file__).parent
 HOME = HERE.parents[1]
@@ -43,18 +46,19 @@ def main() -> None:
     parser.add_argument("--birds", type=Path, help="the published birds, for their sentences' embeddings")
     parser.add_argument("--few", type=Path, help="output folder of the run `few`")
     arguments = parser.parse_args()
-    save("typed", typed_sheet(HOME / "weights/drawn", SENTENCES, count=4))
-    drawn = published.read(HOME / "data/drawn_3000_3000_256", "test", text_dim=256)
-    save("drawn_birds", data_sheet(drawn))
-    save("demo", made_sheet(HOME / "weights/demo", drawn, count=6, captions=True))
+    save("typed", typed_grid(HOME / "weights/drawn", SENTENCES, count=4))
+    demo = config.make(config.read("demo_stage1"))
+    drawn = published.read(data_root(demo, Folders(HOME, "demo")), "test", text_dim=demo.generator.text_dim)
+    save("drawn_birds", data_grid(drawn))
+    save("demo", held_out_grid(HOME / "weights/demo", drawn, count=6, captions=True))
     if arguments.photographs:
         birds = published.read(arguments.birds, "test")
-        save("photographs", made_sheet(arguments.photographs / "weights/photographs", birds, count=8, captions=False))
+        save("photographs", held_out_grid(arguments.photographs / "weights/photographs", birds, 8, captions=False))
     if arguments.few:
-        save("few", typed_sheet(arguments.few / "weights/few", FEW_SENTENCES, count=2))
+        save("few", typed_grid(arguments.few / "weights/few", FEW_SENTENCES, count=2))
 
 
-def data_sheet(dataset: Dataset) -> np.ndarray:
+def data_grid(dataset: Dataset) -> np.ndarray:
     """Twelve pictures as they are cropped for training, the upper six with a caption each."""
     chosen = np.linspace(0, len(dataset) - 1, 12).astype(int)
     pictures = [images.read(dataset.paths[i], dataset.boxes[i], 160) for i in chosen]
@@ -62,25 +66,22 @@ def data_sheet(dataset: Dataset) -> np.ndarray:
     return images.labelled_grid(rows, [dataset.captions[i][0] for i in chosen[:6]])
 
 
-def typed_sheet(folder: Path, sentences: tuple[str, ...], count: int) -> np.ndarray:
-    """The best pictures that a run has for typed sentences, so many of each, one below the other."""
-    made = stackgan.StackGAN.load(folder).generate(list(sentences), count=count, seed=0)
-    return images.labelled_grid(list(made["image"].swapaxes(0, 1)), list(sentences))
+def typed_grid(folder: Path, sentences: tuple[str, ...], count: int) -> np.ndarray:
+    """The best images that a run has for typed sentences, so many of each, one below the other."""
+    made = StackGAN.load(folder).generate(sentences, count=count, seed=0)
+    return images.labelled_grid(list(made["image"].swapaxes(0, 1)), sentences)
 
 
-def made_sheet(folder: Path, dataset: Dataset, count: int, captions: bool) -> np.ndarray:
-    """Sketches and pictures for held-out sentences. The captions of the photographs may not be shown."""
+def held_out_grid(folder: Path, dataset: Dataset, count: int, captions: bool) -> np.ndarray:
+    """Images of both stages for held-out sentences. The captions of the photographs may not be shown."""
     chosen = np.linspace(0, len(dataset) - 1, count).astype(int)
-    encoder = folder / runs.TEXT_ENCODER
-    if encoder.is_file():
-        embeddings = text_encoder.embed(weights.load(encoder), [dataset.captions[i][0] for i in chosen])
-    else:
-        embeddings = np.stack([dataset.embeddings_of(i)[0] for i in chosen])
-    made = sampler.draw(weights.load(folder / "stage2_gen.weights.h5"), embeddings, seed=0)
-    rows = [halved(images.enlarge(made["stage1_image"], made["image"].shape[1])), halved(made["image"])]
-    if captions:
-        return images.labelled_grid(rows, [dataset.captions[i][0] for i in chosen])
-    return images.grid(rows)
+    reads = (folder / TEXT_ENCODER).is_file()
+    sentences = [dataset.captions[i][0] for i in chosen] if captions or reads else []
+    given = sentences if reads else np.stack([dataset.embeddings_of(i)[0] for i in chosen])
+    made = StackGAN.load(folder, embedded=not reads).generate(given, count=1, seed=0)
+    stage1, stage2 = made["stage1_image"][:, 0], made["image"][:, 0]
+    rows = [halved(images.enlarge(stage1, stage2.shape[1])), halved(stage2)]
+    return images.labelled_grid(rows, sentences) if captions else images.grid(rows)
 
 
 def halved(pictures: np.ndarray) -> np.ndarray:

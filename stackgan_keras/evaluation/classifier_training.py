@@ -75,9 +75,10 @@ def augmented(pictures: np.ndarray, labels: dict, image_size: int, seed: int) ->
 
 def _augment(pixels, size: int, seed):
     """One picture (load_size, load_size, 3) uint8 as training shows it: (size, size, 3) floats of 0..255."""
-    pixels = tf.image.stateless_random_crop(pixels, (size, size, 3), seed)
-    pixels = tf.cast(tf.image.stateless_random_flip_left_right(pixels, seed), tf.float32)
-    blur, brightness = tf.unstack(tf.random.stateless_uniform([2], seed))
+    place, side, tone = tf.unstack(tf.random.split(seed, 3))  # by one seed all that is blurred would be mirrored
+    pixels = tf.image.stateless_random_crop(pixels, (size, size, 3), place)
+    pixels = tf.cast(tf.image.stateless_random_flip_left_right(pixels, side), tf.float32)
+    blur, brightness = tf.unstack(tf.random.stateless_uniform([2], tone))
     small = tf.image.resize(pixels, (size // 2, size // 2), antialias=True)
     pixels = tf.cond(blur < BLURRED, lambda: tf.image.resize(small, (size, size)), lambda: pixels)
     return tf.clip_by_value(pixels + BRIGHTNESS * (2 * brightness - 1), 0, 255)

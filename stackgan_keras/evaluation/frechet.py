@@ -21,7 +21,8 @@ def frechet_distance(features: np.ndarray, others: np.ndarray) -> float:
     root = _square_root(covariance)
     # the trace of (C1 C2)^(1/2) is that of (C1^(1/2) C2 C1^(1/2))^(1/2), whose matrix is symmetric
     cross = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ other_covariance @ root), 0)).sum()
-    return float(((mean - other_mean) ** 2).sum() + np.trace(covariance) + np.trace(other_covariance) - 2 * cross)
+    distance = ((mean - other_mean) ** 2).sum() + np.trace(covariance) + np.trace(other_covariance) - 2 * cross
+    return max(float(distance), 0.0)  # rounding may bring that of equal sets below
 
 
 def _gaussian(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

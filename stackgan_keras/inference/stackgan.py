@@ -95,6 +95,7 @@ class StackGAN:
         networks were trained with. `same_noise` gives copy k of every sentence the same noise and epsilons, so that
         the pose stays and the colours change. Raises `InputError` for anything that is no such value.
         """
+        count = whole_number("count", count, 1, MAX_COUNT)
         scales = {"epsilon_scale": epsilon_scale, "noise_scale": noise_scale}
         return _stacked(self.pictures(sentences, count, seed, **scales, same_noise=same_noise), count)
 

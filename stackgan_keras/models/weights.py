@@ -145,7 +145,8 @@ def read_config(path: str | Path, network: str | None = None) -> ModelConfig:
     with _open(path) as file:
         values = _attribute(file, CONFIG, path)
     whole = isinstance(values, dict) and isinstance(values.get("keywords"), dict)
-    name = OLD_NETWORKS.get(values.get("network"), values.get("network")) if whole else None
+    name = str(values.get("network")) if whole else ""
+    name = OLD_NETWORKS.get(name, name)
     if name not in NETWORKS:
         raise InputError(f"{path} names no network of this package: give a file that this version wrote")
     if network not in (None, name):
@@ -163,10 +164,12 @@ def _renamed(keywords: dict, path: str | Path) -> dict:
                     f"{path} holds a generator with {name} {value}, which this version no longer knows: "
                     "train it again, or use version 0.1 of this package"
                 )
-        elif name == "heads":
-            new["logits"] = [OLD_LOGITS.get(head, head) for head in value]
+        elif name == "heads" and isinstance(value, list):
+            new["logits"] = [OLD_LOGITS.get(str(head), head) for head in value]
+        elif name == "stage1" and isinstance(value, dict):
+            new["stage1"] = _renamed(value, path)
         else:
-            new[OLD_KEYWORDS.get(name, name)] = _renamed(value, path) if name == "stage1" else value
+            new[OLD_KEYWORDS.get(name, name)] = value
     return new
 
 
