@@ -24,7 +24,9 @@ TINY_RECIPES = {
     "stage2_gen": weights.ModelConfig(
         "stage2_generator", {"stage1": TINY_STAGE1, "image_size": 256, "filters": 4, **TINY_TEXT, "residual_blocks": 1}
     ),
-    "stage1_dis": weights.ModelConfig("discriminator", {"image_size": 64, "logits": ["conditional"], **TINY_DISCRIMINATOR}),
+    "stage1_dis": weights.ModelConfig(
+        "discriminator", {"image_size": 64, "logits": ["conditional"], **TINY_DISCRIMINATOR}
+    ),
     "stage2_dis": weights.ModelConfig(
         "discriminator", {"image_size": 256, "logits": ["conditional", "unconditional"], **TINY_DISCRIMINATOR}
     ),

@@ -7,8 +7,8 @@ from helpers import refusal
 from keras import ops
 
 from stackgan_keras.models import text_encoder, weights
-from stackgan_keras.porting import checkpoints, conversion
 from stackgan_keras.models.text_encoder import ALPHABET, LENGTH, embed, encode
+from stackgan_keras.porting import checkpoints, conversion
 
 SMALL = {"filters": 6, "recurrent_dim": 5, "text_dim": 7}
 SENTENCES = ["a small yellow bird with a black crown", "the petals are pink", "", "x" * 300]
