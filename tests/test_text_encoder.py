@@ -8,6 +8,7 @@ from keras import ops
 
 from stackgan_keras.models import text_encoder, weights
 from stackgan_keras.models.text_encoder import ALPHABET, LENGTH, embed, encode
+from stackgan_keras.porting import checkpoints, conversion
 
 SMALL = {"filters": 6, "recurrent_dim": 5, "text_dim": 7}
 SENTENCES = ["a small yellow bird with a black crown", "the petals are pink", "", "x" * 300]
@@ -18,8 +19,6 @@ def golden(shared):
     """The published encoder's weights in our network, the golden sentences and what the original made of them."""
     pytest.importorskip("torch", reason="the golden text encoder is a PyTorch file")
     folder = shared / "golden/text_small"
-    from stackgan_keras.porting import checkpoints, conversion
-
     model, _ = conversion.convert(checkpoints.read(folder / "birds_icml.pth"))
     with np.load(folder / "io.npz") as io:
         return model, [str(sentence) for sentence in io["sentences"]], io["birds_icml"]
