@@ -1,12 +1,12 @@
-"""Does the input keep up? Pictures a second that the stream delivers, next to what the networks take.
+"""Pictures a second that the input stream delivers, next to what the networks take.
 
     python benchmarks/input.py             on birds drawn for the occasion
     python benchmarks/input.py --root DIR  on data in the published layout
 
-Each row is `stackgan_keras.stream` alone: crops, mirror images, captions, noise and epsilons of whole epochs, with
-nobody computing beside it. Before each row from the disk the system is asked to forget the file, so that the first
-epoch really reads. Decoded pictures lie in the system's temporary folder (TMPDIR moves it). "Networks" are training
-steps of stackgan_keras at the release's widths and batch size, on a batch that is always the same.
+Each row is a stream of `stackgan_keras.data.pipeline` alone: crops, mirror images, captions, noise and epsilons of
+whole epochs, with nothing computed beside it. Before each row from the disk the system is asked to forget the file, so
+that the first epoch really reads. Decoded pictures lie in the system's temporary folder (TMPDIR moves it). "Networks"
+are training steps of stackgan_keras at the release's widths and batch size, on a batch that is always the same.
 """
 
 import argparse
@@ -25,8 +25,8 @@ import keras_steps
 import numpy as np
 from release import CONDITION_DIM, NOISE_DIM, STAGES, Sizes
 
-from stackgan_keras.data import drawn_birds, images, pipeline, published
-from stackgan_keras.data.pipeline import Stream, decode
+from stackgan_keras.data import drawn_birds, images, published
+from stackgan_keras.data.pipeline import AdversarialStream, decode
 from stackgan_keras.data.published import Dataset
 
 BATCH_SIZES = {1: (64,), 2: (8, 64)}
@@ -67,7 +67,7 @@ def shrink(sizes: Sizes, arguments: argparse.Namespace) -> Sizes:
 
 def measure(stage: int, sizes: Sizes, dataset: Dataset, folder: Path, arguments: argparse.Namespace) -> Iterator[str]:
     """The stage's rows of the table."""
-    taken = players_speed(sizes, arguments.steps)
+    taken = networks_speed(sizes, arguments.steps)
     side = images.load_size(sizes.image_size)
     stream_speeds(sizes, dataset, np.zeros((len(dataset), side, side, 3), np.uint8), epochs=2)  # wakes TensorFlow up
     for cache, batch_size in product(("memory", "disk"), BATCH_SIZES[stage]):
@@ -83,7 +83,7 @@ def measure(stage: int, sizes: Sizes, dataset: Dataset, folder: Path, arguments:
         )
 
 
-def players_speed(sizes: Sizes, steps: int) -> float:
+def networks_speed(sizes: Sizes, steps: int) -> float:
     """Pictures a second that a training step takes, once it is traced."""
     _, step = keras_steps.make_package(sizes, "float32", jit=False)
     batch = keras_steps.make_batch(sizes)
@@ -98,18 +98,12 @@ def players_speed(sizes: Sizes, steps: int) -> float:
 def stream_speeds(sizes: Sizes, dataset: Dataset, pictures: np.ndarray, epochs: int) -> tuple[float, float]:
     """Pictures a second of a new stream: in its first epoch, its making included, and in all later ones together."""
     started = time.perf_counter()
-    stream = Stream(
-        dataset,
-        pictures,
-        sizes.image_size,
-        sizes.batch_size,
-        noise_dim=NOISE_DIM,
-        condition_dim=CONDITION_DIM,
-        stage1_condition_dim=CONDITION_DIM if sizes.sketch_size else None,
-    )
-    batches = iter(pipeline.batches(0, epochs * pipeline.steps_per_epoch))
-    epoch = pipeline.steps_per_epoch * sizes.batch_size  # pictures
-    for _ in range(pipeline.steps_per_epoch):
+    widths = {"noise": NOISE_DIM, "epsilon": CONDITION_DIM}
+    widths |= {"stage1_epsilon": CONDITION_DIM} if sizes.stage1_size else {}
+    stream = AdversarialStream(dataset, pictures, sizes.image_size, sizes.batch_size, widths=widths)
+    batches = iter(stream.batches(0, epochs * stream.steps_per_epoch))
+    epoch = stream.steps_per_epoch * sizes.batch_size  # pictures
+    for _ in range(stream.steps_per_epoch):
         next(batches)
     turned = time.perf_counter()
     for _ in batches:

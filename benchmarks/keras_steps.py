@@ -1,7 +1,7 @@
-"""What is one training step in Keras? With stackgan_keras, and as one would write it plainly.
+"""A training step in Keras: that of stackgan_keras, and one as it would be written plainly.
 
-Both train the same networks. The plain one has UpSampling2D and Conv2D where the package has `UpsampleConv2D`, and a
-training step written without regard to several devices.
+Both train the same networks. The plain one has UpSampling2D and Conv2D where the package has `UpsampleConv2D`, Keras's
+own batch norm, and a training step written without regard to several devices.
 """
 
 import math
@@ -12,7 +12,9 @@ import tensorflow as tf
 from release import CONDITION_DIM, KL_WEIGHT, LEARNING_RATE, NOISE_DIM, TEXT_DIM, Sizes, random_batch
 
 from stackgan_keras.models import blocks, discriminators, generators
-from stackgan_keras.training import optimizers, train_step
+from stackgan_keras.models.discriminators import LOGITS
+from stackgan_keras.training.optimizers import make_adam
+from stackgan_keras.training.train_step import Objective, TrainStep
 
 
 def set_up(threads: int) -> None:
@@ -34,44 +36,47 @@ def peak_gpu_memory() -> int:
 
 def make_package(sizes: Sizes, precision: str, jit: bool) -> tuple[dict[str, int], Callable]:
     """The numbers of parameters, and `step(batch)`: stackgan_keras as its training commands use it."""
-    generator, discriminator = _build_players(sizes, precision)
-    update = train_step.make_update(generator, discriminator, _make_adam(), _make_adam(), kl_weight=KL_WEIGHT)
-    return _count(generator, discriminator), tf.function(update, jit_compile=jit)
+    generator, discriminator = _networks(sizes, precision)
+    optimizers = _optimizer(generator), _optimizer(discriminator)
+    step = TrainStep(generator, discriminator, *optimizers, Objective(kl_weight=KL_WEIGHT))
+    return _count(generator, discriminator), tf.function(step, jit_compile=jit)
 
 
 def make_plain(sizes: Sizes, precision: str, jit: bool) -> tuple[dict[str, int], Callable]:
     """The numbers of parameters, and `step(batch)`: plain layers and a plain loop body."""
     generator, discriminator = (
-        keras.models.clone_model(player, clone_function=_plain_layer, recursive=True)
-        for player in _build_players(sizes, precision)
+        keras.models.clone_model(network, clone_function=_plain_layer, recursive=True)
+        for network in _networks(sizes, precision)
     )
-    if sizes.sketch_size:
+    if sizes.stage1_size:
         generator.get_layer("stage1_generator").trainable = False
-    return _count(generator, discriminator), tf.function(_plain_update(generator, discriminator), jit_compile=jit)
+    return _count(generator, discriminator), tf.function(_plain_step(generator, discriminator), jit_compile=jit)
 
 
 def make_batch(sizes: Sizes) -> dict[str, tf.Tensor]:
     return {name: tf.constant(values) for name, values in random_batch(sizes).items()}
 
 
-def _build_players(sizes: Sizes, precision: str) -> tuple[keras.Model, keras.Model]:
+def _networks(sizes: Sizes, precision: str) -> tuple[keras.Model, keras.Model]:
     keras.config.set_dtype_policy(precision)
     text = {"text_dim": TEXT_DIM, "condition_dim": CONDITION_DIM}
     own = {"image_size": sizes.image_size, "filters": sizes.generator_filters, **text}
-    heads = ("matched",)
-    if sizes.sketch_size:
-        stage1 = {**own, "image_size": sizes.sketch_size, "noise_dim": NOISE_DIM}
+    logits = ("conditional",)
+    if sizes.stage1_size:
+        stage1 = {**own, "image_size": sizes.stage1_size, "noise_dim": NOISE_DIM}
         generator = generators.stage2_generator(stage1=stage1, residual_blocks=sizes.residual_blocks, **own)
-        heads = ("matched", "real")
+        logits = ("conditional", "unconditional")
     else:
         generator = generators.stage1_generator(noise_dim=NOISE_DIM, **own)
     return generator, discriminators.discriminator(
-        image_size=sizes.image_size, filters=sizes.discriminator_filters, heads=heads, **text
+        image_size=sizes.image_size, filters=sizes.discriminator_filters, logits=logits, **text
     )
 
 
-def _make_adam() -> keras.optimizers.Optimizer:
-    return optimizers.make_adam(LEARNING_RATE, lr_decay_epochs=10**6)  # further than any benchmark goes
+def _optimizer(network: keras.Model) -> keras.optimizers.Optimizer:
+    optimizer = make_adam(LEARNING_RATE, decay_every=10**6)  # further than any benchmark goes
+    optimizer.build(network.trainable_variables)
+    return optimizer
 
 
 def _count(generator: keras.Model, discriminator: keras.Model) -> dict[str, int]:
@@ -84,7 +89,9 @@ def _count(generator: keras.Model, discriminator: keras.Model) -> dict[str, int]
 
 
 def _plain_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """The same layer anew, or the two plain layers that do what `UpsampleConv2D` does."""
+    """The same layer anew, or Keras's own layers that do what one of the package's does."""
+    if isinstance(layer, blocks.BatchNormalization):
+        return keras.layers.BatchNormalization.from_config(layer.get_config())
     if not isinstance(layer, blocks.UpsampleConv2D):
         return layer.__class__.from_config(layer.get_config())
     convolution = keras.layers.Conv2D(
@@ -97,40 +104,42 @@ def _plain_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
     return keras.Sequential([keras.layers.UpSampling2D(), convolution], name=layer.name)
 
 
-def _plain_update(generator: keras.Model, discriminator: keras.Model) -> Callable:
+def _plain_step(generator: keras.Model, discriminator: keras.Model) -> Callable:
     cross_entropy = keras.losses.BinaryCrossentropy(from_logits=True)
-    encode_image, matched = discriminator.get_layer("encode_image"), discriminator.get_layer("matched")
-    real_at_all = discriminator.get_layer("real") if "real" in discriminator.output else None
-    generator_optimizer, discriminator_optimizer = _make_adam(), _make_adam()
+    encode_image, conditional = discriminator.get_layer("encode_image"), discriminator.get_layer(LOGITS["conditional"])
+    unconditional = None
+    if "unconditional" in discriminator.output:
+        unconditional = discriminator.get_layer(LOGITS["unconditional"])
+    generator_optimizer, discriminator_optimizer = _optimizer(generator), _optimizer(discriminator)
 
-    def asked(logits, truth):
-        return cross_entropy(tf.fill(tf.shape(logits), truth), logits)
+    def loss_of(logits, target):
+        return cross_entropy(tf.fill(tf.shape(logits), target), logits)
 
-    def judge(features, text, truth):
-        losses = [asked(matched({"features": features, "text": text}, training=True), truth)]
-        return losses + ([asked(real_at_all(features, training=True), truth)] if real_at_all else [])
+    def losses_of(features, text, target):
+        losses = [loss_of(conditional({"features": features, "text": text}, training=True), target)]
+        return losses + ([loss_of(unconditional(features, training=True), target)] if unconditional else [])
 
-    def update(batch):
+    def step(batch):
         with tf.GradientTape() as generator_tape:
             made = generator({name: batch[name] for name in generator.input}, training=True)
         text = tf.stop_gradient(made["mean"])
 
         with tf.GradientTape() as tape:
             real, fake = encode_image(batch["image"], training=True), encode_image(made["image"], training=True)
-            on_real, on_fake = judge(real, text, 1.0), judge(fake, text, 0.0)
-            on_mismatched = asked(matched({"features": real[:-1], "text": text[1:]}, training=True), 0.0)
-            paid = sum(on_real) / len(on_real) + (on_mismatched + sum(on_fake)) / (1 + len(on_fake))
-            loss = discriminator_optimizer.scale_loss(paid)
+            on_real, on_fake = losses_of(real, text, 1.0), losses_of(fake, text, 0.0)
+            on_mismatched = loss_of(conditional({"features": real[:-1], "text": text[1:]}, training=True), 0.0)
+            of_discriminator = sum(on_real) / len(on_real) + (on_mismatched + sum(on_fake)) / (1 + len(on_fake))
+            loss = discriminator_optimizer.scale_loss(of_discriminator)
         variables = discriminator.trainable_variables
         discriminator_optimizer.apply(tape.gradient(loss, variables), variables)
 
         with generator_tape:
-            on_fake = sum(judge(encode_image(made["image"], training=True), text, 1.0))
+            of_generator = sum(losses_of(encode_image(made["image"], training=True), text, 1.0))
             mean, log_variance = made["mean"], made["log_variance"]
             kl = tf.reduce_mean(0.5 * (mean**2 + tf.exp(log_variance) - 1 - log_variance))
-            loss = generator_optimizer.scale_loss(on_fake + KL_WEIGHT * kl)
+            loss = generator_optimizer.scale_loss(of_generator + KL_WEIGHT * kl)
         variables = generator.trainable_variables
         generator_optimizer.apply(generator_tape.gradient(loss, variables), variables)
-        return {"discriminator": paid, "generator": on_fake, "kl": kl}
+        return {"discriminator": of_discriminator, "generator": of_generator, "kl": kl}
 
-    return update
+    return step

@@ -1,4 +1,4 @@
-"""What does one training step of the release work on? The sizes of both stages, and a batch of that shape."""
+"""The sizes of both stages of the release, and a random batch of their shape."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ class Sizes:
 
     image_size: int  # pixels
     batch_size: int
-    sketch_size: int | None = None  # pixels of the frozen Stage I's pictures; None: this is Stage I
+    stage1_size: int | None = None  # pixels of the frozen Stage I's images; None: this is Stage I
     residual_blocks: int = 0
     generator_filters: int = 128
     discriminator_filters: int = 64
@@ -22,12 +22,12 @@ class Sizes:
 
 STAGES = {
     1: Sizes(image_size=64, batch_size=64),
-    2: Sizes(image_size=256, batch_size=8, sketch_size=64, residual_blocks=4),
+    2: Sizes(image_size=256, batch_size=8, stage1_size=64, residual_blocks=4),
 }
 
 
 def random_batch(sizes: Sizes) -> dict[str, np.ndarray]:
-    """A batch as `stackgan_keras.stream` makes them, of random numbers; every picture is of another class."""
+    """A batch as a `stackgan_keras` stream makes them, of random numbers; every picture is of another class."""
     rng = np.random.default_rng(0)
 
     def normal(width: int, deviation: float = 1.0) -> np.ndarray:

@@ -1,6 +1,6 @@
-"""What is StackGAN in plain PyTorch? The same networks and the same training step, to measure against.
+"""StackGAN in plain PyTorch: the same networks and the same training step, to measure against.
 
-Pictures are (batch, channels, height, width), as PyTorch has them unless told otherwise.
+Images are (batch, channels, height, width), as PyTorch has them unless told otherwise.
 """
 
 import math
@@ -24,7 +24,7 @@ def convolve(channels: int, filters: int, size: int = 3, *, norm: bool = True, s
 
 
 def grow(channels: int, doublings: int) -> nn.Sequential:
-    """Up-blocks, each with half the channels of the one before, and the picture."""
+    """Up-blocks, each with half the channels of the one before, and the image."""
     widths = [channels // 2**i for i in range(doublings + 1)]
     blocks = [[nn.Upsample(scale_factor=2), *convolve(wide, narrow)] for wide, narrow in pairwise(widths)]
     return nn.Sequential(*chain(*blocks), nn.Conv2d(widths[-1], 3, 3, padding=1, bias=False), nn.Tanh())
@@ -43,7 +43,7 @@ class ConditioningAugmentation(nn.Module):
 
 
 class Stage1Generator(nn.Module):
-    """A sentence and noise to a sketch."""
+    """A sentence and noise to the Stage-I image."""
 
     def __init__(self, image_size: int, filters: int):
         super().__init__()
@@ -74,11 +74,11 @@ class ResidualBlock(nn.Module):
 
 
 class Stage2Generator(nn.Module):
-    """A frozen Stage I's sketch to a picture; Stage I stays in inference mode."""
+    """The image of a frozen Stage I, in inference mode, to a larger one."""
 
-    def __init__(self, image_size: int, filters: int, sketch_size: int, residual_blocks: int):
+    def __init__(self, image_size: int, filters: int, stage1_size: int, residual_blocks: int):
         super().__init__()
-        self.frozen = Stage1Generator(sketch_size, filters).requires_grad_(False).eval()
+        self.frozen = Stage1Generator(stage1_size, filters).requires_grad_(False).eval()
         self.text = ConditioningAugmentation()
         self.encode = nn.Sequential(
             *convolve(3, filters, norm=False),
@@ -89,17 +89,17 @@ class Stage2Generator(nn.Module):
             *convolve(4 * filters + CONDITION_DIM, 4 * filters),
             *(ResidualBlock(4 * filters) for _ in range(residual_blocks)),
         )
-        self.grow = grow(4 * filters, doublings=int(math.log2(4 * image_size / sketch_size)))
+        self.grow = grow(4 * filters, doublings=int(math.log2(4 * image_size / stage1_size)))
 
     def forward(self, embedding, noise, epsilon, stage1_epsilon):
         with torch.no_grad():
-            sketch, *_ = self.frozen(embedding, noise, stage1_epsilon)
+            stage1_image, *_ = self.frozen(embedding, noise, stage1_epsilon)
         condition, mean, log_variance = self.text(embedding, epsilon)
-        return self.grow(self.join(beside(self.encode(sketch), condition))), mean, log_variance
+        return self.grow(self.join(beside(self.encode(stage1_image), condition))), mean, log_variance
 
 
 class Discriminator(nn.Module):
-    """An image encoder and its heads, to be called one by one."""
+    """An image encoder and its logits, to be called one by one."""
 
     def __init__(self, image_size: int, filters: int, unconditional: bool):
         super().__init__()
@@ -110,15 +110,15 @@ class Discriminator(nn.Module):
         layers += [convolve(i, o, slope=0.2) for i, o in pairwise(narrow)]
         width = min(down[-1], 8 * filters)
         self.encode = nn.Sequential(*chain(*layers))
-        self.matched = nn.Sequential(
+        self.conditional = nn.Sequential(
             *convolve(width + CONDITION_DIM, 8 * filters, slope=0.2), nn.Conv2d(8 * filters, 1, 4), nn.Flatten(0)
         )
-        self.real = nn.Sequential(nn.Conv2d(width, 1, 4), nn.Flatten(0)) if unconditional else None
+        self.unconditional = nn.Sequential(nn.Conv2d(width, 1, 4), nn.Flatten(0)) if unconditional else None
 
-    def judge(self, features, text) -> list[torch.Tensor]:
-        """The logits (batch,) of each head."""
-        matched = self.matched(beside(features, text))
-        return [matched] if self.real is None else [matched, self.real(features)]
+    def logits(self, features, text) -> list[torch.Tensor]:
+        """The conditional and, in Stage II, the unconditional logits (batch,)."""
+        conditional = self.conditional(beside(features, text))
+        return [conditional] if self.unconditional is None else [conditional, self.unconditional(features)]
 
 
 def beside(features, text):
@@ -140,53 +140,55 @@ def initialize(module: nn.Module) -> None:
 # -- the training step --------------------------------------------------------------------------------------------
 
 
-def make_update(generator: nn.Module, discriminator: Discriminator, precision: str = "float32") -> Callable:
-    """`update(batch)`: one step of both networks; returns what they paid."""
+def make_step(generator: nn.Module, discriminator: Discriminator, precision: str = "float32") -> Callable:
+    """`step(batch)`: one step of both networks; returns their losses."""
     kind = {"float32": torch.float32, "mixed_bfloat16": torch.bfloat16, "mixed_float16": torch.float16}[precision]
     place = next(generator.parameters()).device.type
     arithmetic = torch.autocast(place, kind, enabled=kind != torch.float32)
-    move_generator = _make_move(generator, place, scaled=kind == torch.float16)
-    move_discriminator = _make_move(discriminator, place, scaled=kind == torch.float16)
+    apply_to_generator = _make_apply(generator, place, scaled=kind == torch.float16)
+    apply_to_discriminator = _make_apply(discriminator, place, scaled=kind == torch.float16)
     reads = ["embedding", "noise", "epsilon"] + ["stage1_epsilon"] * isinstance(generator, Stage2Generator)
 
-    def pay(logits, truth: float):
-        return functional.binary_cross_entropy_with_logits(logits, torch.full_like(logits, truth))
+    def loss_of(logits, target: float):
+        return functional.binary_cross_entropy_with_logits(logits, torch.full_like(logits, target))
 
-    def update(batch):
+    def step(batch):
         with arithmetic:
             image, mean, log_variance = generator(*(batch[name] for name in reads))
             text = mean.detach()
             real, fake = discriminator.encode(batch["image"]), discriminator.encode(image.detach())
-            on_real = [pay(logits, 1.0) for logits in discriminator.judge(real, text)]
-            on_fake = [pay(logits, 0.0) for logits in discriminator.judge(fake, text)]
-            on_mismatched = pay(discriminator.matched(beside(real[:-1], text[1:])), 0.0)
-            paid = sum(on_real) / len(on_real) + (on_mismatched + sum(on_fake)) / (1 + len(on_fake))
-        move_discriminator(paid)
+            on_real = [loss_of(logits, 1.0) for logits in discriminator.logits(real, text)]
+            on_fake = [loss_of(logits, 0.0) for logits in discriminator.logits(fake, text)]
+            on_mismatched = loss_of(discriminator.conditional(beside(real[:-1], text[1:])), 0.0)
+            of_discriminator = sum(on_real) / len(on_real) + (on_mismatched + sum(on_fake)) / (1 + len(on_fake))
+        apply_to_discriminator(of_discriminator)
 
         discriminator.requires_grad_(False)  # no gradients where nobody needs them
         with arithmetic:
-            fooled = sum(pay(logits, 1.0) for logits in discriminator.judge(discriminator.encode(image), text))
+            of_generator = sum(
+                loss_of(logits, 1.0) for logits in discriminator.logits(discriminator.encode(image), text)
+            )
             kl = torch.mean(0.5 * (mean**2 + torch.exp(log_variance) - 1 - log_variance))
-        move_generator(fooled + KL_WEIGHT * kl)
+        apply_to_generator(of_generator + KL_WEIGHT * kl)
         discriminator.requires_grad_(True)
-        return {"discriminator": paid.detach(), "generator": fooled.detach(), "kl": kl.detach()}
+        return {"discriminator": of_discriminator.detach(), "generator": of_generator.detach(), "kl": kl.detach()}
 
-    return update
+    return step
 
 
-def _make_move(player: nn.Module, place: str, *, scaled: bool) -> Callable:
-    """`move(loss)`: one step of Adam; the loss is scaled where float16 would lose small gradients."""
-    trained = [p for p in player.parameters() if p.requires_grad]
+def _make_apply(network: nn.Module, place: str, *, scaled: bool) -> Callable:
+    """`apply(loss)`: one step of Adam; the loss is scaled where float16 would lose small gradients."""
+    trained = [p for p in network.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(trained, lr=LEARNING_RATE, betas=(BETA_1, 0.999))
     scaler = torch.amp.GradScaler(place, enabled=scaled)
 
-    def move(loss):
+    def apply(loss):
         optimizer.zero_grad()
         scaler.scale(loss).backward()
         scaler.step(optimizer)
         scaler.update()
 
-    return move
+    return apply
 
 
 # -- what train_step.py asks for ----------------------------------------------------------------------------------
@@ -208,45 +210,47 @@ def peak_gpu_memory() -> int:
 
 def make(sizes: Sizes, precision: str, jit: bool, layout=torch.contiguous_format) -> tuple[dict[str, int], Callable]:
     """The numbers of parameters, and `step(batch)`; `layout` is the weights', and what is computed takes it on."""
-    generator = Stage1Generator(sizes.image_size, sizes.generator_filters)
-    if sizes.sketch_size:
-        generator = Stage2Generator(sizes.image_size, sizes.generator_filters, sizes.sketch_size, sizes.residual_blocks)
-    discriminator = Discriminator(sizes.image_size, sizes.discriminator_filters, unconditional=bool(sizes.sketch_size))
-    for player in (generator, discriminator):
-        player.apply(initialize).to(_place(), memory_format=layout)
+    generator = _generator(sizes)
+    discriminator = Discriminator(sizes.image_size, sizes.discriminator_filters, unconditional=bool(sizes.stage1_size))
+    for network in (generator, discriminator):
+        network.apply(initialize).to(_place(), memory_format=layout)
     if jit:
         for part in (generator, *discriminator.children()):
             part.compile()
-    return _count(generator, discriminator), make_update(generator, discriminator, precision)
+    return _count(generator, discriminator), make_step(generator, discriminator, precision)
 
 
-def make_drawing(sizes: Sizes, precision: str, jit: bool) -> tuple[dict[str, int], Callable]:
-    """The numbers of parameters, and `step(batch)`, which draws a picture of every row and returns their mean."""
-    generator = Stage1Generator(sizes.image_size, sizes.generator_filters)
-    if sizes.sketch_size:
-        generator = Stage2Generator(sizes.image_size, sizes.generator_filters, sizes.sketch_size, sizes.residual_blocks)
+def make_generating(sizes: Sizes, precision: str, jit: bool) -> tuple[dict[str, int], Callable]:
+    """The numbers of parameters, and `step(batch)`, which generates an image of every row and returns their mean."""
+    generator = _generator(sizes)
     generator.apply(initialize).to(_place()).eval()
     arithmetic = torch.autocast(_place().type, torch.bfloat16, enabled=precision != "float32")
-    reads = ["embedding", "noise", "epsilon"] + ["stage1_epsilon"] * bool(sizes.sketch_size)
+    reads = ["embedding", "noise", "epsilon"] + ["stage1_epsilon"] * bool(sizes.stage1_size)
     if jit:
         generator.compile()
 
     @torch.no_grad()
-    def draw(batch):
+    def generate(batch):
         with arithmetic:
-            return {"picture": generator(*(batch[name] for name in reads))[0].mean()}
+            return {"image": generator(*(batch[name] for name in reads))[0].mean()}
 
     every = [value for value in generator.state_dict().values() if value.is_floating_point()]
-    return {"generator": sum(value.numel() for value in every)}, draw
+    return {"generator": sum(value.numel() for value in every)}, generate
 
 
 make_channels_last = partial(make, layout=torch.channels_last)
 
 
 def make_batch(sizes: Sizes) -> dict[str, torch.Tensor]:
-    """Pictures as (batch, channels, height, width)."""
+    """Images as (batch, channels, height, width)."""
     batch = {name: torch.from_numpy(values).to(_place()) for name, values in random_batch(sizes).items()}
     return {**batch, "image": batch["image"].permute(0, 3, 1, 2).contiguous()}
+
+
+def _generator(sizes: Sizes) -> nn.Module:
+    if sizes.stage1_size is None:
+        return Stage1Generator(sizes.image_size, sizes.generator_filters)
+    return Stage2Generator(sizes.image_size, sizes.generator_filters, sizes.stage1_size, sizes.residual_blocks)
 
 
 def _place() -> torch.device:

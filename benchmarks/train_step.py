@@ -1,4 +1,4 @@
-"""How fast is one training step, and how much memory does it take, next to plain Keras and to PyTorch?
+"""The speed and the memory of one training step, next to plain Keras and to PyTorch.
 
     python benchmarks/train_step.py                      both stages at the release's widths
     python benchmarks/train_step.py --stage 2 --rounds 9 one stage, measured longer
@@ -21,17 +21,29 @@ import sys
 import time
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
+from typing import NamedTuple
 
 from release import STAGES, Sizes
 
-WAYS = {  # row: module and the function in it that builds the networks and their step
-    "stackgan_keras": ("keras_steps", "make_package"),
-    "plain Keras": ("keras_steps", "make_plain"),
-    "PyTorch": ("torch_networks", "make"),
+
+class Way(NamedTuple):
+    """A row of the table: a module, the function in it that builds the networks and their step, and the environment."""
+
+    module: str
+    make: str
+    environment: tuple[tuple[str, str], ...] = ()  # names and values, set before the module is imported
+
+
+WAYS = {
+    "stackgan_keras": Way("keras_steps", "make_package"),
+    "plain Keras": Way("keras_steps", "make_plain"),
+    "PyTorch": Way("torch_networks", "make"),
 }
 REFERENCE = "PyTorch"
-CHANNELS_LAST = {"PyTorch, channels last": ("torch_networks", "make_channels_last")}
-WITHOUT_ONEDNN = {"stackgan_keras without oneDNN": ("keras_steps_without_onednn", "make_package")}
+CHANNELS_LAST = {"PyTorch, channels last": Way("torch_networks", "make_channels_last")}
+WITHOUT_ONEDNN = {
+    "stackgan_keras without oneDNN": Way("keras_steps", "make_package", (("TF_ENABLE_ONEDNN_OPTS", "0"),))
+}
 
 
 @dataclass(frozen=True)
@@ -96,7 +108,7 @@ def parse() -> argparse.Namespace:
 
 def describe(task: Task, rounds: int, steps: int) -> str:
     sizes = task.sizes
-    blocks = f", {sizes.residual_blocks} residual blocks" if sizes.sketch_size else ""
+    blocks = f", {sizes.residual_blocks} residual blocks" if sizes.stage1_size else ""
     return (
         f"{sizes.image_size} px, batch {sizes.batch_size}, filters {sizes.generator_filters}/"
         f"{sizes.discriminator_filters}{blocks}; {task.threads} threads, {task.precision}"
@@ -107,7 +119,7 @@ def describe(task: Task, rounds: int, steps: int) -> str:
 # -- the race, in the parent --------------------------------------------------------------------------------------
 
 
-def race(ways: dict, task: Task, rounds: int, steps: int) -> dict[str, Worker]:
+def race(ways: dict[str, Way], task: Task, rounds: int, steps: int) -> dict[str, Worker]:
     """Every way's worker after `rounds` turns of `steps` steps each. Ends the program if the networks differ."""
     workers = {name: start(name, way, task) for name, way in ways.items()}
     check_equal({name: worker.networks for name, worker in workers.items()})
@@ -120,11 +132,11 @@ def race(ways: dict, task: Task, rounds: int, steps: int) -> dict[str, Worker]:
     return workers
 
 
-def start(name: str, way: tuple[str, str], task: Task) -> Worker:
+def start(name: str, way: Way, task: Task) -> Worker:
     """A new process that has done its first step."""
     spawn = multiprocessing.get_context("spawn")
     pipe, theirs = spawn.Pipe()
-    process = spawn.Process(target=work, args=(theirs, *way, task), daemon=True)
+    process = spawn.Process(target=work, args=(theirs, way, task), daemon=True)
     process.start()
     theirs.close()
     return Worker(name, process, pipe, *receive(name, pipe))
@@ -153,22 +165,23 @@ def check_equal(networks: dict[str, dict]) -> None:
 # -- a turn, in the worker ----------------------------------------------------------------------------------------
 
 
-def work(pipe: Connection, module: str, make: str, task: Task) -> None:
+def work(pipe: Connection, way: Way, task: Task) -> None:
     """Builds one way's networks, then does as many steps as asked for, again and again; 0 ends it."""
-    way = importlib.import_module(module)
-    way.set_up(task.threads)
-    batch = way.make_batch(task.sizes)
+    os.environ.update(way.environment)
+    module = importlib.import_module(way.module)
+    module.set_up(task.threads)
+    batch = module.make_batch(task.sizes)
     started = time.perf_counter()
-    parameters, step = getattr(way, make)(task.sizes, task.precision, task.jit)
+    parameters, step = getattr(module, way.make)(task.sizes, task.precision, task.jit)
     look(step(batch))
-    pipe.send(({**parameters, "device": way.device()}, time.perf_counter() - started))
+    pipe.send(({**parameters, "device": module.device()}, time.perf_counter() - started))
     while steps := pipe.recv():
         started = time.perf_counter()
         for _ in range(steps):
             losses = step(batch)
         look(losses)
         pipe.send(time.perf_counter() - started)
-    pipe.send(way.peak_gpu_memory() or peak_memory())
+    pipe.send(module.peak_gpu_memory() or peak_memory())
 
 
 def look(losses: dict) -> dict[str, float]:

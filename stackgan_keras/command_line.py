@@ -11,6 +11,8 @@ from contextlib import contextmanager
 
 from stackgan_keras.errors import InputError
 
+FULL_DISK = "the disk is full: make room and run the same command again"
+
 
 class Parser(argparse.ArgumentParser):
     """Arguments by their full names; mistakes raise `InputError` instead of printing the usage."""
@@ -76,9 +78,10 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as problem:
-        if not _out_of_memory(problem):
+        sentence = _exhausted(problem)
+        if sentence is None:
             raise
-        _stop("the memory is full: lower train.batch_size, the filters or data.image_size, or close other programs")
+        _stop(sentence)
 
 
 def _stop(sentence: str) -> None:
@@ -86,8 +89,14 @@ def _stop(sentence: str) -> None:
     sys.exit(2)
 
 
-def _out_of_memory(problem: Exception) -> bool:
-    return isinstance(problem, MemoryError) or type(problem).__name__ == "ResourceExhaustedError"  # TensorFlow's
+def _exhausted(problem: Exception) -> str | None:
+    """The sentence for a full memory or disk: TensorFlow has one error for both."""
+    of_tensorflow = type(problem).__name__ == "ResourceExhaustedError"
+    if of_tensorflow and os.strerror(errno.ENOSPC) in str(problem):
+        return FULL_DISK
+    if of_tensorflow or isinstance(problem, MemoryError):
+        return "the memory is full: lower train.batch_size, the filters or data.image_size, or close other programs"
+    return None
 
 
 def _disk_sentence(problem: OSError) -> str:
@@ -95,7 +104,7 @@ def _disk_sentence(problem: OSError) -> str:
     remedies = {
         errno.EEXIST: no_folder,
         errno.ENOTDIR: no_folder,
-        errno.ENOSPC: "the disk is full: make room and run the same command again",
+        errno.ENOSPC: FULL_DISK,
         errno.EACCES: "it may not be written or read: change its permissions or name another folder",
         errno.EROFS: "it is on a read-only disk: name another folder",
         errno.EDQUOT: "your quota is used up: make room and run the same command again",

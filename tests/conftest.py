@@ -1,4 +1,4 @@
-"""What do the tests share? Where the real data is, if it is there."""
+"""Where the real data is, if it is there, and the environment in which TensorFlow starts."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What do several tests share? Small real data, and how a refusal is read."""
+"""What several tests share: small real data, how a refusal is read, and how a command ends."""
 
 import sys
 from pathlib import Path
@@ -12,7 +12,7 @@ from stackgan_keras.data.published import Dataset
 from stackgan_keras.errors import InputError
 
 
-def make_records(folder: Path, count: int = 10, text_dim: int = 6, captions=(1, 3, 2), size: int = 120) -> Dataset:
+def make_dataset(folder: Path, count: int = 10, text_dim: int = 6, captions=(1, 3, 2), size: int = 120) -> Dataset:
     """Pictures whose colour, class and embeddings all tell their number: red is 10 i, embedding 100 i + caption."""
     counts = [captions[i % len(captions)] for i in range(count)]
     paths = []
@@ -33,6 +33,9 @@ def make_records(folder: Path, count: int = 10, text_dim: int = 6, captions=(1, 
         first_embedding=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         packed={},
     )
+
+
+make_records = make_dataset  # until every test calls it so
 
 
 def refusal(function, *arguments) -> str:

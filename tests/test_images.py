@@ -1,4 +1,4 @@
-"""Do pictures keep their range, their crop and their place in a grid?"""
+"""Pictures keep their range, their crop and their place in a grid; labels stay within theirs."""
 
 import numpy as np
 import pytest

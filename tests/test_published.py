@@ -1,4 +1,4 @@
-"""Do both published layouts become the same dataset, and does each thing that is wrong give its one sentence?"""
+"""Both published layouts become the same dataset, and each fault in them gives its one sentence."""
 
 import pickle
 import shutil

@@ -1,4 +1,4 @@
-"""Does the text encoder read sentences as the original program does?"""
+"""The text encoder reads sentences as the original program does."""
 
 import keras
 import numpy as np
@@ -80,9 +80,9 @@ def test_a_sentence_does_not_depend_on_its_neighbours():
         np.testing.assert_allclose(embed(model, [sentence])[0], row, atol=1e-6)
 
 
-def test_the_steps_of_both_forms():
-    for form, steps, gates in (("birds", 18, 3), ("flowers", 8, 1)):
-        model = text_encoder.text_encoder(form=form, **SMALL)
+def test_the_steps_of_both_variants():
+    for variant, steps, gates in (("birds", 18, 3), ("flowers", 8, 1)):
+        model = text_encoder.text_encoder(variant=variant, **SMALL)
         recurrence = model.get_layer("recurrence")
         assert recurrence.output.shape[1:] == (steps, 5)
         assert len(recurrence.weights) == 4 * gates
@@ -145,13 +145,13 @@ def test_any_string_is_embedded():
 
 
 def test_a_weight_file_gives_the_same_encoder(tmp_path):
-    recipe = weights.Recipe("text_encoder", {"form": "flowers", **SMALL})
-    model = recipe.build()
-    weights.save(model, recipe, tmp_path / "text_encoder.weights.h5")
+    config = weights.ModelConfig("text_encoder", {"variant": "flowers", **SMALL})
+    model = config.build()
+    weights.save(model, config, tmp_path / "text_encoder.weights.h5")
     np.testing.assert_array_equal(
         embed(weights.load(tmp_path / "text_encoder.weights.h5"), SENTENCES), embed(model, SENTENCES)
     )
 
 
-def test_an_unknown_form_is_refused():
-    assert '"dogs"' in refusal(lambda: text_encoder.text_encoder(form="dogs"))
+def test_an_unknown_variant_is_refused():
+    assert '"dogs"' in refusal(lambda: text_encoder.text_encoder(variant="dogs"))

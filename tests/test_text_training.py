@@ -1,29 +1,30 @@
-"""Does the joint embedding bring sentences and their pictures together?"""
+"""The joint embedding of sentences and pictures: its losses, its batches, retrieval, and whole trainings."""
 
 import json
-import shutil
+from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import make_records, refusal
+from helpers import make_dataset, refusal
 
 from stackgan_keras import config
-from stackgan_keras.data import drawn_birds, pipeline, published
+from stackgan_keras.data import drawn_birds, published
 from stackgan_keras.data.pipeline import PairStream, decode
-from stackgan_keras.models import image_encoder, runs, text_encoder, weights
+from stackgan_keras.models import image_encoder, text_encoder, weights
 from stackgan_keras.training import losses, optimizers, text
-from stackgan_keras.training.text import Encoders, Retrieval
+from stackgan_keras.training.text import Encoders, EncoderStep, Retrieval, TextFolders
 
-TEXT = {"filters": 6, "recurrent_dim": 8, "text_dim": 8}
+TEXT = {"filters": 6, "recurrent_dim": 8}
 
 
-def tiny(seed=0) -> Encoders:
-    keras.utils.set_random_seed(seed)
+def tiny(variant="flowers") -> Encoders:
+    """Encoders of 8 dimensions; the variant for flowers has a shorter recurrence, which is quicker to trace."""
+    keras.utils.set_random_seed(0)
     return Encoders(
-        text_encoder.text_encoder(**TEXT),
-        image_encoder.image_encoder(image_size=32, filters=4, text_dim=TEXT["text_dim"]),
+        text_encoder.text_encoder(variant=variant, text_dim=8, **TEXT),
+        image_encoder.image_encoder(image_size=32, filters=4, text_dim=8),
     )
 
 
@@ -33,10 +34,15 @@ def settings(**text):
             "run": "tiny",
             "data": {"image_size": 32},
             "generator": {"text_dim": 8},
-            "text": {"filters": 6, "recurrent_dim": 8, "image_filters": 4, "batch_size": 4, "epochs": 2, **text},
+            "text": {**TEXT, "variant": "flowers", "image_filters": 4, "batch_size": 4, "epochs": 2, **text},
             "train": {"sample_every": 1, "save_every": 1},
         }
     )
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return make_dataset(tmp_path_factory.mktemp("dataset"), count=8)
 
 
 # -- the loss -----------------------------------------------------------------------------------------------------
@@ -61,64 +67,42 @@ def test_several_sentences_of_each_picture_are_averaged():
     assert float(losses.joint_embedding(scores, counted)) == pytest.approx(np.mean(one_by_one), rel=1e-6)
 
 
-def test_nothing_is_paid_where_nothing_counts():
+def test_the_loss_is_zero_where_no_pair_counts():
     scores = np.ones((2, 2), np.float32)
     assert float(losses.joint_embedding(scores, np.zeros((2, 2), bool))) == 0
 
 
-@pytest.mark.parametrize(("loss", "paid"), [("hinge", losses.joint_embedding), ("cross_entropy", losses.contrastive)])
-def test_every_weight_of_both_encoders_learns(loss, paid, tmp_path):
-    encoders = tiny()
-    dataset = make_records(tmp_path, count=8)
+@pytest.mark.parametrize(
+    ("loss", "of", "variant"),
+    [("hinge", losses.joint_embedding, "birds"), ("cross_entropy", losses.contrastive, "flowers")],
+)
+def test_every_weight_of_both_encoders_is_trained(loss, of, variant, dataset):
+    encoders = tiny(variant)
     stream = PairStream(dataset, decode(dataset, 32), 32, 4, count=2)
-    optimizer = optimizers.make_rmsprop(1e-3, 0.98, 100)
-    models_ = (encoders.text, encoders.picture)
-    before = [[v.numpy() for v in model.trainable_variables] for model in models_]
-    update = tf.function(text.make_update(encoders, optimizer, loss))
-    for batch in pipeline.batches(0, 4):
-        seen = encoders.picture(batch["image"], training=True)
+    networks = (encoders.text, encoders.image)
+    before = [[v.numpy() for v in network.trainable_variables] for network in networks]
+    step = EncoderStep(encoders, optimizers.make_rmsprop(1e-3, 0.98, 100), loss)
+    for batch in stream.batches(0, 2):
+        seen = encoders.image(batch["image"], training=True)
         scores = [encoders.text(batch["characters"][:, i], training=True) @ tf.transpose(seen) for i in range(2)]
-        scalars = update(batch)
+        scalars = step(batch)
         of_two_classes = batch["class_id"][:, None] != batch["class_id"][None, :]
-        assert float(scalars["joint"]) == pytest.approx(float(paid(tf.stack(scores), of_two_classes)), rel=1e-4)
+        assert float(scalars["joint"]) == pytest.approx(float(of(tf.stack(scores), of_two_classes)), rel=1e-4)
     assert all(np.isfinite(float(v)) for v in scalars.values())
-    for model, old in zip(models_, before, strict=True):
-        for variable, value in zip(model.trainable_variables, old, strict=True):
+    for network, old in zip(networks, before, strict=True):
+        for variable, value in zip(network.trainable_variables, old, strict=True):
             assert np.abs(variable.numpy() - value).max() > 0, variable.path
-
-
-def test_a_text_encoder_that_does_not_learn_stays_while_every_weight_of_the_other_moves():
-    encoders, optimizer = tiny(), optimizers.make_rmsprop(1e-3, 1, 1)
-    encoders.text.trainable = False
-    optimizer.build(encoders.picture.trainable_variables)
-    random = np.random.default_rng(0)
-    batch = {
-        "image": tf.constant(random.uniform(-1, 1, (3, 32, 32, 3)), tf.float32),
-        "characters": tf.constant(random.integers(0, 71, (3, 2, text_encoder.LENGTH)), tf.int32),
-        "class_id": tf.constant([1, 1, 2]),
-    }
-    pictures = encoders.picture(batch["image"], training=True).numpy()
-    sentences = np.stack([encoders.text(batch["characters"][:, i], training=False) for i in range(2)])
-    scores = sentences @ pictures.T
-    by_hand = losses.contrastive(scores, np.array([[0, 0, 1], [0, 0, 1], [1, 1, 0]], bool))
-    before = [[variable.numpy() for variable in model.variables] for model in (encoders.text, encoders.picture)]
-    paid = tf.function(text.make_update(encoders, optimizer, "cross_entropy"))(batch)["joint"]
-    assert float(paid) == pytest.approx(float(by_hand), rel=1e-4)
-    for variable, value in zip(encoders.text.variables, before[0], strict=True):
-        np.testing.assert_array_equal(variable.numpy(), value)
-    for variable, value in zip(encoders.picture.variables, before[1], strict=True):
-        assert np.any(variable.numpy() != value), variable.path
 
 
 # -- the stream ---------------------------------------------------------------------------------------------------
 
 
 def test_a_batch_holds_different_classes_and_each_picture_its_own_sentence(tmp_path):
-    dataset = make_records(tmp_path, count=12)  # four classes of three
+    dataset = make_dataset(tmp_path, count=12)  # four classes of three
     stream = PairStream(dataset, decode(dataset, 32), 32, 4, seed=3)
     of_code = {tuple(text_encoder.encode([c])[0]): i for i, cs in enumerate(dataset.captions) for c in cs}
     seen = []
-    for batch in pipeline.batches(0, 6):
+    for batch in stream.batches(0, 6):
         assert sorted(batch["class_id"].numpy()) == [0, 1, 2, 3]
         red = batch["image"].numpy()[:, 16, 16, 0]
         pictures = [round(float(value + 1) * 127.5 / 10) for value in red]  # red is 10 i
@@ -129,17 +113,17 @@ def test_a_batch_holds_different_classes_and_each_picture_its_own_sentence(tmp_p
 
 
 def test_captions_take_turns(tmp_path):
-    dataset = make_records(tmp_path, count=4, captions=(3,))
+    dataset = make_dataset(tmp_path, count=4, captions=(3,))
     stream = PairStream(dataset, decode(dataset, 32), 32, 4)
-    seen = {tuple(code) for batch in pipeline.batches(0, 20) for code in batch["characters"].numpy()[:, 0]}
+    seen = {tuple(code) for batch in stream.batches(0, 20) for code in batch["characters"].numpy()[:, 0]}
     assert len(seen) == 12
 
 
 def test_several_captions_of_a_picture_are_different_ones(tmp_path):
-    dataset = make_records(tmp_path, count=4, captions=(3, 1))
+    dataset = make_dataset(tmp_path, count=4, captions=(3, 1))
     stream = PairStream(dataset, decode(dataset, 32), 32, 4, count=2)
     of_code = {tuple(text_encoder.encode([c])[0]): (i, c) for i, cs in enumerate(dataset.captions) for c in cs}
-    for batch in pipeline.batches(0, 5):
+    for batch in stream.batches(0, 5):
         assert batch["characters"].shape == (4, 2, 201)
         for first, second in batch["characters"].numpy():
             (i, one), (j, other) = of_code[tuple(first)], of_code[tuple(second)]
@@ -151,8 +135,8 @@ def test_several_captions_of_a_picture_are_different_ones(tmp_path):
 
 
 def test_recall_by_hand(tmp_path):
-    dataset = make_records(tmp_path, count=4, captions=(1,))
-    dataset = published.replace(dataset, class_ids=np.array([5, 5, 9, 9]))
+    dataset = make_dataset(tmp_path, count=4, captions=(1,))
+    dataset = replace(dataset, class_ids=np.array([5, 5, 9, 9]))
     scores = np.float32([[1, 1, 3, 0], [2, 0, 0.5, 0], [0, 0, 1, 1], [9, 0, 1, 1]])
     found = Retrieval(dataset, scores, np.arange(4))
     # class means: (1, 1.5) wrong, (1, .25) right, (0, 1) right, (4.5, 1) wrong
@@ -161,13 +145,13 @@ def test_recall_by_hand(tmp_path):
 
 
 def test_retrieval_scores_are_products(tmp_path):
-    dataset, encoders = make_records(tmp_path, count=5), tiny()
+    dataset, encoders = make_dataset(tmp_path, count=5), tiny()
     pictures = decode(dataset, 32)[:, 3:35, 3:35]
     found = Retrieval.of(encoders, dataset, pictures)
     sentences = [c for cs in dataset.captions for c in cs]
     assert found.scores.shape == (len(sentences), 5)
     assert [dataset.captions[i] for i in found.picture_of[:4]] == [dataset.captions[i] for i in (0, 1, 1, 1)]
-    one = encoders.picture(pictures[2:3].astype(np.float32) / 127.5 - 1)
+    one = encoders.image(pictures[2:3].astype(np.float32) / 127.5 - 1)
     expected = text_encoder.embed(encoders.text, sentences) @ np.asarray(one)[0]
     np.testing.assert_allclose(found.scores[:, 2], expected, rtol=1e-4, atol=1e-6)
     assert found.grid(pictures).ndim == 3
@@ -176,40 +160,43 @@ def test_retrieval_scores_are_products(tmp_path):
 # -- a whole training ---------------------------------------------------------------------------------------------
 
 
-def train(tmp_path, chosen, dataset=None):
-    dataset = dataset or make_records(tmp_path, count=8)
-    folders = {"path": tmp_path / "weights/text_encoder.weights.h5", "logs": tmp_path / "logs"}
-    return text.train(dataset, dataset, chosen, **folders, results=tmp_path / "results")
+def train(folder, chosen, dataset, start=None):
+    folders = TextFolders(folder / "weights", folder / "logs", folder / "results")
+    return text.train_encoders((dataset, dataset), chosen, folders, start)
 
 
-def test_a_training_leaves_encoders_figures_and_sheets(tmp_path, capsys):
-    model = train(tmp_path, settings())
-    saved = weights.load(tmp_path / "weights/text_encoder.weights.h5")
+@pytest.fixture(scope="module")
+def trained(dataset, tmp_path_factory):
+    """The folder of a training of two epochs, and the text encoder that it gave; not to be changed."""
+    folder = tmp_path_factory.mktemp("trained")
+    return folder, train(folder, settings(), dataset)
+
+
+def test_a_training_leaves_encoders_figures_and_grids(trained):
+    folder, model = trained
+    saved = weights.load(folder / "weights/text_encoder.weights.h5")
     np.testing.assert_array_equal(text_encoder.embed(saved, ["a bird"]), text_encoder.embed(model, ["a bird"]))
-    assert weights.load(tmp_path / "weights/picture_encoder.weights.h5").output_shape == (None, 8)
-    figures = json.loads((tmp_path / "logs/retrieval.json").read_text())
+    assert weights.load(folder / "weights/image_encoder.weights.h5").output_shape == (None, 8)
+    figures = json.loads((folder / "logs/retrieval.json").read_text())
     assert figures["chance"] == 0.25 and figures["sentences"] == 16
-    assert (tmp_path / "results/epoch_00002.png").is_file()
-    assert "chance 25.0%" in capsys.readouterr().out
+    assert (folder / "results/epoch_00002.png").is_file()
 
 
-def test_embeddings_get_the_spread_that_is_asked_for(tmp_path):
-    dataset = make_records(tmp_path, count=8)
-    model = train(tmp_path, settings(spread=0.5), dataset)
+def test_embeddings_get_the_scale_that_is_asked_for(dataset, tmp_path):
+    model = train(tmp_path, settings(embedding_scale=0.5, epochs=1), dataset)
     made = text_encoder.embed(model, [captions[0] for captions in dataset.captions])
     assert made.std() == pytest.approx(0.5, rel=1e-3)
 
 
-def test_the_spread_changes_no_score(tmp_path):
-    dataset, encoders = make_records(tmp_path, count=4), tiny()
-    pictures = decode(dataset, 32)[:, :32, :32]
+def test_the_scale_changes_no_score(dataset):
+    encoders, pictures = tiny(), decode(dataset, 32)[:, :32, :32]
     before = Retrieval.of(encoders, dataset, pictures).scores
-    text.spread(encoders, dataset, 3.0)
+    text.scale_embeddings(encoders, dataset, 3.0)
     np.testing.assert_allclose(Retrieval.of(encoders, dataset, pictures).scores, before, rtol=1e-4, atol=1e-5)
 
 
 def test_whitened_embeddings_differ_alike_in_all_directions_but_the_dead(tmp_path):
-    dataset, encoder = make_records(tmp_path, count=25), tiny().text
+    dataset, encoder = make_dataset(tmp_path, count=25), tiny("birds").text
     captions = [captions[0] for captions in dataset.captions]
     kernel, bias = encoder.get_layer("project").get_weights()
     kernel[:, :3] *= [100, 10, 0.1]
@@ -227,76 +214,60 @@ def test_whitened_embeddings_differ_alike_in_all_directions_but_the_dead(tmp_pat
     assert deviations[-1] > 3 * deviations[-2] and wanted[-1] < 2 * wanted[-2] and wanted[0] < 1e-6 * wanted[-1]
 
 
-def test_an_encoder_is_whitened_once_it_has_been_scored(tmp_path):
-    for name in ("plain", "white"):
-        (tmp_path / name).mkdir()
-    dataset = make_records(tmp_path, count=8)
-    plain = train(tmp_path / "plain", settings(), dataset)
-    white = train(tmp_path / "white", settings(whiten=True), dataset)
+def test_an_encoder_is_whitened_once_it_has_been_scored(trained, dataset, tmp_path, capsys):
+    white = train(tmp_path, settings(whiten=True), dataset)
+    assert "chance 25.0%" in capsys.readouterr().out
+    again = train(tmp_path, settings(whiten=True), dataset)  # is over: it is not whitened twice
+    plain = weights.load(trained[0] / "weights/text_encoder.weights.h5")
     text.whiten(plain, dataset)
-    again = train(tmp_path / "white", settings(whiten=True), dataset)  # is over: it is not whitened twice
-    saved = weights.load(tmp_path / "white/weights/text_encoder.weights.h5")
+    saved = weights.load(tmp_path / "weights/text_encoder.weights.h5")
     for made in (white, again, saved):
         for mine, theirs in zip(made.get_weights(), plain.get_weights(), strict=True):
             np.testing.assert_allclose(mine, theirs, atol=1e-6)
-    reports = [(tmp_path / name / "logs/retrieval.json").read_text() for name in ("plain", "white")]
+    reports = [(folder / "logs/retrieval.json").read_text() for folder in (trained[0], tmp_path)]
     assert reports[0] == reports[1]
 
 
-def test_a_stopped_training_ends_like_an_unbroken_one(tmp_path):
-    for name in ("unbroken", "stopped"):
-        (tmp_path / name).mkdir()
-    dataset = make_records(tmp_path, count=8)
-    whole = train(tmp_path / "unbroken", settings(epochs=3), dataset)
-    train(tmp_path / "stopped", settings(epochs=1), dataset)
-    resumed = train(tmp_path / "stopped", settings(epochs=3), dataset)
-    for mine, theirs in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+def test_a_stopped_training_ends_like_an_unbroken_one(trained, dataset, tmp_path):
+    train(tmp_path, settings(epochs=1), dataset)
+    resumed = train(tmp_path, settings(), dataset)
+    for mine, theirs in zip(trained[1].get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_array_equal(mine, theirs)
 
 
-def test_pictures_alone_learn_from_where_they_start_and_the_text_encoder_stays(tmp_path):
-    dataset = make_records(tmp_path, count=8)
-    train(tmp_path, settings(), dataset)
-    path = tmp_path / "weights/text_encoder.weights.h5"
-    files = (path, path.with_name(runs.IMAGE_ENCODER))
-    before = [[v.numpy() for v in weights.load(file).trainable_variables] for file in files]
-    start = tmp_path / "start"
-    shutil.copytree(path.parent, start)
-
-    def go_on(name, **text):
-        chosen, folders = settings(learns="pictures", **text), {"logs": tmp_path / name, "results": tmp_path / name}
-        model = text.train(dataset, dataset, chosen, path=path, start=start, **folders)
-        for one, other in zip(before[0], model.variables, strict=True):
-            np.testing.assert_array_equal(one, other.numpy())
-        made = weights.load(files[1]).trainable_variables
-        return max(np.abs(one - other.numpy()).max() for one, other in zip(before[1], made, strict=True))
-
-    assert go_on("far", learning_rate=1e-2) > 1e-2
-    assert go_on("still", learning_rate=1e-9) < 1e-3  # begins at `start`, not at what has learned meanwhile
+def test_a_training_begins_with_the_weights_of_another(trained, dataset, tmp_path):
+    start = trained[0] / "weights"
+    still = {"learning_rate": 1e-9, "epochs": 1, "embedding_scale": embedding_scale(trained[1], dataset)}
+    train(tmp_path, settings(**still), dataset, start)
+    for name in ("text_encoder", "image_encoder"):
+        made, given = (weights.load(folder / f"{name}.weights.h5") for folder in (tmp_path / "weights", start))
+        for mine, theirs in zip(made.trainable_variables, given.trainable_variables, strict=True):
+            np.testing.assert_allclose(mine, theirs, atol=1e-5)
 
 
-def test_one_class_is_refused(tmp_path):
-    dataset = make_records(tmp_path, count=8)
-    dataset = published.replace(dataset, class_ids=np.zeros(8, np.int64))
-    assert "one class" in refusal(train, tmp_path, settings(), dataset)
+def embedding_scale(encoder, dataset):
+    return float(text_encoder.embed(encoder, [captions[0] for captions in dataset.captions]).std())
 
 
-def test_pictures_without_captions_are_left_out(tmp_path):
-    dataset = make_records(tmp_path, count=8)
+def test_one_class_is_refused(dataset, tmp_path):
+    one_class = replace(dataset, class_ids=np.zeros(8, np.int64))
+    assert "one class" in refusal(train, tmp_path, settings(), one_class)
+
+
+def test_pictures_without_captions_are_left_out(dataset):
     captions = [() if i % 2 else c for i, c in enumerate(dataset.captions)]
-    kept = published.replace(dataset, captions=tuple(captions)).captioned()
+    kept = replace(dataset, captions=tuple(captions)).captioned()
     assert kept.names == dataset.names[::2]
     np.testing.assert_array_equal(kept.embeddings_of(1), dataset.embeddings_of(2))
-    nothing = published.replace(dataset, captions=((),) * 8)
+    nothing = replace(dataset, captions=((),) * 8)
     assert "has a caption" in refusal(nothing.captioned)
 
 
 @pytest.mark.slow
-def test_it_learns_what_drawn_birds_are_called(tmp_path):
+def test_classes_never_seen_are_found_by_their_sentences(tmp_path):
     """Two minutes are enough to find classes never seen several times as often as by chance."""
-
     drawn_birds.write(tmp_path / "birds", count=600, classes=60, test_classes=10, embedding_dim=4, workers=1)
-    dataset = [published.read(tmp_path / "birds", split, text_dim=None) for split in published.SPLITS]
+    datasets = tuple(published.read(tmp_path / "birds", split, text_dim=None) for split in published.SPLITS)
     chosen = config.make(
         {
             "generator": {"text_dim": 64},
@@ -304,19 +275,19 @@ def test_it_learns_what_drawn_birds_are_called(tmp_path):
             "train": {"sample_every": 60, "save_every": 60},
         }
     )
-    path = tmp_path / "text_encoder.weights.h5"
-    text.train(*dataset, chosen, path=path, logs=tmp_path / "logs", results=tmp_path / "results")
+    folders = TextFolders(tmp_path / "weights", tmp_path / "logs", tmp_path / "results")
+    text.train_encoders(datasets, chosen, folders)
     figures = json.loads((tmp_path / "logs/retrieval.json").read_text())
     assert figures["recall"] > 2.5 * figures["chance"]
 
 
-def test_keras_networks_read_pictures_too():
+def test_networks_of_keras_read_pictures_too():
     model = image_encoder.image_encoder(text_dim=8, image_size=64, network="MobileNetV2")  # without a download
     assert model(np.zeros((1, 64, 64, 3), np.float32)).shape == (1, 8)
     assert [v.path for v in model.trainable_variables] == ["project/kernel", "project/bias"]
 
 
-def test_a_network_that_cannot_be_had_is_told(monkeypatch):
+def test_a_network_that_cannot_be_had_is_refused(monkeypatch):
     def fail(**_):
         raise OSError("URL fetch failure")
 

@@ -43,8 +43,17 @@ def decode(dataset: Dataset, image_size: int, *, cache: str = "auto", folder: Pa
     path = folder / f"pictures_{size}_{_fingerprint(dataset)}.npy"
     if not path.is_file():
         with atomic_write(path) as unfinished:
-            _decode_into(np.lib.format.open_memmap(unfinished, "w+", np.uint8, shape), dataset).flush()
+            pictures = np.lib.format.open_memmap(unfinished, "w+", np.uint8, shape)
+            _reserve(unfinished)
+            _decode_into(pictures, dataset).flush()
     return np.load(path, mmap_mode="r")
+
+
+def _reserve(path: Path) -> None:
+    """Takes the room of a whole file on the disk: who writes to a memory map of a full one gets no error but dies."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def _decode_into(pictures: np.ndarray, dataset: Dataset) -> np.ndarray:

@@ -152,8 +152,9 @@ class Trainer:
         try:
             self.manager.save(checkpoint_number=self.step)
         except tf.errors.OpError as problem:
+            reason = first_line(problem).rpartition("}} ")[2]  # without the name of TensorFlow's node
             raise InputError(
-                f"the checkpoint could not be written to {self.folder} ({first_line(problem)}): "
+                f"the checkpoint could not be written to {self.folder} ({reason}): "
                 "make room or mend the folder; the same command then goes on from the last whole checkpoint"
             ) from None
         if self.chief:

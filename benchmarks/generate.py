@@ -1,7 +1,7 @@
-"""How many pictures a second do the generators draw on JAX and on torch, next to PyTorch's own networks?
+"""Images a second of the generators on the JAX and torch backends of Keras, next to PyTorch's own networks.
 
-    python benchmarks/draw.py                            both stages at the release's widths, batches of 1 and 64
-    python benchmarks/draw.py --steps 20                 on a GPU: more of them each turn
+    python benchmarks/generate.py                        both stages at the release's widths, batches of 1 and 64
+    python benchmarks/generate.py --steps 20             on a GPU: more of them each turn
 
 Workers take turns as in `train_step.py`. TensorFlow need not be there.
 """
@@ -12,21 +12,24 @@ import platform
 from dataclasses import replace
 
 from release import STAGES
-from train_step import Task, race, table
+from train_step import Task, Way, race, table
 
-WAYS = {  # row: module and the function in it that builds the generator and draws
-    "stackgan_keras on JAX": ("keras_draw_jax", "make"),
-    "stackgan_keras on torch": ("keras_draw_torch", "make"),
-    "PyTorch": ("torch_networks", "make_drawing"),
+WAYS = {
+    "stackgan_keras on JAX": Way("keras_generate", "make", (("KERAS_BACKEND", "jax"),)),
+    "stackgan_keras on torch": Way("keras_generate", "make", (("KERAS_BACKEND", "torch"),)),
+    "PyTorch": Way("torch_networks", "make_generating"),
 }
-DRAWN = {1: "Stage I", 2: "Stage I and II"}
+GENERATED = {1: "Stage I", 2: "Stage I and II"}
 
 
 def main() -> None:
     arguments = parse()
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # the workers inherit it
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # the workers inherit both
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # they share a GPU
     print(f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}, Python {platform.python_version()}")
-    ways = {name: way for name, way in WAYS.items() if way[0] not in arguments.without}
+    ways = {
+        name: way for name, way in WAYS.items() if dict(way.environment).get("KERAS_BACKEND") not in arguments.without
+    }
     for stage in arguments.stages:
         for precision in arguments.precisions:
             for batch_size in arguments.batch_sizes:
@@ -36,7 +39,7 @@ def main() -> None:
                 task = Task(sizes, arguments.threads, precision, arguments.jit)
                 said = f"{sizes.image_size} px, batch {batch_size}, filters {sizes.generator_filters}, {precision}"
                 turns = f"{arguments.rounds} rounds of {arguments.steps} batches"
-                print(f"\n{DRAWN[stage]}: {said}; {task.threads} threads; {turns}\n", flush=True)
+                print(f"\n{GENERATED[stage]}: {said}; {task.threads} threads; {turns}\n", flush=True)
                 print(table(race(ways, task, arguments.rounds, arguments.steps), batch_size), flush=True)
 
 
@@ -51,7 +54,7 @@ def parse() -> argparse.Namespace:
     add("--threads", type=int, default=os.cpu_count(), help="of each way (default: one a core)")
     add("--filters", type=int, metavar="N", help="width of the generators (default 128, the release's)")
     add("--jit", action="store_true", help="torch.compile on torch; JAX compiles in any case")
-    add("--without", nargs="+", choices=[way[0] for way in WAYS.values()][:-1], default=[], help="ways to leave out")
+    add("--without", nargs="+", choices=("jax", "torch"), default=[], help="backends to leave out")
     return parser.parse_args()
 
 

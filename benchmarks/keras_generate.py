@@ -1,4 +1,4 @@
-"""What is drawing with stackgan_keras, on one of the other backends of Keras, JAX or torch?"""
+"""Generating images with stackgan_keras on the JAX or torch backend of Keras."""
 
 import os
 from collections.abc import Callable
@@ -45,12 +45,12 @@ def peak_gpu_memory() -> int:
 
 
 def make(sizes: Sizes, precision: str, jit: bool) -> tuple[dict[str, int], Callable]:
-    """The numbers of parameters, and `step(batch)`, which draws a picture of every row and returns their mean."""
+    """The numbers of parameters, and `step(batch)`, which generates an image of every row and returns their mean."""
     keras.config.set_dtype_policy(precision)
     own = {"image_size": sizes.image_size, "filters": sizes.generator_filters}
     text = {"text_dim": TEXT_DIM, "condition_dim": CONDITION_DIM}
-    if sizes.sketch_size:
-        stage1 = {**own, **text, "image_size": sizes.sketch_size, "noise_dim": NOISE_DIM}
+    if sizes.stage1_size:
+        stage1 = {**own, **text, "image_size": sizes.stage1_size, "noise_dim": NOISE_DIM}
         generator = generators.stage2_generator(stage1=stage1, residual_blocks=sizes.residual_blocks, **own, **text)
     else:
         generator = generators.stage1_generator(noise_dim=NOISE_DIM, **own, **text)
@@ -59,7 +59,7 @@ def make(sizes: Sizes, precision: str, jit: bool) -> tuple[dict[str, int], Calla
 
 def make_batch(sizes: Sizes) -> dict:
     values = random_batch(sizes)
-    reads = ["embedding", "noise", "epsilon"] + ["stage1_epsilon"] * bool(sizes.sketch_size)
+    reads = ["embedding", "noise", "epsilon"] + ["stage1_epsilon"] * bool(sizes.stage1_size)
     return {name: keras.ops.convert_to_tensor(values[name]) for name in reads}
 
 
@@ -72,18 +72,18 @@ def _in_jax(generator: keras.Model, jit: bool) -> Callable:
     )
 
     @jax.jit
-    def draw(trained, others, batch):
+    def generate(trained, others, batch):
         outputs, _ = generator.stateless_call(trained, others, batch, training=False)
-        return {"picture": outputs["image"].mean()}
+        return {"image": outputs["image"].mean()}
 
-    return lambda batch: draw(trained, others, batch)
+    return lambda batch: generate(trained, others, batch)
 
 
 def _in_torch(generator: keras.Model, jit: bool) -> Callable:
     import torch
 
     @torch.no_grad()
-    def draw(batch):
-        return {"picture": generator(batch, training=False)["image"].mean()}
+    def generate(batch):
+        return {"image": generator(batch, training=False)["image"].mean()}
 
-    return torch.compile(draw) if jit else draw
+    return torch.compile(generate) if jit else generate
