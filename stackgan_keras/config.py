@@ -102,6 +102,7 @@ class Discriminator(Section):
     text: Literal["mean", "embedding"] = Field(
         "mean", description="its text input: the generator's mean (PyTorch release), or the embedding compressed anew"
     )
+    batch_norm: bool = Field(True, description="batch norm after its convolutions; no: each image is judged alone, as R1 supposes")
 
 
 class Train(Section):

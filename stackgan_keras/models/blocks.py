@@ -129,6 +129,13 @@ def convolve(x, filters: int, size: int, name: str, *, strides: int = 1, norm=Tr
     return x if slope is None else layers.ReLU(negative_slope=slope, name=f"{name}_relu")(x)
 
 
+def convolve_without_norm(x, filters: int, size: int, name: str, *, strides: int = 1, slope: float | None = 0.2, **_):
+    """Convolution, LeakyReLU; He's initial weights set the scale of its map, as no batch norm does."""
+    kernel = {"kernel_initializer": "he_normal"}
+    x = layers.Conv2D(filters, size, strides, "same", use_bias=False, **kernel, name=f"{name}_conv")(x)
+    return x if slope is None else layers.ReLU(negative_slope=slope, name=f"{name}_relu")(x)
+
+
 @keras.saving.register_keras_serializable("stackgan_keras")
 class UpsampleConv2D(layers.Layer):
     """Nearest-neighbour upsampling by two, then a 3x3 convolution without bias, in one operation.
@@ -202,7 +209,7 @@ def upsample(x, image_size: int, condition=None, *, bottlenecks: int = 0, image_
     return x
 
 
-def residual_block(x, name: str, *, bottleneck: bool = False, slope: float = 0.0):
+def residual_block(x, name: str, *, bottleneck: bool = False, slope: float = 0.0, convolve=convolve):
     """A residual block of two 3x3 convolutions, then (leaky) ReLU; a bottleneck has three, the first 1x1."""
     width = x.shape[-1]
     narrow = max(width // 4, 1)

@@ -99,6 +99,7 @@ def _discriminator(settings: Settings, logits: tuple[str, ...]) -> ModelConfig:
         "filters": settings.discriminator.filters,
         "logits": logits,
         "text": settings.discriminator.text,
+        "batch_norm": settings.discriminator.batch_norm,
         "text_dim": settings.generator.text_dim,
         "condition_dim": settings.generator.condition_dim,
         "architecture": settings.discriminator.architecture,
