@@ -11,10 +11,10 @@ import pytest
 from helpers import refusal
 from PIL import Image
 
-from stackgan_keras import drawn_birds
+from stackgan_keras.data import drawn_birds
+from stackgan_keras.data.published import _checked_name
 from stackgan_keras.data.sources import captioned_folder, coco, cub, drawn, oxford102, recognise
 from stackgan_keras.data.sources.source import Example, divide
-from stackgan_keras.datasets import _checked_name
 
 
 def put(root, *names):

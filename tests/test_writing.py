@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from stackgan_keras import pickles
-from stackgan_keras.data import writing
+from stackgan_keras.data import pickles, writing
 from stackgan_keras.files import atomic_write
 
 
