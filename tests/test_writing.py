@@ -140,8 +140,8 @@ def test_bytes_are_written_as_they_are(half, tmp_path):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (lambda whole: b"no picture", "none"),
-        (lambda whole: b"", "none"),
+        (lambda whole: b"no picture", "cannot identify"),
+        (lambda whole: b"", "cannot identify"),
         (lambda whole: whole[: len(whole) // 2], "truncated"),
     ],
 )
