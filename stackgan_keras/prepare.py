@@ -21,6 +21,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+import pandas as pd
+
 from stackgan_keras import config
 from stackgan_keras.command_line import Parser, quietly, run
 from stackgan_keras.config import Settings
@@ -35,17 +37,13 @@ OPTIONS = {  # what only some sources take
     "drawn": ("count", "classes", "seed"),
     **dict.fromkeys(sources.PUBLISHED, ("pictures", "captions", "tfds_dir")),
 }
+CONFIGS = {"cub": "birds_stage1", "oxford102": "flowers_stage1", "coco": "coco_stage1", "drawn": "drawn_stage1"}
 RECORD = "prepared.json"  # what a finished folder was made of, and what is in it
 RETRIEVAL = "retrieval"  # folder of image grids that show which pictures sentences find
 UNFINISHED = ".unfinished"  # folder of what is only needed until the end
-MAY_CHANGE = ("text.epochs", "train.max_steps")  # settings with which an unfinished encoder can go on
-DECIDING = {  # settings that decide what the text encoder becomes
-    "text": True,
-    "generator": {"text_dim"},
-    "data": {"image_size"},
-    "train": {"seed", "precision", "max_steps"},
-}
-CONFIGS = {"cub": "birds_stage1", "oxford102": "flowers_stage1", "coco": "coco_stage1", "drawn": "drawn_stage1"}
+# settings that decide what the text encoder becomes, and those that may change while it is unfinished
+DECIDES = {"text": True, "generator": {"text_dim"}, "data": {"image_size"}, "train": {"seed", "precision", "max_steps"}}
+MAY_CHANGE = ("text.epochs", "train.max_steps")
 NAMED = 3  # skipped files that the summary names
 
 
@@ -57,7 +55,11 @@ def main() -> None:
         record = _prepare(given, settings, asked)
         print(_summary(record, given.out))
     else:
-        _check_same_content(given, record)
+        is_on_disk = given.folder or given.pictures  # what is drawn or comes from a hub never changes
+        if is_on_disk and record.get("content") != preparing.digest(_read(given).examples):
+            raise InputError(
+                f"{given.source} has changed since it became {given.out}: delete that, or name another --out"
+            )
         print(f"{given.out} is finished and was prepared with the same settings: left as it is")
     print(f"next: {_next_command(record, given.out)}")
 
@@ -72,7 +74,7 @@ def _prepare(given: argparse.Namespace, settings: Settings, asked: dict) -> dict
     source = _read(given)
     for leftover in out.rglob(".[0-9]*.*"):  # half a file of a command that was killed
         leftover.unlink()
-    write_lines(unfinished / RECORD, [json.dumps(asked, indent=1)])
+    write_lines(unfinished / RECORD, [json.dumps({"asked": asked}, indent=1)])
 
     has_boxes = all(example.box for example in source.examples)
     home = out / ("CUB_200_2011/images" if has_boxes else "images")
@@ -80,8 +82,8 @@ def _prepare(given: argparse.Namespace, settings: Settings, asked: dict) -> dict
     preparing.write_captions(examples, out / "text_c10")
     if has_boxes:
         preparing.write_tables(examples, home)
-    if source.kind == "drawn":
-        shutil.copyfile(_drawn_folder(given) / "truth.jsonl", out / "truth.jsonl")
+    for file in source.others:
+        shutil.copyfile(file, out / file.name)
     splits = {split: [e for e in examples if e.split == split] for split in published.SPLITS}
     records = [preparing.to_records(part, home) for part in splits.values()]
     embed, text_dim = _text_encoder(given, settings, records)
@@ -92,7 +94,6 @@ def _prepare(given: argparse.Namespace, settings: Settings, asked: dict) -> dict
         "run": settings.run,
         "text_dim": text_dim,
         "content": preparing.digest(source.examples),
-        "captioned pictures": len(source.examples),
         "splits": {split: _counts(part) for split, part in splits.items()},
         "notes": source.notes + notes,
         "skipped": source.skipped,
@@ -104,20 +105,20 @@ def _prepare(given: argparse.Namespace, settings: Settings, asked: dict) -> dict
 
 def _read(given: argparse.Namespace) -> Source:
     """What the source holds, drawn first where there is nothing yet."""
-    print(f"reading {given.source} …" if given.source != "drawn" else "drawing birds …", flush=True)
+    print("drawing birds …" if given.source == "drawn" else f"reading {given.source} …", flush=True)
     if given.kind in sources.PUBLISHED:
         return sources.PUBLISHED[given.kind](given.pictures, given.captions, given.tfds_dir)
     if given.kind == "folder":
         return captioned_folder.read(given.folder, leave_out=given.out)
-    if given.folder is None:
-        drawn_birds.write(_drawn_folder(given), **_drawn_settings(given), embedding_dim=1, progress=True)
-    return drawn.read(_drawn_folder(given))
+    folder = given.folder or given.out / UNFINISHED / "drawn"  # where they wait until they have found their place
+    if given.source == "drawn":
+        drawn_birds.write(folder, **_drawn_settings(given), embedding_dim=1, progress=True)
+    return drawn.read(folder)
 
 
-def _drawn_folder(given: argparse.Namespace) -> Path:
-    """Where the drawn birds are: the source, or where they wait until their pictures have found their place."""
-    name = "_".join(["drawn", *map(str, _drawn_settings(given).values())])
-    return given.folder or given.out / UNFINISHED / name
+def _drawn_settings(given: argparse.Namespace) -> dict[str, int]:
+    test_classes = max(1, min(40, given.classes // 5))
+    return {"count": given.count, "classes": given.classes, "test_classes": test_classes, "seed": given.seed}
 
 
 def _text_encoder(given: argparse.Namespace, settings: Settings, datasets: list) -> tuple[Callable, int]:
@@ -137,69 +138,70 @@ def _text_encoder(given: argparse.Namespace, settings: Settings, datasets: list)
     return partial(text_encoder.embed, weights.load(path)), text_dim
 
 
-# what is asked for
-
-
-def _arguments(arguments: list[str]) -> tuple[argparse.Namespace, Settings]:
-    """What the command line asks for: its own arguments, and the settings of the text encoder's training."""
-    own, for_encoder = _parted(arguments)
+def _parser() -> Parser:
     parser = Parser(
         prog="python -m stackgan_keras.prepare",
-        usage="python -m stackgan_keras.prepare SOURCE --out DIR [...]\n           [--config FILE] "
-        "[--text.key VALUE ...]",
+        usage="python -m stackgan_keras.prepare SOURCE --out DIR [...] [--config FILE] [--text.key VALUE ...]",
         description="Makes a training folder, embeddings included, out of captioned pictures.",
         epilog="A folder of your own holds NAME.txt beside NAME.jpg (a caption in each line), or metadata.jsonl or "
         "metadata.csv with file_name and text. Folders in it are classes, train/ and test/ are splits; both may be "
         "missing. The text encoder is trained with the settings of train_text, such as --text.epochs 50 or "
         "--generator.text_dim 256; `train_text --help` lists them.",
     )
-    parser.add_argument(
-        "source", metavar="SOURCE", help="drawn, cub, oxford102, coco, or a folder of captioned pictures"
-    )
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to make")
-    parser.add_argument("--text_encoder", metavar="FILE", type=Path, help=f"{TEXT_ENCODER}, or a run's weights folder")
-    known = parser.add_argument_group("cub, oxford102, coco")
-    known.add_argument("--pictures", metavar="DIR", type=Path, help="unpacked archive; without it: tensorflow-datasets")
-    known.add_argument(
-        "--captions", metavar="PATH", type=Path, help="folder of Reed's text_c10/ (default: --pictures), or COCO's JSON"
-    )
-    known.add_argument("--tfds_dir", metavar="DIR", type=Path, help="where tensorflow-datasets keeps its data")
-    birds = parser.add_argument_group("drawn")
-    birds.add_argument("--count", metavar="N", type=int, help="pictures (default 2000)")
-    birds.add_argument(
-        "--classes", metavar="N", type=int, help="species, a fifth of them (at most 40) for the test (default 50)"
-    )
-    birds.add_argument("--seed", metavar="N", type=int, help="another number draws other birds (default 0)")
+    add = parser.add_argument
+    add("source", metavar="SOURCE", help="drawn, cub, oxford102, coco, or a folder of captioned pictures")
+    add("--out", metavar="DIR", type=Path, required=True, help="folder to make")
+    add("--text_encoder", metavar="FILE", type=Path, help=f"{TEXT_ENCODER}, or a run's weights folder")
+    add = parser.add_argument_group("cub, oxford102, coco").add_argument
+    add("--pictures", metavar="DIR", type=Path, help="unpacked archive; without it: tensorflow-datasets")
+    add("--captions", metavar="PATH", type=Path, help="Reed's text_c10/, or COCO's JSON (default: in --pictures)")
+    add("--tfds_dir", metavar="DIR", type=Path, help="where tensorflow-datasets keeps its data")
+    add = parser.add_argument_group("drawn").add_argument
+    add("--count", metavar="N", type=int, default=2000, help="pictures (default 2000)")
+    add("--classes", metavar="N", type=int, default=50, help="species, a fifth, at most 40, to test (default 50)")
+    add("--seed", metavar="N", type=int, default=0, help="another number draws other birds (default 0)")
+    return parser
+
+
+def _arguments(arguments: list[str]) -> tuple[argparse.Namespace, Settings]:
+    """What the command line asks for, with the `kind` and `folder` of its source, and the text encoder's settings."""
+    parser = _parser()
+    own, for_encoder = _parted(arguments)
     given = parser.parse_args(own)
-    _resolve_source(given)
-    if given.text_encoder:
-        if for_encoder:
-            raise InputError(
-                f"{for_encoder[0]} decides how a text encoder is trained, but --text_encoder brings one: leave one out"
-            )
-        if given.text_encoder.is_dir():
-            given.text_encoder /= TEXT_ENCODER
-        file = given.text_encoder
-        if not file.is_file():
-            raise InputError(
-                f"there is no file {file}: give --text_encoder a {TEXT_ENCODER} or the folder that holds one"
-            )
-    return given, _encoder_settings(given, for_encoder)
-
-
-def _encoder_settings(given: argparse.Namespace, for_encoder: list[str]) -> Settings:
-    """The settings of the text encoder's training."""
+    given.kind, given.folder, allowed = given.source, None, OPTIONS.get(given.source, ())
+    if given.source not in OPTIONS:
+        given.folder = Path(given.source).expanduser()
+        if not given.folder.is_dir():
+            raise InputError(f"there is no folder {given.source}: name another one, or one of {', '.join(OPTIONS)}")
+        if given.folder.resolve().is_relative_to(given.out.resolve()):
+            raise InputError(f"--out {given.out} is or holds the source {given.source}: name another folder")
+        given.kind = sources.recognise(given.folder)
+        allowed = ("captions",) if given.kind in sources.PUBLISHED else ()
+    for option in itertools.chain(*OPTIONS.values()):
+        if option not in allowed and getattr(given, option) != parser.get_default(option):
+            raise InputError(f"--{option} does not belong to the source {given.source}: leave it out")
+    if given.kind in sources.PUBLISHED:
+        given.pictures = given.folder or given.pictures
+    if given.text_encoder and given.text_encoder.is_dir():
+        given.text_encoder /= TEXT_ENCODER
+    for option in ("pictures", "captions", "text_encoder"):
+        path = getattr(given, option)
+        if path and not path.exists():
+            raise InputError(f"there is no {path}: check --{option}")
+    if given.text_encoder and for_encoder:
+        raise InputError(
+            f"{for_encoder[0]} is for training a text encoder, but --text_encoder brings one: leave one out"
+        )
     name = re.sub(r"[^\w.-]+", "_", given.out.resolve().name).lstrip(".") or "prepared"
-    own_settings = given.kind != "drawn" or given.text_encoder  # else those for drawn birds are the preset
-    data = ["--data.root", str(given.out)] if own_settings else []
+    is_own = given.kind != "drawn" or given.text_encoder  # else the settings for drawn birds are the preset
     settings, _ = config.from_command_line(
-        ["--run", name, *data, *for_encoder],
-        prog="python -m stackgan_keras.prepare",
+        ["--run", name, *(["--data.root", str(given.out)] if is_own else []), *for_encoder],
+        prog=parser.prog,
         description="",
         preset="drawn_text",
         defaults={},
     )
-    return settings
+    return given, settings
 
 
 def _parted(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -214,95 +216,38 @@ def _parted(arguments: list[str]) -> tuple[list[str], list[str]]:
     return own, for_encoder
 
 
-def _resolve_source(given: argparse.Namespace) -> None:
-    """Sets `kind` and, for a folder, what its kind needs; refuses options that the source does not take."""
-    given.folder, given.kind, allowed = None, given.source, OPTIONS.get(given.source, ())
-    if given.source not in OPTIONS:
-        given.folder = Path(given.source).expanduser()
-        if not given.folder.is_dir():
-            raise InputError(
-                f"there is no folder {given.source}: name a folder of captioned pictures, or one of "
-                f"{', '.join(OPTIONS)}"
-            )
-        given.kind = sources.recognise(given.folder)
-        allowed = ("captions",) if given.kind in sources.PUBLISHED else ()
-    for option in sorted({option for names in OPTIONS.values() for option in names}.difference(allowed)):
-        if getattr(given, option) is not None:
-            users = ", ".join(kind for kind, names in OPTIONS.items() if option in names)
-            raise InputError(f"--{option} belongs to {users}, and the source is {given.source}: leave it out")
-    if given.kind in sources.PUBLISHED:
-        given.pictures = given.folder or given.pictures
-    for option in ("pictures", "captions"):
-        path = getattr(given, option)
-        if path is not None and not path.exists():
-            raise InputError(f"there is no folder {path}: check --{option}")
-    if given.folder is not None and given.folder.resolve().is_relative_to(given.out.resolve()):
-        raise InputError(f"--out {given.out} is or holds the source {given.source}: name another folder")
-
-
 def _asked(given: argparse.Namespace, settings: Settings) -> dict:
     """Everything that decides what the folder will hold, by name."""
-    asked: dict = {"source": given.kind}
-    for option in ("folder", "pictures", "captions", "tfds_dir"):
-        path = getattr(given, option)
-        asked[option] = None if path is None else str(path.resolve())
-    if given.kind == "drawn" and given.folder is None:
+    paths = {option: getattr(given, option) for option in ("folder", "pictures", "captions", "tfds_dir")}
+    asked = {"source": given.kind} | {option: path and str(path.resolve()) for option, path in paths.items()}
+    if given.source == "drawn":
         asked |= _drawn_settings(given)
     if given.text_encoder:
         return asked | {"text_encoder": _file_digest(given.text_encoder)}
-    sections = settings.model_dump(mode="json", include=DECIDING).items()
+    sections = settings.model_dump(mode="json", include=DECIDES).items()
     return asked | {f"{section}.{key}": value for section, values in sections for key, value in values.items()}
-
-
-def _drawn_settings(given: argparse.Namespace) -> dict[str, int]:
-    classes = 50 if given.classes is None else given.classes
-    return {
-        "count": 2000 if given.count is None else given.count,
-        "classes": classes,
-        "test_classes": max(1, min(40, classes // 5)),
-        "seed": given.seed or 0,
-    }
 
 
 def _earlier(out: Path, asked: dict) -> dict | None:
     """The record of `out` if it is finished, with the same settings; refuses one that holds anything else."""
-    if not out.exists():
-        return None
-    if not out.is_dir():
+    if out.is_file():
         raise InputError(f"{out} is a file: give --out the name of a folder")
-    finished, begun = out / RECORD, out / UNFINISHED / RECORD
-    file = finished if finished.is_file() else begun
+    is_finished = (out / RECORD).is_file()
+    file, free = (out / RECORD, ()) if is_finished else (out / UNFINISHED / RECORD, MAY_CHANGE)
     if not file.is_file():
-        strange = next((entry.name for entry in sorted(out.iterdir()) if entry.name != UNFINISHED), None)
-        if strange:
-            raise InputError(f"{out} already holds {strange}: give --out a new or an empty folder")
+        if strange := {entry.name for entry in out.glob("*")} - {UNFINISHED}:
+            raise InputError(f"{out} already holds {min(strange)}: give --out a new or an empty folder")
         return None
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
-        earlier = record["asked"] if file == finished else record
-        keys = sorted(earlier.keys() | asked.keys())
+        earlier = record["asked"]
+        changed = [key for key in earlier | asked if earlier.get(key) != asked.get(key) and key not in free]
     except (ValueError, KeyError, AttributeError, TypeError):
         raise InputError(f"{file} is damaged: delete {out} to prepare it anew, or name another --out") from None
-    free = () if file == finished else MAY_CHANGE
-    changed = [key for key in keys if earlier.get(key) != asked.get(key) and key not in free]
     if changed:
         listed = ", ".join(f"{key} {earlier.get(key)} (now {asked.get(key)})" for key in changed)
-        state = "was prepared" if file == finished else "is being prepared"
-        raise InputError(f"{out} {state} with {listed}: ask for the same, name another --out, or delete {out}")
-    return record if file == finished else None
-
-
-def _check_same_content(given: argparse.Namespace, record: dict) -> None:
-    """Refuses a source that has changed since; one that is drawn or comes from a hub never does."""
-    if given.folder is None and given.pictures is None:
-        return
-    source = _read(given)
-    if record.get("content") != preparing.digest(source.examples):
-        raise InputError(
-            f"{given.source} has changed since {given.out} was prepared from it ({record.get('captioned pictures')} "
-            f"captioned pictures then, {len(source.examples)} now): name another --out, or delete {given.out} to "
-            "prepare it anew"
-        )
+        raise InputError(f"{out} was begun with {listed}: ask for the same, name another --out, or delete {out}")
+    return record if is_finished else None
 
 
 def _file_digest(path: Path) -> str:
@@ -315,22 +260,16 @@ def _counts(examples: Sequence[Example]) -> dict:
         "pictures": len(examples),
         "captions": sum(captions),
         "classes": len({example.class_id for example in examples}),
-        "captions per picture": [min(captions), int(statistics.median(captions)), max(captions)],
+        "captions per picture (least, median, most)": [min(captions), int(statistics.median(captions)), max(captions)],
     }
 
 
 def _summary(record: dict, out: Path) -> str:
-    """What was made of the source, as a table, with the command that comes next."""
-    splits = record["splits"].values()
-    lines = ["", f"{'':38}" + "".join(f"{split:>10}" for split in record["splits"])]
-    for name in ("pictures", "captions", "classes"):
-        lines.append(f"{name:38}" + "".join(f"{counts[name]:>10,}" for counts in splits))
-    per_picture = ("/".join(map(str, counts["captions per picture"])) for counts in splits)
-    lines.append(f"{'captions per picture (min/median/max)':38}" + "".join(f"{each:>10}" for each in per_picture))
-    lines += [f"note: {note}" for note in record["notes"]]
+    """What was made of the source."""
+    lines = [pd.DataFrame(record["splits"]).to_string(), *(f"note: {note}" for note in record["notes"])]
     for reason, items in record["skipped"].items():
-        named = ", ".join(items[:NAMED]) + (f", …; all in {out / RECORD}" if len(items) > NAMED else "")
-        lines.append(f"skipped {reason}: {len(items):,} ({named})")
+        more = f", …; all in {out / RECORD}" if len(items) > NAMED else ""
+        lines.append(f"skipped {reason}: {len(items):,} ({', '.join(items[:NAMED])}{more})")
     lines += [f"written: {out}", f"text encoder: {out / TEXT_ENCODER}, {record['text_dim']} numbers a sentence"]
     if (out / RETRIEVAL).is_dir():
         lines.append(f"what its sentences find: {out / RETRIEVAL}")

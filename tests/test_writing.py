@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from stackgan_keras import pickles
-from stackgan_keras.data import writing
+from stackgan_keras.data import pickles, writing
 from stackgan_keras.files import atomic_write
 
 
@@ -141,8 +140,8 @@ def test_bytes_are_written_as_they_are(half, tmp_path):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (lambda whole: b"no picture", "none"),
-        (lambda whole: b"", "none"),
+        (lambda whole: b"no picture", "cannot identify"),
+        (lambda whole: b"", "cannot identify"),
         (lambda whole: whole[: len(whole) // 2], "truncated"),
     ],
 )

@@ -6,7 +6,6 @@ import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -25,22 +24,22 @@ def copy_pictures(source: Source, home: Path) -> list[Example]:
     there = {example.name for example in source.examples if _is_copied(example, home)}
     missing = [example for example in source.examples if example.name not in there]
 
-    def copy(pair) -> tuple[Example, str | None]:
+    def copy(pair: tuple[Example, Path | bytes]) -> str | None:
         example, picture = pair
         try:
             writing.write_picture(picture, home / example.name, upright=source.upright)
         except writing.BadPicture as problem:
-            return example, str(problem)
-        return example, None
+            return str(problem)
+        return None
 
     bar = tqdm(desc="pictures", total=len(source.examples), initial=len(there), unit="")
     with warnings.catch_warnings(), ThreadPoolExecutor() as pool, bar:
         warnings.simplefilter("ignore")  # of sizes and odd metadata, which hurt nothing
         for batch in _batched(source.open(missing)):
-            for example, problem in pool.map(copy, batch):
+            for (example, _), problem in zip(batch, pool.map(copy, batch), strict=True):
                 bar.update()
                 if problem:
-                    source.skip(problem, example.name + (example.file.suffix if example.file else ""))
+                    source.skip("files that are no whole pictures", f"{example.name} ({problem})")
                 else:
                     there.add(example.name)
     return [example for example in source.examples if example.name in there]
@@ -65,10 +64,13 @@ def write_captions(examples: Sequence[Example], folder: Path) -> None:
 
 def write_tables(examples: Sequence[Example], home: Path) -> None:
     """CUB's tables of the pictures in `home`."""
-    files = [example.name + writing.find_picture(home / example.name).suffix for example in examples]
-    class_names = dict(sorted({example.class_id: example.label for example in examples}.items()))
-    boxes, class_ids = [example.box for example in examples], [example.class_id for example in examples]
-    writing.write_tables(home.parent, files, boxes, class_ids, class_names)
+    writing.write_tables(
+        home.parent,
+        [example.name + writing.find_picture(home / example.name).suffix for example in examples],
+        [example.box for example in examples],
+        [example.class_id for example in examples],
+        dict(sorted({example.class_id: example.label for example in examples}.items())),
+    )
 
 
 def to_records(examples: Sequence[Example], home: Path) -> Dataset:
@@ -97,18 +99,14 @@ def write_embeddings(embed: Callable, encoder: str, splits: dict[str, list[Examp
         if path.is_file() and note.is_file() and note.read_text() == made_of:
             print(f"embeddings of {split}: kept")
             continue
-        with closing(_embedded(embed, examples, split)) as arrays:  # its bar ends before anything else is printed
-            writing.write_embeddings(path, arrays)
+        arrays = []
+        with tqdm(desc=f"embeddings of {split}", total=len(examples), unit="") as bar:
+            for batch in _batched(examples):
+                vectors = embed([caption for example in batch for caption in example.captions])
+                arrays += np.split(vectors, np.cumsum([len(example.captions) for example in batch])[:-1])
+                bar.update(len(batch))
+        writing.write_embeddings(path, arrays)
         note.write_text(made_of)
-
-
-def _embedded(embed: Callable, examples: Sequence[Example], split: str) -> Iterator[np.ndarray]:
-    """One (captions, text_dim) float32 array a picture."""
-    with tqdm(desc=f"embeddings of {split}", total=len(examples), unit="") as bar:
-        for batch in _batched(examples):
-            vectors = embed([caption for example in batch for caption in example.captions])
-            yield from np.split(vectors, np.cumsum([len(example.captions) for example in batch])[:-1])
-            bar.update(len(batch))
 
 
 def write_lists(splits: dict[str, list[Example]], out: Path) -> None:
@@ -120,7 +118,5 @@ def write_lists(splits: dict[str, list[Example]], out: Path) -> None:
 
 def digest(examples: Sequence[Example]) -> str:
     """What changes if any name, split or caption does."""
-    result = hashlib.sha256()
-    for example in examples:
-        result.update(json.dumps([example.name, example.split, *example.captions]).encode())
-    return result.hexdigest()
+    rows = (json.dumps([example.name, example.split, *example.captions]) for example in examples)
+    return hashlib.sha256("".join(rows).encode()).hexdigest()

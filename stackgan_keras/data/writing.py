@@ -1,6 +1,5 @@
 """Files of a data set in the published layout, written whole or not at all: pictures, pickles and CUB's tables."""
 
-import errno
 import io
 import os
 import pickle
@@ -9,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps
 
+from stackgan_keras.errors import first_line
 from stackgan_keras.files import atomic_write, write_lines
 
 KEPT = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png"}  # formats whose files are left as they are
@@ -19,7 +19,7 @@ JPEG_QUALITY = 95
 
 
 class BadPicture(Exception):
-    """What is wrong with a file that cannot be used as a picture, as in "skipped …"."""
+    """What Pillow says of a file that it cannot decode whole."""
 
 
 def write_pickle(path: Path, content) -> None:
@@ -29,21 +29,11 @@ def write_pickle(path: Path, content) -> None:
 
 
 def write_embeddings(path: Path, arrays: Iterable[np.ndarray]) -> None:
-    """The pickle of a list of arrays, which are taken and let go one by one: it never needs memory for two."""
+    """The pickle of a list of arrays."""
     with atomic_write(path) as unfinished, unfinished.open("wb") as file:
-        file.write(pickle.PROTO + b"\x02" + pickle.EMPTY_LIST + pickle.MARK)
-        for array in arrays:
-            file.write(_pickled(array))
-        file.write(pickle.APPENDS + pickle.STOP)
-
-
-def _pickled(array: np.ndarray) -> bytes:
-    """The instructions for one array, which number nothing and so may stand anywhere."""
-    stream = io.BytesIO()
-    pickler = pickle.Pickler(stream, protocol=2)
-    pickler.fast = True
-    pickler.dump(array)
-    return stream.getvalue().removeprefix(pickle.PROTO + b"\x02").removesuffix(pickle.STOP)
+        pickler = pickle.Pickler(file, protocol=2)
+        pickler.fast = True  # or it would keep a copy of every array in memory
+        pickler.dump(list(arrays))
 
 
 def write_tables(
@@ -57,13 +47,14 @@ def write_tables(
 
     `files` are "class/name.jpg", `boxes` x, y, width, height in pixels, both one a picture, as are `class_ids`.
     """
-    numbered = list(enumerate(zip(files, boxes, class_ids, strict=True), start=1))
-    write_lines(folder / "images.txt", [f"{i} {file}" for i, (file, _, _) in numbered])
-    write_lines(
-        folder / "bounding_boxes.txt", [" ".join([str(i), *(f"{v:.1f}" for v in box)]) for i, (_, box, _) in numbered]
-    )
-    write_lines(folder / "image_class_labels.txt", [f"{i} {class_id}" for i, (_, _, class_id) in numbered])
-    write_lines(folder / "classes.txt", [f"{i} {name}" for i, name in class_names.items()])
+    columns = {
+        "images.txt": files,
+        "bounding_boxes.txt": [" ".join(f"{value:.1f}" for value in box) for box in boxes],
+        "image_class_labels.txt": class_ids,
+    }
+    for name, column in columns.items():
+        write_lines(folder / name, [f"{number} {entry}" for number, entry in enumerate(column, start=1)])
+    write_lines(folder / "classes.txt", [f"{class_id} {name}" for class_id, name in class_names.items()])
 
 
 def find_picture(target: Path) -> Path | None:
@@ -79,7 +70,14 @@ def write_picture(source: Path | bytes, target: Path, *, upright: bool) -> Path:
     with transparent parts, put on white, and with 16 bits; of several frames the first is taken. If `upright`,
     photographs taken with a turned camera are turned. Raises `BadPicture` for a file that cannot be decoded whole.
     """
-    changed, suffix = _decode(source, upright)
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
+            file.load()
+            changed, suffix = _changed(file, upright), Path(file.filename or "").suffix.lower()
+            if changed or suffix not in SUFFIXES:
+                suffix = KEPT.get(file.format, ".png")
+    except Exception as problem:  # decoders of two dozen formats raise whatever a damaged file leads to
+        raise BadPicture(first_line(problem)) from None
     path = target.with_name(target.name + suffix)
     with atomic_write(path) as unfinished:
         if changed:
@@ -87,25 +85,11 @@ def write_picture(source: Path | bytes, target: Path, *, upright: bool) -> Path:
         elif isinstance(source, bytes):
             unfinished.write_bytes(source)
         else:
-            _link(source.resolve(), unfinished)
+            try:
+                os.link(source.resolve(), unfinished)
+            except OSError:  # on another disk, or another owner's file
+                shutil.copyfile(source, unfinished)
     return path
-
-
-def _decode(source: Path | bytes, upright: bool) -> tuple[Image.Image | None, str]:
-    """The picture, if it must be written anew, and its suffix."""
-    try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
-            file.load()
-            changed, suffix = _changed(file, upright), Path(file.filename or "").suffix.lower()
-            return changed, suffix if suffix in SUFFIXES and not changed else KEPT.get(file.format, ".png")
-    except UnidentifiedImageError:
-        raise BadPicture("files named like pictures that are none") from None
-    except PermissionError:
-        raise BadPicture("pictures that may not be read") from None
-    except Image.DecompressionBombError:
-        raise BadPicture(f"pictures of more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels") from None
-    except Exception:  # decoders of two dozen formats raise whatever a damaged file leads to
-        raise BadPicture("pictures that are truncated or damaged") from None
 
 
 def _changed(file: Image.Image, upright: bool) -> Image.Image | None:
@@ -129,13 +113,3 @@ def _turned(file: Image.Image) -> Image.Image | None:
         return None if is_upright else ImageOps.exif_transpose(file)
     except Exception:  # metadata may be damaged where the picture is not
         return None
-
-
-def _link(source: Path, target: Path) -> None:
-    """A hard link, or a copy where there can be none: on another disk, or for another owner's file."""
-    try:
-        os.link(source, target)
-    except OSError as problem:
-        if problem.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        shutil.copyfile(source, target)

@@ -1,7 +1,7 @@
 """A folder of one's own: pictures with captions in text files beside them or in tables."""
 
+import csv
 import io
-import itertools
 import json
 import posixpath
 import unicodedata
@@ -9,8 +9,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-
-import pandas as pd
 
 from stackgan_keras.data.sources.source import (
     PICTURES,
@@ -25,12 +23,14 @@ from stackgan_keras.data.sources.source import (
     to_captions,
     walk,
 )
-from stackgan_keras.errors import InputError, first_line
+from stackgan_keras.errors import InputError
 from stackgan_keras.files import read_text
 
 TABLES = ("metadata.jsonl", "metadata.csv")
-TRAIN_FOLDERS = {"train", "training"}
-TEST_FOLDERS = {"test", "testing", "val", "valid", "validation", "dev"}
+SPLITS = {  # names of folders
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("test", "testing", "val", "valid", "validation", "dev"), "test"),
+}
 
 
 def read(root: Path, leave_out: Path | None = None) -> Source:
@@ -44,35 +44,31 @@ def read(root: Path, leave_out: Path | None = None) -> Source:
     """
     source = Source("folder", upright=True)
     files = list(walk(root, source, leave_out))
+    tables = [file for file in files if posixpath.basename(file).lower() in TABLES]
     pictures = sorted(
         (file for file in files if suffix(file) in PICTURES), key=lambda f: (stem(f), PICTURES.index(suffix(f)), f)
     )
     if not pictures:
-        raise InputError(
-            f"{root} holds no pictures ({', '.join(PICTURES)}) in {len(files)} files: name the folder they are in"
-        )
-    in_tables, texts, names = _table_captions(root, files, pictures, source), CaptionFiles(root, files), set()
+        raise InputError(f"{root} holds no pictures ({', '.join(PICTURES)}): name the folder they are in")
+    in_tables, texts, names = _table_captions(root, tables, pictures, source), CaptionFiles(root, files), set()
     for file, (inside, label, split) in _places(pictures, source).items():
-        beside = (stem(file), stem(file) + posixpath.splitext(file)[1], f"text_c10/{stem(inside)}")
-        candidates = [text for path in beside if (text := texts.find(path))]
-        is_taken = not texts.taken.isdisjoint(candidates)
+        places = (stem(file), stem(file) + posixpath.splitext(file)[1], f"text_c10/{stem(inside)}")
+        text = next((text for place in places if (text := texts.find(place)) and text not in texts.taken), None)
         captions = in_tables.get(file, ())
-        own = texts.read(next((text for text in candidates if text not in texts.taken), None))
-        captions += tuple(caption for caption in own if caption not in captions)
-        if is_taken and not captions:
-            source.skip("pictures named like another one, which has the captions", file)
-        elif not captions:
+        captions += tuple(caption for caption in texts.read(text) if caption not in captions)
+        if not captions:
             source.skip("pictures without captions", file)
-        else:
-            name = "/".join(map(plain, stem(inside if "/" in inside else f"pictures/{inside}").split("/")))
-            source.add(Example(_unique(name, suffix(file), names), label, captions, split, file=root / file))
-    used = {*pictures, *(file for file in files if suffix(file) == ".txt" or _is_table(file))}
-    source.skip("files that are neither pictures nor captions", *(file for file in files if file not in used))
+            continue
+        name = "/".join(map(plain, stem(inside if "/" in inside else f"pictures/{inside}").split("/")))
+        while name.casefold() in names:  # the same file on some systems
+            name += "_"
+        names.add(name.casefold())
+        source.add(Example(name, label, captions, split, file=root / file))
+    others = (file for file in files if suffix(file) not in (*PICTURES, ".txt") and file not in tables)
+    source.skip("files that are neither pictures nor captions", *others)
     if not source.examples:
-        raise InputError(
-            f"{root} holds {len(pictures)} pictures but no caption of any: put a .txt beside each picture, or a "
-            "metadata.jsonl or metadata.csv with file_name and text into the folder"
-        )
+        found = f"{root} holds {len(pictures)} pictures but no caption of any"
+        raise InputError(f"{found}: put a .txt beside each, or a metadata.csv with file_name and text into the folder")
     return source.finished(texts)
 
 
@@ -80,15 +76,18 @@ def _places(pictures: list[str], source: Source) -> dict[str, tuple[str, str, st
     """Picture -> its path below the folder that all share, its class and its split, as its folders tell them."""
     shared = posixpath.commonpath([posixpath.dirname(picture) for picture in pictures])
     insides = {picture: posixpath.relpath(picture, shared or ".") for picture in pictures}
-    tops = {inside.split("/")[0].lower() for inside in insides.values()}
-    split_folders = TRAIN_FOLDERS | TEST_FOLDERS if tops & TRAIN_FOLDERS and tops & TEST_FOLDERS else set()
-    if split_folders and tops - split_folders:
+    tops = {posixpath.dirname(inside).split("/")[0].lower() for inside in insides.values()}
+    has_splits = {"train", "test"} <= {SPLITS.get(top) for top in tops}
+    if has_splits and tops - SPLITS.keys():
         source.notes.append("what lies beside the folders of the splits is used for training")
     places = {}
     for picture, inside in insides.items():
-        top, folders = inside.split("/")[0].lower(), inside.split("/")[:-1]
-        split = ("test" if top in TEST_FOLDERS else "train") if split_folders else None
-        places[picture] = inside, "/".join(folders[1:] if top in split_folders else folders), split
+        folder, split = posixpath.dirname(inside), None
+        if has_splits:
+            top, _, below = folder.partition("/")
+            split = SPLITS.get(top.lower(), "train")
+            folder = below if top.lower() in SPLITS else folder
+        places[picture] = inside, folder, split
     has_classes = len({folder for _, folder, _ in places.values()}) > 1
     return {
         picture: (inside, posixpath.join(shared, folder) if has_classes and folder else stem(picture), split)
@@ -96,30 +95,15 @@ def _places(pictures: list[str], source: Source) -> dict[str, tuple[str, str, st
     }
 
 
-def _unique(name: str, suffix: str, names: set[str]) -> str:
-    """The name, with something after it if another one would be the same file on some system; remembered."""
-    endings = itertools.chain(["", f"_{suffix[1:]}"], (f"_{number}" for number in itertools.count(2)))
-    unique = next(name + ending for ending in endings if (name + ending).casefold() not in names)
-    names.add(unique.casefold())
-    return unique
-
-
-def _is_table(file: str) -> bool:
-    return posixpath.basename(file).lower() in TABLES
-
-
-def _table_captions(root: Path, files: list[str], pictures: list[str], source: Source) -> dict[str, tuple[str, ...]]:
+def _table_captions(root: Path, tables: list[str], pictures: list[str], source: Source) -> dict[str, tuple[str, ...]]:
     """Picture -> its captions in all tables, in their order."""
     captions = defaultdict(tuple)
     # a name is the same however its letters are composed, and, where that leads to one picture, whatever their case
     find = finder({unicodedata.normalize("NFC", picture): picture for picture in pictures}, str.casefold)
-    for table in filter(_is_table, files):
+    for table in tables:
         for line, row in (_json_rows if suffix(table) == ".jsonl" else _csv_rows)(root / table):
-            name, texts = row.get("file_name"), _texts(row.get("text"))
-            if not isinstance(name, str) or not name.strip():
-                source.skip("rows of metadata that name no file", f"{table} line {line}")
-                continue
-            picture = find(unicodedata.normalize("NFC", path_inside(root, table, name.strip())))
+            name, texts = str(row.get("file_name") or "").strip(), _texts(row.get("text"))
+            picture = find(unicodedata.normalize("NFC", path_inside(root, table, name)))
             if texts and picture:
                 captions[picture] += texts
             else:
@@ -129,39 +113,32 @@ def _table_captions(root: Path, files: list[str], pictures: list[str], source: S
 
 
 def _json_rows(table: Path) -> Iterator[tuple[int, dict]]:
-    # not by pandas, which gives up the whole file at the first broken line, without its number
+    """The number and the content of each line."""
     for number, line in enumerate(read_text(table).split("\n"), start=1):
         if line.strip():
-            row = None
-            with suppress(ValueError, RecursionError):
-                row = json.loads(line)
-            yield number, row if isinstance(row, dict) else {}
+            try:
+                yield number, dict(json.loads(line))
+            except (ValueError, TypeError, RecursionError) as problem:
+                raise InputError(f"line {number} of {table} cannot be read ({problem}): mend it") from None
 
 
 def _csv_rows(table: Path) -> Iterator[tuple[int, dict]]:
+    """The number of the last line, and the content, of each row."""
     text = read_text(table)
-    lines = text.split("\n")
-    delimiter = max(",;\t", key=lines[0].count)  # spreadsheets write the semicolon in half of the world
-    as_it_is = {"header": None, "index_col": False, "dtype": str, "keep_default_na": False, "skip_blank_lines": False}
-    width = range(1 + max(line.count(delimiter) for line in lines))  # more than columns: commas without quotes
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)  # half of the world's spreadsheets write the semicolon
+    rows = csv.DictReader(io.StringIO(text), restval="", delimiter=delimiter, strict=True)
     try:
-        frame = pd.read_csv(io.StringIO(text), sep=delimiter, names=width, **as_it_is)
-        columns, *rows = frame.fillna("").to_numpy().tolist()
-    except ValueError as problem:  # pandas' own errors are such too
-        raise InputError(f"{table} cannot be read ({first_line(problem)}): mend it") from None
-    columns = [name.strip() for name in columns]
-    if not {"file_name", "text"} <= {*columns}:
-        raise InputError(
-            f"{table} has the columns {', '.join(filter(None, columns)) or 'none'}: its first line must name the "
-            "columns file_name and text"
-        )
-    last, line = columns.index("text"), 1
-    for row in rows:
-        line += 1 + "".join(row).count("\n")
-        if not any(columns[last + 1 :]):
-            row[last] = delimiter.join(row[last:]).rstrip(delimiter)
-        if any(row):
-            yield line, dict(zip(columns, row, strict=True))
+        columns = rows.fieldnames = [name.strip() for name in rows.fieldnames or ()]
+        if not {"file_name", "text"} <= {*columns}:
+            found = f"{table} has the columns {', '.join(columns) or 'none'}"
+            raise InputError(f"{found}: its first line must name the columns file_name and text")
+        for row in rows:
+            if columns[-1] == "text":  # with what stands beyond it, after commas that nobody quoted
+                row["text"] = delimiter.join([row["text"], *row.get(None, ())]).rstrip(delimiter)
+            if any(row.values()):
+                yield rows.line_num, row
+    except csv.Error as problem:
+        raise InputError(f"{table} cannot be read after line {rows.line_num} ({problem}): mend it") from None
 
 
 def _texts(text) -> tuple[str, ...]:

@@ -12,8 +12,6 @@ from stackgan_keras.data.sources.source import Example, Source, path_inside, pla
 from stackgan_keras.errors import InputError
 from stackgan_keras.files import read_text
 
-Found = dict[str, tuple[str, list[str], Path | None]]  # name -> split, captions, file
-
 
 def read(pictures: Path | None, captions: Path | None, tfds_dir: Path | None) -> Source:
     """COCO: training and validation pictures are the splits, every picture is a class of its own.
@@ -22,24 +20,26 @@ def read(pictures: Path | None, captions: Path | None, tfds_dir: Path | None) ->
     holds their pictures or folders of them. Without `pictures`, everything comes through tensorflow-datasets.
     """
     source = Source("coco")
-    found = _unpacked(captions or pictures, pictures, source) if pictures else _from_hub(tfds_dir, source)
-    for key, (split, texts, file) in sorted(found.items()):
+    if pictures:
+        found = _unpacked(captions or pictures, pictures, source)
+    else:
+        rows = hub_rows(source, "coco_captions", tfds_dir, "image/filename", "captions")
+        texts = {name: [text.decode() for text in row["captions"]["text"]] for name, row in rows}
+        found = {basename(name): (_split(basename(name)), lines, None) for name, lines in texts.items()}
+    for key, (split, lines, file) in sorted(found.items()):
         name = f"{split}/{plain(key)}"
-        source.add(Example(name, name, to_captions("\n".join(texts)), split, file=file))
+        source.add(Example(name, name, to_captions("\n".join(lines)), split, file=file))
     if len({example.split for example in source.examples}) < 2:  # one annotations file alone
         source.examples = [replace(example, split=None) for example in source.examples]
     return source.finished()
 
 
-def _unpacked(captions: Path, pictures: Path, source: Source) -> Found:
-    """The pictures that annotations files list."""
+def _unpacked(captions: Path, pictures: Path, source: Source) -> dict[str, tuple[str, list[str], Path]]:
+    """Name -> split, captions and file of each picture that annotations files list."""
     inside = [*captions.glob("captions_*.json"), *captions.glob("annotations/captions_*.json")]
     files = [captions] if captions.is_file() else sorted(inside)
     if not files:
-        raise InputError(
-            f"{captions} holds no captions_….json: give --captions the annotations file, or the folder of "
-            "captions_train2014.json and captions_val2014.json"
-        )
+        raise InputError(f"{captions} holds no captions_….json: give --captions an annotations file or its folder")
     paths = {basename(file): file for file in walk_pictures(pictures, source)}
     found = {}
     for file in files:
@@ -61,16 +61,8 @@ def _read_annotations(file: Path) -> list[tuple[str, list[str]]]:
             texts[annotation["image_id"]].append(str(annotation["caption"]))
         return [(str(image["file_name"]), texts[image["id"]]) for image in content["images"]]
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise InputError(
-            f"{file} is no annotations file with images (id, file_name) and annotations (image_id, caption): "
-            "give captions_train2014.json or one like it"
-        ) from None
-
-
-def _from_hub(tfds_dir: Path | None, source: Source) -> Found:
-    rows = hub_rows(source, "coco_captions", tfds_dir, "image/filename", "captions")
-    texts = {basename(name): [text.decode() for text in row["captions"]["text"]] for name, row in rows}
-    return {name: (_split(name), captions, None) for name, captions in texts.items()}
+        expected = "images (id, file_name) and annotations (image_id, caption), such as captions_train2014.json"
+        raise InputError(f"{file} cannot be read as COCO's captions: give a JSON file of {expected}") from None
 
 
 def _split(name: str) -> str:

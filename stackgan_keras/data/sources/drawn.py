@@ -9,8 +9,8 @@ from stackgan_keras.files import read_text
 
 def read(root: Path) -> Source:
     """The birds drawn in `root`."""
-    source = Source("drawn")
-    for line in (root / "truth.jsonl").read_text(encoding="utf-8").splitlines():
+    source = Source("drawn", others=[root / "truth.jsonl"])
+    for line in read_text(root / "truth.jsonl").splitlines():
         truth = json.loads(line)
         name = truth["name"]
         captions = to_captions(read_text(root / "text_c10" / f"{name}.txt"))

@@ -15,21 +15,16 @@ def hub_rows(source: Source, name: str, folder: Path | None, file_name: str, *fe
     The feature `file_name` is where the name is from; an image is the bytes of its file. The set is downloaded into
     `folder` if it is not there. `source` takes its pictures from it, in the data set's own order.
     """
-    with quietly():
-        import tensorflow_datasets as tfds
-
     try:
+        with quietly():
+            import tensorflow_datasets as tfds
+
         builder = tfds.builder(name, data_dir=folder)
         builder.download_and_prepare()
-    except ImportError as problem:
+    except Exception as problem:  # a missing package, no network, a dead address, a full disk: it has a kind for each
         raise InputError(
-            f"tensorflow-datasets needs the package {problem.name or problem} to get {name}: pip install "
-            "'stackgan_keras[hub]', or give --pictures an unpacked folder"
-        ) from None
-    except Exception as problem:  # no network, a dead address, a full disk: it has a kind for each
-        raise InputError(
-            f"tensorflow-datasets could not get {name} ({first_line(problem)}): download and unpack the pictures "
-            "yourself, and give --pictures their folder, or --tfds_dir a folder that has the data set"
+            f"tensorflow-datasets could not get {name} ({first_line(problem)}): pip install 'stackgan_keras[hub]' if "
+            "a package is missing, or give --pictures an unpacked folder, or --tfds_dir one that has the data set"
         ) from None
 
     def rows(*features: str) -> Iterator[tuple[str, dict]]:

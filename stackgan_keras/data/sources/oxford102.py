@@ -23,29 +23,19 @@ def read(pictures: Path | None, captions: Path | None, tfds_dir: Path | None) ->
     source = Source("oxford102")
     texts = reed_captions(source, captions or pictures)
     test_classes = _test_classes(texts.root, pictures, source)
-    if pictures:
-        found = _unpacked(pictures, source)
-    else:
+    if pictures is None:
         found = {basename(name): None for name, _ in hub_rows(source, "oxford_flowers102", tfds_dir, "file_name")}
+    elif home := picture_folder(pictures):
+        found = {basename(stem(file)): home / file for file in walk_pictures(home, source)}
+    else:
+        raise InputError(f"{pictures} holds no jpg/image_00001.jpg: give --pictures the folder of the unpacked archive")
     for name, file in sorted(found.items()):
         text = texts.find(name)
         number = re.match(r"class_(\d{5})/", text or "")
-        lines = texts.read(text) if number else ()
-        class_id = int(number[1]) if number else 0
+        lines, class_id = (texts.read(text), int(number[1])) if number else ((), 0)
         label, split = f"class_{class_id:05d}", "test" if class_id in test_classes else "train"
-        text_name = f"{label}/{name}"
-        source.add(Example(f"jpg/{name}", label, lines, split, class_id, file=file, text_name=text_name))
+        source.add(Example(f"jpg/{name}", label, lines, split, class_id, file=file, text_name=f"{label}/{name}"))
     return source.finished(texts)
-
-
-def _unpacked(pictures: Path, source: Source) -> dict[str, Path]:
-    """Name -> file of each flower of the unpacked archive."""
-    home = picture_folder(pictures)
-    if home is None:
-        raise InputError(
-            f"{pictures} holds no jpg/image_00001.jpg: give --pictures the folder where 102flowers.tgz was unpacked"
-        )
-    return {basename(stem(file)): home / file for file in walk_pictures(home, source)}
 
 
 def picture_folder(folder: Path) -> Path | None:
@@ -55,14 +45,14 @@ def picture_folder(folder: Path) -> Path | None:
 
 
 def _test_classes(folder: Path, pictures: Path | None, source: Source) -> set[int]:
+    names = ("testclasses.txt", "flowers_icml/testclasses.txt", "cvpr2016_flowers/testclasses.txt")
     homes = [home for home in (folder, folder.parent, pictures) if home]
-    listed = [home / inner / "testclasses.txt" for home in homes for inner in ("", "flowers_icml", "cvpr2016_flowers")]
-    file = next((f for f in [*listed, *(home / "test/class_info.pickle" for home in homes)] if f.is_file()), None)
+    files = (home / name for name in (*names, "test/class_info.pickle") for home in homes)
+    file = next((file for file in files if file.is_file()), None)
     if file is None:
         source.notes.append(
-            "neither testclasses.txt of Reed's archive (flowers_icml) nor published splits lie beside the captions: "
-            f"every {TEST_EVERY}th of the classes is the test split, which is disjoint by class but not the published "
-            "one"
+            f"every {TEST_EVERY}th of the classes is the test split, which is not the published one, as neither "
+            "testclasses.txt of Reed's archive (flowers_icml) nor published splits lie beside the captions"
         )
         return set(range(TEST_EVERY, CLASSES + 1, TEST_EVERY))
     source.notes.append(f"split by class as {file} says")

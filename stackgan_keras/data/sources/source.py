@@ -33,9 +33,6 @@ class Example:
     text_name: str | None = None  # where the captions go below text_c10, where that is not `name`
 
 
-Picture = Path | bytes
-
-
 @dataclass
 class Source:
     """Everything that a source holds; what cannot be used is named with its reason."""
@@ -44,10 +41,11 @@ class Source:
     examples: list[Example] = field(default_factory=list)
     skipped: dict[str, list[str]] = field(default_factory=dict)  # "pictures without captions" -> which
     notes: list[str] = field(default_factory=list)  # what else the user should know
-    pictures: Callable[[Sequence[Example]], Iterable[tuple[Example, Picture]]] | None = None
+    pictures: Callable[[Sequence[Example]], Iterable[tuple[Example, bytes]]] | None = None
     upright: bool = False  # whether photographs taken with a turned camera are to be turned
+    others: list[Path] = field(default_factory=list)  # files that go along
 
-    def open(self, examples: Sequence[Example]) -> Iterable[tuple[Example, Picture]]:
+    def open(self, examples: Sequence[Example]) -> Iterable[tuple[Example, Path | bytes]]:
         """Each of the examples with its picture, a file or its bytes, one after the other."""
         return self.pictures(examples) if self.pictures else ((example, example.file) for example in examples)
 
@@ -65,14 +63,12 @@ class Source:
 
     def finished(self, texts: "CaptionFiles | None" = None) -> "Source":
         """The source, which names the captions that nothing took. Raises `InputError` if it holds no example."""
-        self.skip("captions without a picture", *(texts.unread() if texts else ()))
+        if texts:
+            self.skip("captions without a picture", *(f for f in texts.files.values() if f not in texts.taken))
         if self.examples:
             return self
         found = ", ".join(f"{len(items)} {reason}" for reason, items in self.skipped.items()) or "there are none"
         raise InputError(f"no picture of {self.kind} has captions ({found}): check --pictures and --captions")
-
-
-# splits
 
 
 def divide(examples: Sequence[Example]) -> tuple[list[Example], list[str]]:
@@ -83,35 +79,28 @@ def divide(examples: Sequence[Example]) -> tuple[list[Example], list[str]]:
     has fewer than two classes, every picture becomes a class of its own, as a picture needs others that its sentence
     does not fit. Raises `InputError` where a split would be empty.
     """
-    notes, labels = [], {example.label for example in examples}
+    notes = []
     if any(example.split is None for example in examples):
+        labels = {example.label for example in examples}
         by_class = len(labels) >= 3
         keys = [example.label if by_class else example.name for example in examples]
-        test = _test_keys({*keys})
+        ranked = sorted({*keys}, key=_hash)
+        # at least one and, where chance would have it otherwise, at most a fifth
+        count = max(1, min(sum(_hash(key) < TEST_SHARE for key in ranked), len(ranked) // 5))
+        test = set(ranked[:count])
         splits = ["test" if key in test else "train" for key in keys]
         examples = [replace(e, split=e.split or split) for e, split in zip(examples, splits, strict=True)]
         what = "classes" if by_class and len(labels) < len(examples) else "pictures"
-        notes.append(
-            f"no splits given: the test split is {len(test)} of {len(set(keys))} {what}, chosen by their names"
-        )
+        notes.append(f"no splits given: the test split is {count} of {len(ranked)} {what}, chosen by their names")
     counts = Counter(example.split for example in examples)
     if counts["train"] < 2 or counts["test"] < 1:
-        raise InputError(
-            f"{counts['train']} usable pictures are for training and {counts['test']} for the test, where at least 2 "
-            "and 1 are needed: give more pictures"
-        )
+        found = f"{counts['train']} usable pictures are for training and {counts['test']} for the test"
+        raise InputError(f"{found}, where at least 2 and 1 are needed: give more pictures")
     if len({example.label for example in examples if example.split == "train"}) < 2:
         examples = [replace(example, label=example.name, class_id=None) for example in examples]
         notes.append("fewer than two classes to train on: every picture counts as a class of its own")
     numbers = {label: number for number, label in enumerate(sorted({e.label for e in examples}), start=1)}
     return [replace(e, class_id=numbers[e.label] if e.class_id is None else e.class_id) for e in examples], notes
-
-
-def _test_keys(keys: set[str]) -> set[str]:
-    """About a tenth of the keys, at least one and, where chance would have it otherwise, at most a fifth."""
-    ranked = sorted(keys, key=_hash)
-    count = sum(_hash(key) < TEST_SHARE for key in ranked)
-    return set(ranked[: max(1, min(count, len(ranked) // 5))])
 
 
 def _hash(key: str) -> float:
@@ -120,17 +109,14 @@ def _hash(key: str) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-# caption files
-
-
 class CaptionFiles:
     """The .txt files among `files`, a caption in each line; `find` takes their path below `root` without suffix."""
 
     def __init__(self, root: Path, files: Iterable[str], loosely: Callable[[str], str] = str):
         self.root = root
         self.taken = set()
-        self._files = {stem(file): file for file in files if suffix(file) == ".txt"}
-        self.find = finder(self._files, loosely)
+        self.files = {stem(file): file for file in files if suffix(file) == ".txt"}
+        self.find = finder(self.files, loosely)
 
     def read(self, file: str | None) -> tuple[str, ...]:
         """The captions in a file that `find` found; none where it found none."""
@@ -138,9 +124,6 @@ class CaptionFiles:
             return ()
         self.taken.add(file)
         return to_captions(read_text(self.root / file))
-
-    def unread(self) -> list[str]:
-        return [file for file in self._files.values() if file not in self.taken]
 
 
 def finder(values: dict[str, str], loosely: Callable[[str], str]) -> Callable[[str], str | None]:
@@ -155,10 +138,8 @@ def reed_captions(source: Source, given: Path | None) -> CaptionFiles:
     folders = [given / "text_c10", given, *sorted(given.glob("*/text_c10"))] if given else []
     folder = next((each for each in folders if next(each.glob("*/*.txt"), None)), None)
     if folder is None:
-        raise InputError(
-            f"{source.kind} has captions of its own by Reed et al., and {given or 'nothing'} was given for them: "
-            "unpack their archive and give --captions the folder that holds text_c10/"
-        )
+        found = f"the captions of {source.kind} by Reed et al. are not in {given or 'what was given'}"
+        raise InputError(f"{found}: unpack their archive and give --captions the folder that holds text_c10/")
     return CaptionFiles(folder, walk(folder, source), posixpath.basename)
 
 
@@ -168,22 +149,22 @@ def to_captions(text: str) -> tuple[str, ...]:
     return tuple(_printable(line) for line in lines if line)
 
 
-# files and names
-
-
 def walk(root: Path, source: Source, leave_out: Path | None = None) -> Iterator[str]:
     """The files below a folder as paths from it, in order, without hidden ones; links that lead outside are refused."""
     home, left_out = root.resolve(), leave_out and leave_out.resolve()
     for folder, folders, files in os.walk(root, onerror=_raise):
-        links = [name for name in folders if Path(folder, name).is_symlink()]  # which are not followed
         folders[:] = [
             name for name in sorted(folders) if _is_visible(name) and Path(folder, name).resolve() != left_out
         ]
-        for path in (Path(folder, name) for name in sorted(files + links) if _is_visible(name)):
-            if path.is_symlink() and not _is_usable_link(path, home):
-                source.skip("links to other folders or to nothing", path.relative_to(root).as_posix())
-            elif path.is_file():
+        for name in sorted([*folders, *filter(_is_visible, files)]):  # links to folders are not followed
+            path = Path(folder, name)
+            # `realpath`, unlike `resolve`, follows a loop without an error
+            if path.is_symlink() and not Path(target := os.path.realpath(path)).is_relative_to(home):
+                raise InputError(f"{path} is a link to {target}, outside the folder: put the file itself there (cp -L)")
+            if path.is_file():
                 yield path.relative_to(root).as_posix()
+            elif path.is_symlink():
+                source.skip("links to other folders or to nothing", path.relative_to(root).as_posix())
 
 
 def walk_pictures(root: Path, source: Source) -> list[str]:
@@ -198,25 +179,12 @@ def _is_visible(name: str) -> bool:
     return not name.startswith(".") and name.lower() not in SYSTEM_FILES
 
 
-def _is_usable_link(link: Path, home: Path) -> bool:
-    target = Path(os.path.realpath(link))  # which, unlike `resolve`, follows a loop without an error
-    if not target.is_relative_to(home):
-        raise InputError(
-            f"{_printable(link)} is a link to {_printable(target)}, outside the folder: put the file itself there "
-            "(cp -L copies what links lead to)"
-        )
-    return target.is_file()
-
-
 def path_inside(root: Path, table: str, name: str) -> str:
     """The path from `root` that a name in a table means; one that leads outside is refused."""
     name = name.replace("\\", "/")
     path = posixpath.normpath(posixpath.join(posixpath.dirname(table), name))
     if name.startswith("/") or re.match(r"[A-Za-z]:", name) or path.split("/")[0] == "..":
-        raise InputError(
-            f"{root / table} names {name!a}, which lies outside {root}: write names from the table's own folder, and "
-            "move the pictures there"
-        )
+        raise InputError(f"{root / table} names {name!a}, which lies outside {root}: move the pictures into it")
     return path
 
 
@@ -237,6 +205,6 @@ def plain(part: str) -> str:
     return (f"{name}_{ending[1:]}" if ending.lower() in PICTURES else part) or "_"
 
 
-def _printable(text) -> str:
+def _printable(text: str) -> str:
     """A text or path that can be printed, whatever bytes it is made of."""
-    return str(text).encode("utf-8", "replace").decode()
+    return text.encode("utf-8", "replace").decode()
