@@ -102,7 +102,9 @@ class Discriminator(Section):
     text: Literal["mean", "embedding"] = Field(
         "mean", description="its text input: the generator's mean (PyTorch release), or the embedding compressed anew"
     )
-    batch_norm: bool = Field(True, description="batch norm after its convolutions; no: each image is judged alone, as R1 supposes")
+    batch_norm: bool = Field(
+        True, description="batch norm after its convolutions; no: each image counts alone, as R1 supposes"
+    )
 
 
 class Train(Section):

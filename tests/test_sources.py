@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from helpers import refusal
 from PIL import Image
-from stackgan_keras.datasets import _checked_name
 
 from stackgan_keras.data import drawn_birds
 from stackgan_keras.data.published import _checked_name
