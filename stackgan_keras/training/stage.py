@@ -181,7 +181,7 @@ class StageTraining:
             return
         train, seed = self.settings.train, WARMUP_SEED + self.settings.train.seed
         stream = replace(self.stream, seed=seed, directions=False, stage1_size=self.stage.stage1_size)
-        schedule = self._schedule(train.warmup_epochs)
+        schedule = Schedule.of(train, train.warmup_epochs, stream.steps_per_epoch)
         with self.strategy.scope():
             optimizer = make_cosine_adam(train.generator_learning_rate, schedule.steps)
             optimizer.build(self.generator.trainable_variables)
@@ -228,18 +228,13 @@ class StageTraining:
                 **({} if kept is self.generator else {"ema": kept}),
             },
             stream=self.stream,
-            schedule=self._schedule(train.epochs),
+            schedule=Schedule.of(train, train.epochs, self.stream.steps_per_epoch),
             folder=self.logs,
             outputs=StageOutputs(self, kept, grids="epoch"),
             after_step=after_step,
         )
         config.write(self.settings, self.logs / "config.yaml")
         trainer()
-
-    def _schedule(self, epochs: int) -> Schedule:
-        train = self.settings.train
-        steps = min(epochs * self.stream.steps_per_epoch, train.max_steps or np.inf)
-        return Schedule(int(steps), train.sample_every, train.save_every, train.jit_compile)
 
     def _announce(self) -> None:
         run, train = self.settings.run, self.settings.train

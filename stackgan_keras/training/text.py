@@ -159,23 +159,16 @@ def train_encoders(
         seed=settings.train.seed,
     )
     configs = model_configs(settings)
-    image = image_encoder.image_encoder(**configs["image"].keywords, pretrained=True)
-    encoders = Encoders(configs["text"].build(), image)
-    if start is not None:
-        weights.load_into(encoders.text, start / TEXT_ENCODER)
-        weights.load_into(encoders.image, start / IMAGE_ENCODER)
+    encoders = _build(configs, start)
     optimizer = make_rmsprop(settings.text.learning_rate, settings.text.lr_decay, stream.steps_per_epoch)
     optimizer.build(encoders.variables)
     outputs = _TextOutputs(encoders, configs, test_set, _centre_crops(decode(test_set, size, **cache), size), folders)
-    steps = min(settings.text.epochs * stream.steps_per_epoch, settings.train.max_steps or np.inf)
     trainer = Trainer(
         strategy=tf.distribute.get_strategy(),  # one device: the networks are small, and all pairs of a batch count
         train_step=EncoderStep(encoders, optimizer, settings.text.loss),
         trained={"text": encoders.text, "image": encoders.image, "optimizer": optimizer},
         stream=stream,
-        schedule=Schedule(
-            int(steps), settings.train.sample_every, settings.train.save_every, settings.train.jit_compile
-        ),
+        schedule=Schedule.of(settings.train, settings.text.epochs, stream.steps_per_epoch),
         folder=folders.logs,
         outputs=outputs,
     )
@@ -192,6 +185,16 @@ def train_encoders(
         whiten(encoders.text, train_set)
     outputs.save()
     return encoders.text
+
+
+def _build(configs: dict[str, ModelConfig], start: Path | None) -> Encoders:
+    """The encoders before their training, with the weights of the files in a folder `start`."""
+    image = image_encoder.image_encoder(**configs["image"].keywords, pretrained=True)
+    encoders = Encoders(configs["text"].build(), image)
+    if start is not None:
+        weights.load_into(encoders.text, start / TEXT_ENCODER)
+        weights.load_into(encoders.image, start / IMAGE_ENCODER)
+    return encoders
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,5 +1,6 @@
 """The training loop: steps, checkpoints, resuming, figures and image grids on the way; any train step will do."""
 
+import math
 import os
 import tempfile
 import time
@@ -12,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from stackgan_keras.config import Train
 from stackgan_keras.data.pipeline import ImageStream
 from stackgan_keras.errors import InputError, first_line
 from stackgan_keras.training.distribution import is_chief
@@ -28,6 +30,12 @@ class Schedule:
     sample_every: int  # epochs
     save_every: int  # epochs
     jit_compile: bool = False
+
+    @classmethod
+    def of(cls, train: Train, epochs: int, steps_per_epoch: int) -> "Schedule":
+        """So many epochs, or as many steps as the settings allow."""
+        steps = min(epochs * steps_per_epoch, train.max_steps or math.inf)
+        return cls(int(steps), train.sample_every, train.save_every, train.jit_compile)
 
 
 class Outputs(Protocol):
