@@ -162,7 +162,6 @@ def test_every_file_begins_by_saying_what_it_holds():
         assert ast.get_docstring(ast.parse(path.read_text())), shown(path)
 
 
-@pytest.mark.xfail(reason="the README is about to be rewritten", strict=True)
 def test_the_readme_or_the_docs_name_every_folder_and_command():
     said = "".join(path.read_text() for path in (REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")))
     assert not [name for name in FOLDERS if f"{name}/" not in said]

@@ -44,7 +44,6 @@ def python_of(cell: str) -> str:
     return "\n".join(map(as_python, cell.splitlines()))
 
 
-@pytest.mark.xfail(reason="the notebook is about to be rewritten", strict=True)
 def test_what_the_notebook_names_is_there():
     for command, rest in re.findall(r"-m stackgan_keras\.(\w+)(.*)", "\n".join(cells("code") + cells("markdown"))):
         assert (REPOSITORY / f"stackgan_keras/{command}.py").is_file(), command

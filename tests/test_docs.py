@@ -1,0 +1,101 @@
+"""README, docs and notebook speak of what is there: settings with their defaults, commands, options, files."""
+
+import importlib
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from stackgan_keras import config
+from stackgan_keras.errors import InputError
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PAGES = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("*/*.md")])
+NOTEBOOK = REPOSITORY / "notebooks/stackgan.ipynb"
+TRAINING = ("train_text", "train_stage1", "train_stage2")  # commands that take every setting
+
+
+def settings() -> dict[str, str]:
+    """Every setting by its name, with its default as it is written in the docs."""
+    return {name: written(value) for name, value in config._flat(config.Settings().model_dump()).items()}
+
+
+def written(value) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
+    return str(value)
+
+
+def rows(page: str, head: str) -> list[list[str]]:
+    """The cells of all tables of a page of docs whose first line is `head`."""
+    found, inside = [], False
+    for line in (REPOSITORY / "docs" / page).read_text(encoding="utf-8").splitlines():
+        inside = line == head or (inside and line.startswith("|"))
+        if inside and line.startswith("| `"):
+            found.append([cell.strip().strip("`") for cell in line.strip("|").split("|")])
+    return found
+
+
+def commands() -> list[tuple[str, list[str]]]:
+    """Every command of the package with its words, in the pages' code blocks and in the notebook."""
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    texts = [path.read_text(encoding="utf-8") for path in PAGES] + ["".join(cell["source"]) for cell in cells]
+    found = []
+    for line in "\n".join(texts).replace("\\\n", " ").splitlines():
+        if match := re.search(r"python -m stackgan_keras\.(\w+)([^`]*)", line):
+            found.append((match[1], shlex.split(match[2], comments=True)))
+    return found
+
+
+def test_the_table_of_settings_is_complete():
+    shown = [(name, default) for name, default, _ in rows("settings.md", "| setting | default | meaning |")]
+    assert shown == list(settings().items())
+
+
+def test_the_table_of_old_names_is_complete():
+    assert dict(rows("settings.md", "| old | present |")) == config.RENAMED
+    page = (REPOSITORY / "docs/settings.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in page for name in config.GONE)
+
+
+def test_settings_that_are_named_exist():
+    sections = set(config.Settings.model_fields)
+    for path in PAGES:
+        for section, key in re.findall(r"`(\w+)\.(\w+)`", path.read_text(encoding="utf-8")):
+            name = f"{section}.{key}"
+            assert section not in sections or name in {*settings(), *config.RENAMED, *config.GONE}, f"{path}: {name}"
+
+
+def test_commands_and_their_options_exist(capsys, monkeypatch):
+    assert len(commands()) > 20
+    helps = {}
+    for command, words in commands():
+        if command not in helps:
+            monkeypatch.setattr("sys.argv", [command, "--help"])
+            with pytest.raises(SystemExit):
+                importlib.import_module(f"stackgan_keras.{command}").main()
+            helps[command] = set(re.findall(r"--[\w.]+", capsys.readouterr().out))
+        options = {word.partition("=")[0] for word in words if re.match(r"--\w", word)}
+        if command == "prepare":  # takes the settings of train_text, too
+            options -= {f"--{name}" for name in settings()} | {"--config"}
+        assert options <= helps[command], (command, words)
+        if "--config" in words:
+            config.read(words[words.index("--config") + 1])
+
+
+def test_settings_on_command_lines_are_valid():
+    for command, words in commands():
+        if command in TRAINING and "--help" not in words:
+            given = [word.removeprefix("[").removesuffix("]") for word in words if word != "\N{HORIZONTAL ELLIPSIS}"]
+            try:
+                config.from_command_line(given, prog=command, description="", preset="drawn_stage1", defaults={})
+            except InputError as problem:
+                pytest.fail(f"{command} {words}: {problem}")
+
+
+def test_links_lead_somewhere():
+    for path in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text(encoding="utf-8")):
+            assert "://" in target or (path.parent / target).exists(), f"{path}: {target}"
