@@ -29,7 +29,7 @@ VARIANTS = {  # the change, and its source
     "batch_64": ({"train": {"batch_size": 64}}, "the release's batch"),
     "equal_rates": ({"train": {"discriminator_learning_rate": 2e-4}}, "Heusel et al. 2017"),
     "no_r1": ({"train": {"r1_weight": 0.0}}, "Mescheder et al. 2018"),
-    "r1_0.5": ({"train": {"r1_weight": 0.5}}, "Mescheder et al. 2018"),
+    "batch_norm": ({"discriminator": {"batch_norm": True}}, "Gulrajani et al. 2017"),
     "no_ema": ({"train": {"ema_decay": 0.0}}, "Karras et al. 2018"),
     "no_conditional_batch_norm": ({"generator": {"conditional_batch_norm": False}}, "de Vries et al. 2017"),
     "condition_noise_1": ({"generator": {"condition_noise_scale": 1.0}}, "the release's scale"),
