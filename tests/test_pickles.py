@@ -230,8 +230,8 @@ MISUSED = {
     "a new object": b"\x80\x02ccollections\nOrderedDict\n)\x81.",
     "a new object with keywords": b"\x80\x04ccollections\nOrderedDict\n)}\x92.",
     "an outside buffer": b"\x80\x05\x97.",
-    "an unknown protocol": b"\x80\x06N.",
-    "a frame that the file does not hold": b"\x80\x04\x95\xff" + bytes(7) + b"K\x05.",
+    "an attribute as a type": b"cnumpy.core.multiarray\nscalar\n(ccollections\nOrderedDict\n(tR"
+    b"(dS'value'\nS'f4'\nsbS'abcd'\ntR.",
     "a second pickle": pickle.dumps([1], 2) + pickle.dumps([2], 2),
     "deep tuples": b"\x80\x02]" + b"\x85" * 200_000 + b".",
     "deep lists": b"\x80\x02]q\x00" + b"0]q\x01h\x00aq\x00" * 200_000 + b".",

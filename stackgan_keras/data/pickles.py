@@ -129,6 +129,8 @@ def _reconstruct(*_empty_array):
 
 def _array(raw, dtype, shape, order, axes=None) -> np.ndarray:
     raw = raw.encode("latin-1") if isinstance(raw, str) else raw
+    if not isinstance(dtype.value, np.dtype):
+        raise pickle.UnpicklingError("an array of no known type")
     array = np.frombuffer(raw, dtype.value)
     return array.reshape(shape).transpose(axes) if order == "K" else array.reshape(shape, order=order)
 
