@@ -339,7 +339,7 @@ def _no_picture(root):
         (_no_embeddings, "there is no file"),
         (_fewer_names, "rows but filenames.pickle lists 17: download both files again"),
         (_fewer_classes, "class_info.pickle holds 17 rows but filenames.pickle lists 18"),
-        (_fewer_embeddings, "embeddings hold 17 rows but filenames.pickle lists 18"),
+        (_fewer_embeddings, "embeddings.pickle holds 17 rows but filenames.pickle lists 18"),
         (_half_a_pickle, "char-CNN-RNN-embeddings.pickle"),
         (_code_in_pickle, "class_info.pickle"),
         (_half_a_picture, "_0001.jpg cannot be read"),

@@ -1,20 +1,20 @@
 """Images as [-1, 1] tensors, uint8 arrays, files and labelled grids; the crop of the published recipe."""
 
 import unicodedata
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageFont
 
-from stackgan_keras.errors import InputError
+from stackgan_keras.errors import InputError, first_line
 
 MARGIN = 2  # pixels between the pictures of a grid
 PAPER = 255  # grey level of margins and labels' background
 INK = 40  # grey level of labels
 GAP = 16  # pixels between the blocks of a sheet
+WIDTH = 1000  # pixels that a sheet of blocks is wide at least, if there are enough
 TAPE = 2.5  # how much higher than wide a sheet of blocks may be
 SMALLEST = 128  # pixels: smaller pictures are enlarged on a labelled grid
 
@@ -42,17 +42,15 @@ def load_size(image_size: int) -> int:
 def read(path: Path, box: Sequence[float] | None, size: int) -> np.ndarray:
     """One picture file, cropped around its box and resized: (size, size, 3) uint8.
 
-    `box` is (x, y, width, height) in pixels or None for the whole picture. Raises `InputError` naming a file that
-    is missing, truncated or no picture.
+    `box` is (x, y, width, height) in pixels or None for the whole picture. Raises `InputError` for an unreadable file.
     """
     try:
         with Image.open(path) as file:
             picture = file.convert("RGB")
-    except FileNotFoundError:
-        raise InputError(f"the picture {path} is missing: put it there or leave it out of filenames.pickle") from None
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as problem:
-        reason = str(problem).replace(str(path), "it").rstrip(".")
-        raise InputError(f"the picture {path} cannot be read ({reason}): replace the file") from None
+    except Exception as problem:  # decoders of two dozen formats raise whatever a damaged file leads to
+        raise InputError(
+            f"the picture {path} cannot be read ({first_line(problem)}): replace it or leave it out of filenames.pickle"
+        ) from None
     if box is not None:
         picture = picture.crop(crop_box(box, *picture.size))
     return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR))
@@ -74,14 +72,10 @@ def crop_box(box: Sequence[float], width: int, height: int) -> tuple[int, int, i
 
 def grid(rows: Sequence[np.ndarray]) -> np.ndarray:
     """Rows of equally large uint8 pictures, each (columns, size, size, 3), on one sheet (height, width, 3)."""
-    count, size = max(len(row) for row in rows), rows[0].shape[1]
-    step = size + MARGIN
-    sheet = np.full((len(rows) * step + MARGIN, count * step + MARGIN, 3), PAPER, np.uint8)
-    for i, row in enumerate(rows):
-        for j, picture in enumerate(row):
-            top, left = MARGIN + i * step, MARGIN + j * step
-            sheet[top : top + size, left : left + size] = picture
-    return sheet
+    count = max(len(row) for row in rows)
+    margins = ((MARGIN, 0), (MARGIN, 0), (0, 0))  # above and left of each picture
+    lines = [np.hstack(np.pad(row, ((0, count - len(row)), *margins), constant_values=PAPER)) for row in rows]
+    return np.pad(np.vstack(lines), ((0, MARGIN), (0, MARGIN), (0, 0)), constant_values=PAPER)
 
 
 def enlarge(pictures: np.ndarray, size: int) -> np.ndarray:
@@ -95,49 +89,44 @@ def labelled_grid(rows: Sequence[np.ndarray], captions: Sequence[str], *, max_li
     sheet = grid([enlarge(row, SMALLEST) for row in rows])
     step = (sheet.shape[1] - MARGIN) // max(len(row) for row in rows)
     labels = [label(caption, step - 3 * MARGIN, max_lines=max_lines) for caption in captions]
-    strip = _paper(max((len(text) for text in labels), default=0) + 2 * MARGIN, sheet.shape[1])
+    strip = np.full((max(map(len, labels), default=0) + 2 * MARGIN, sheet.shape[1], 3), PAPER, np.uint8)
     for i, text in enumerate(labels):
-        strip[MARGIN : MARGIN + len(text), MARGIN + i * step :][:, : text.shape[1]] = text
+        _put(strip, text, MARGIN, MARGIN + i * step)
     return np.concatenate([strip, sheet])
 
 
-def block_sheet(
-    captions: Sequence[str], blocks: Sequence[Sequence[np.ndarray]], names: Sequence[str], *, width: int = 1000
-) -> np.ndarray:
+def block_sheet(captions: Sequence[str], blocks: Sequence[Sequence[np.ndarray]], names: Sequence[str]) -> np.ndarray:
     """Several grids on one sheet (height, width, 3), each with its sentence above it and its rows' `names` left of it.
 
     Every block holds as many rows as there are names, each (columns, size, size, 3); smaller pictures are enlarged
-    to the largest. As many blocks stand side by side as make the sheet `width` pixels wide, and more where it would
-    become a long tape.
+    to the largest. As many blocks stand side by side as make it `WIDTH` pixels wide, more where it would become long.
     """
     size = max(SMALLEST, *(row.shape[1] for block in blocks for row in block))
     grids = [grid([enlarge(row, size) for row in block]) for block in blocks]
-    per_line = _blocks_per_line(len(grids), *grids[0].shape[:2], width)
+    number, (height, block_width) = len(grids), grids[0].shape[:2]
+    per_line = 1
+    while per_line < number and (
+        per_line * block_width < WIDTH or -(-number // per_line) * height > TAPE * per_line * block_width
+    ):
+        per_line += 1
+    letters = max(15, per_line * block_width // 90)  # pixels: a wide sheet is looked at from further away
+    heads = [label(caption, block_width - 3 * MARGIN, size=letters) for caption in captions]
     texts = [label(name, 4 * SMALLEST) for name in names]
-    margin = _paper(len(grids[0]), max(text.shape[1] for text in texts) + GAP)
-    for i, text in enumerate(texts):
-        top = MARGIN + i * (grids[0].shape[0] - MARGIN) // len(texts) + (size - len(text)) // 2
-        margin[top : top + len(text), GAP // 2 :][:, : text.shape[1]] = text
-    letters = max(15, per_line * grids[0].shape[1] // 90)  # pixels: a wide sheet is looked at from further away
+    margin = max(text.shape[1] for text in texts) + GAP
     lines = []
-    for first in range(0, len(grids), per_line):
-        labels = [label(c, grids[0].shape[1] - 3 * MARGIN, size=letters) for c in captions[first:][:per_line]]
-        height = max(len(text) for text in labels)
-        columns = [np.concatenate([_paper(height + MARGIN, margin.shape[1]), margin])]
-        for text, pictures in zip(labels, grids[first:][:per_line], strict=True):
-            head = _paper(height + MARGIN, pictures.shape[1] + GAP)
-            head[height - len(text) : height, MARGIN : MARGIN + text.shape[1]] = text  # just above its pictures
-            columns.append(np.concatenate([head, _widened(pictures, head.shape[1])]))
-        lines.append(np.concatenate([_paper(GAP, sum(c.shape[1] for c in columns)), np.hstack(columns)]))
-    return np.concatenate([_widened(line, lines[0].shape[1]) for line in lines] + [_paper(GAP, lines[0].shape[1])])
-
-
-def _blocks_per_line(number: int, height: int, block_width: int, width: int) -> int:
-    for count in range(1, number):
-        lines = -(-number // count)
-        if count * block_width >= width and lines * height <= TAPE * count * block_width:
-            return count
-    return number
+    for first in range(0, number, per_line):
+        shown = range(first, min(first + per_line, number))
+        top = GAP + max(len(heads[i]) for i in shown) + MARGIN  # of the pictures
+        line = np.full((top + height, margin + per_line * (block_width + GAP), 3), PAPER, np.uint8)
+        for row, text in enumerate(texts):
+            middle = top + MARGIN + row * (height - MARGIN) // len(texts) + (size - len(text)) // 2
+            _put(line, text, middle, GAP // 2)
+        for column, i in enumerate(shown):
+            left = margin + column * (block_width + GAP)
+            _put(line, heads[i], top - MARGIN - len(heads[i]), left + MARGIN)  # just above its pictures
+            _put(line, grids[i], top, left)
+        lines.append(line)
+    return np.pad(np.concatenate(lines), ((0, GAP), (0, 0), (0, 0)), constant_values=PAPER)
 
 
 def label(text: str, width: int, *, size: int = 12, max_lines: int | None = None) -> np.ndarray:
@@ -145,61 +134,42 @@ def label(text: str, width: int, *, size: int = 12, max_lines: int | None = None
 
     Any text: what cannot be shown becomes a box or a question mark. Lines over `max_lines` are left out, with "…".
     """
-    font = _font(size)
-    lines = [line for paragraph in text.split("\n") for line in _wrapped(_printable(paragraph), font, width)] or [""]
+    try:
+        font = ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf", size)
+    except OSError:  # some packages of matplotlib come without this font, which knows many alphabets
+        font = ImageFont.load_default(size)
+    kept = "".join(c for c in text if unicodedata.category(c) != "Cf")  # what steers, such as the joiners between emoji
+    shown = "".join(c if c.isprintable() or c == "\n" else " " if c.isspace() else "\ufffd" for c in kept)
+    lines = [line for paragraph in shown.split("\n") for line in _wrapped(paragraph, font, width)] or [""]
     if max_lines is not None and len(lines) > max_lines:
         words = lines[max_lines - 1].split()
         while words and font.getlength(f"{' '.join(words)} …") > width:
             words.pop()
         lines = [*lines[: max_lines - 1], " ".join([*words, "…"])]
-    paper = Image.new("RGB", (width, len(lines) * (size + 4)), (PAPER,) * 3)
+    used = min(width, max(int(font.getlength(line)) + 1 for line in lines))
+    paper = Image.new("RGB", (used, len(lines) * (size + 4)), (PAPER,) * 3)
     draw = ImageDraw.Draw(paper)
     for i, line in enumerate(lines):
         draw.text((0, i * (size + 4)), line, (INK,) * 3, font)
-    used = max(int(font.getlength(line)) + 1 for line in lines)
-    return np.asarray(paper)[:, : max(1, min(used, width))]
+    return np.asarray(paper)
 
 
-def _paper(height: int, width: int) -> np.ndarray:
-    return np.full((height, width, 3), PAPER, np.uint8)
+def _put(sheet: np.ndarray, pixels: np.ndarray, top: int, left: int) -> None:
+    sheet[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
 
 
-def _widened(sheet: np.ndarray, width: int) -> np.ndarray:
-    return np.hstack([sheet, _paper(len(sheet), width - sheet.shape[1])])
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """DejaVu Sans, which knows many alphabets; some packages of matplotlib come without it."""
-    try:
-        return ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf", size)
-    except OSError:
-        return ImageFont.load_default(size)
-
-
-def _printable(text: str) -> str:
-    """The text without characters that steer; spaces of all kinds become one kind, what is no character a "�"."""
-    kept = (c for c in text if unicodedata.category(c) != "Cf")  # such as the joiners between emoji
-    return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in kept)
-
-
-def _wrapped(text: str, font, width: int) -> Iterator[str]:
+def _wrapped(text: str, font, width: int) -> list[str]:
     """Lines of at most `width` pixels, cut between words, or within one that is longer than a line."""
-    line = ""
+    lines = []
     for word in text.split():
-        longer = f"{line} {word}" if line else word
-        if font.getlength(longer) <= width:
-            line = longer
-            continue
-        if line:
-            yield line
+        if lines and font.getlength(f"{lines[-1]} {word}") <= width:
+            word = f"{lines.pop()} {word}"
         while font.getlength(word) > width and len(word) > 1:
-            fitting = bisect_right(range(len(word)), width, key=lambda end, word=word: font.getlength(word[:end])) - 1
-            cut = max(1, fitting)
-            yield word[:cut]
+            cut = next(end for end in range(2, len(word) + 1) if font.getlength(word[:end]) > width) - 1
+            lines.append(word[:cut])
             word = word[cut:]
-        line = word
-    if line:
-        yield line
+        lines.append(word)
+    return lines
 
 
 def write(path: Path, pixels: np.ndarray) -> None:

@@ -15,10 +15,11 @@ Flowers (Oxford-102) have the same pickles, the names "jpg/image_00001", the cap
 large letters. Boxes are read where `<root>/CUB_200_2011` is, or where `<root>` itself holds a bounding_boxes.txt.
 """
 
-import os
+import operator
 import re
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -103,17 +104,15 @@ def read(root, split, text_dim=1024):
     folder = _split_folder(root, split)
     names = _read_names(folder / "filenames.pickle")
     class_ids = _read_class_ids(folder / "class_info.pickle", len(names))
-    if text_dim is None:
-        embeddings, first_embedding = np.zeros((0, 0), np.float32), first_rows([0] * len(names))
-    else:
+    embeddings, first_embedding = np.zeros((0, 0), np.float32), first_rows([0] * len(names))
+    if text_dim is not None:
         embeddings, first_embedding = _read_embeddings(folder / EMBEDDINGS, names, text_dim)
-    files = _Files()
     return Dataset(
         names=names,
-        paths=_find_pictures(root, names, files),
+        paths=_find_pictures(root, names),
         boxes=_read_boxes(root, names),
         class_ids=class_ids,
-        captions=_read_captions(root / "text_c10", names, class_ids, files),
+        captions=_read_captions(root / "text_c10", names, class_ids),
         embeddings=embeddings,
         first_embedding=first_embedding,
         packed=_find_packed(folder),
@@ -126,82 +125,58 @@ def read_packed(path, count, size):
     Grey pictures, (size, size) or (size, size, 1), become RGB. Each picture is let go as soon as it is copied, so
     that the memory never holds more than twice the result. Raises InputError for another count, size or type.
     """
-    pictures = pickles.load(path)
-    if not _is_list(pictures):
-        raise InputError(f"{path} holds a {type(pictures).__name__}, expected a list of pictures: download it again")
-    if len(pictures) != count:
-        raise _lengths_differ(f"{Path(path).name} holds", len(pictures), count)
-    pictures = list(pictures)
+    pictures = list(_load(Path(path), "a list of pictures", count))
     result = np.empty((count, size, size, 3), np.uint8)
     for index in range(count):
         picture, pictures[index] = pictures[index], None
-        result[index] = _rgb(path, index, picture, size)
+        shape, kind = getattr(picture, "shape", ()), getattr(picture, "dtype", type(picture).__name__)
+        if kind != np.uint8 or shape not in ((size, size), (size, size, 1), (size, size, 3)):
+            raise InputError(
+                f"picture {index} in {path} is {kind} of shape {shape}, expected uint8 of shape {(size, size, 3)}: "
+                "download the file again, or remove it to use the photographs"
+            )
+        result[index] = picture[..., None] if picture.ndim == 2 else picture
     return result
 
 
-def _rgb(path, index, picture, size):
-    """The picture in a shape that broadcasts to (size, size, 3)."""
-    shape, kind = getattr(picture, "shape", ()), getattr(picture, "dtype", type(picture).__name__)
-    if kind != np.uint8 or shape not in ((size, size), (size, size, 1), (size, size, 3)):
-        raise InputError(
-            f"picture {index} in {path} is {kind} of shape {shape}, expected uint8 of shape {(size, size, 3)}: "
-            "download the file again, or remove it to use the photographs"
-        )
-    return picture[..., None] if picture.ndim == 2 else picture
-
-
-def _is_list(value):
-    """Whether it holds one thing a picture: a list, a tuple or an array with rows."""
-    return isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim > 0)
-
-
-def _lengths_differ(file_holds, rows, names):
-    return InputError(f"{file_holds} {rows} rows but filenames.pickle lists {names}: download both files again")
-
-
 def _split_folder(root, split):
-    if split not in SPLITS:
-        raise InputError(f'there is no split "{split}": choose "train" or "test"')
     if not root.is_dir():
         raise InputError(f"there is no folder {root}: set data.root to the folder that holds train/ and test/")
     folder = root / split
     if not folder.is_dir():
         found = ", ".join(sorted(entry.name for entry in root.iterdir())[:5]) or "nothing"
         raise InputError(
-            f"{root} holds {found}, but no folder {split}/: set data.root to the folder that holds train/ and test/ "
-            "with their filenames.pickle"
+            f"{root} holds {found}, but no folder {split}/: set data.root to the folder that holds train/ and test/"
         )
     return folder
 
 
-def _load(path, purpose):
-    """The object in a pickle of the split; `purpose` completes the sentence for a file that is not there."""
+def _load(path, expected, count=None):
+    """The list in a pickle, or array with rows, which must have `count` items."""
     if not path.is_file():
-        raise InputError(f"there is no file {path}: expected {purpose}, as published with the data")
-    return pickles.load(path)
-
-
-# names and classes
+        raise InputError(f"there is no file {path}: expected {expected}, as published with the data")
+    rows = pickles.load(path)
+    if not isinstance(rows, (list, tuple, np.ndarray)) or getattr(rows, "shape", None) == ():
+        raise InputError(f"{path} holds a {type(rows).__name__}, expected {expected}: download it again")
+    if count is not None and len(rows) != count:
+        raise InputError(
+            f"{path.name} holds {len(rows)} rows but filenames.pickle lists {count}: download both files again"
+        )
+    return rows
 
 
 def _read_names(path):
-    names = _load(path, 'the pictures\' names, a list of "class/name"')
-    if not _is_list(names):
-        raise InputError(f"{path} holds a {type(names).__name__}, expected a list of names: download it again")
-    if len(names) == 0:
+    """The names as plain strings without suffix; they must stay inside the picture folder on any system."""
+    names = []
+    for name in _load(path, 'the pictures\' names, a list of "class/name"'):
+        name = name.decode("latin-1") if isinstance(name, bytes) else name
+        plain = isinstance(name, str) and name.isprintable() and name.strip(" ./")
+        if not plain or re.search(r"\\|^/|:|//|/$", name) or ".." in name.split("/"):
+            raise InputError(f'{path} lists {name!a}, expected names like "class/name" inside the picture folder')
+        names.append(_without_suffix(str(name)))
+    if not names:
         raise InputError(f"{path} lists no pictures, expected at least one name: download it again")
-    return tuple(_checked_name(path, name) for name in names)
-
-
-def _checked_name(path, name):
-    """The name as a plain string without suffix; it must stay inside the picture folder on any system."""
-    name = name.decode("latin-1") if isinstance(name, bytes) else name
-    if not isinstance(name, str):
-        raise InputError(f"{path} lists {name!a}, expected names: download it again")
-    inside = name.isprintable() and not re.search(r"\\|^/|:|//|/$", name) and ".." not in name.split("/")
-    if not (inside and name.strip(" ./")):
-        raise InputError(f'{path} lists {name!a}, expected names like "class/name" inside the picture folder')
-    return _without_suffix(str(name))
+    return tuple(names)
 
 
 def _without_suffix(name):
@@ -211,54 +186,32 @@ def _without_suffix(name):
 
 
 def _read_class_ids(path, count):
-    """(count,) int64."""
-    values = _load(path, "one class number a picture")
     try:
-        class_ids = np.asarray(values)
-    except ValueError:
-        class_ids = np.empty(0, object)
-    if class_ids.ndim != 1 or class_ids.dtype.kind not in "iu":
-        raise InputError(f"{path} does not hold a list of class numbers: download it again")
-    if len(class_ids) != count:
-        raise _lengths_differ(f"{path.name} holds", len(class_ids), count)
-    return class_ids.astype(np.int64)
-
-
-# embeddings
+        return np.array([operator.index(v) for v in _load(path, "one class number a picture", count)], np.int64)
+    except (TypeError, OverflowError) as error:
+        raise InputError(f"{path} is no list of class numbers ({first_line(error)}): download it again") from None
 
 
 def _read_embeddings(path, names, text_dim):
     """All embeddings (M, text_dim) float32, and where each picture's begin (N + 1,) int64."""
-    rows = _load(path, f"the captions' embeddings, {EMBEDDINGS}, one (captions, {text_dim}) array a picture")
-    if not _is_list(rows):
-        raise InputError(f"{path} holds a {type(rows).__name__}, expected a list of arrays: download it again")
-    if len(rows) != len(names):
-        raise _lengths_differ("embeddings hold", len(rows), len(names))
+    expected = f"the captions' embeddings, {EMBEDDINGS}, one (captions, {text_dim}) array a picture"
+    rows = _load(path, expected, len(names))
     arrays = [_embedding_array(path, name, row, text_dim) for name, row in zip(names, rows, strict=True)]
-    del rows
-    first = first_rows([len(array) for array in arrays])
-    embeddings = np.empty((first[-1], text_dim), np.float32)
-    for index, name in enumerate(names):
-        array, arrays[index] = arrays[index], None  # let go as soon as it is copied
-        with np.errstate(over="ignore"):  # what overflows float32 is refused in the next line
-            embeddings[first[index] : first[index + 1]] = array
-        if not np.isfinite(embeddings[first[index] : first[index + 1]]).all():
-            raise InputError(f"the embeddings of {name} in {path} are not all finite numbers: download the file again")
-    return embeddings, first
+    return np.concatenate(arrays), first_rows([len(array) for array in arrays])
 
 
 def _embedding_array(path, name, row, text_dim):
-    """One picture's embeddings as published, (captions, text_dim); a single (text_dim,) becomes one caption."""
+    """One picture's embeddings, (captions, text_dim) float32; a single (text_dim,) becomes one caption."""
     try:
-        array = np.asarray(row)
-    except ValueError:
-        array = np.empty(0, object)
-    if array.dtype.kind not in "fiu" or array.ndim not in (1, 2) or array.size == 0:
+        with np.errstate(over="ignore"):  # what overflows float32 is not finite, and so refused
+            array = np.atleast_2d(np.asarray(row).astype(np.float32, casting="same_kind", copy=False))
+        if array.ndim > 2 or array.size == 0 or not np.isfinite(array).all():
+            raise ValueError(f"they are of shape {array.shape} or not all finite")
+    except (TypeError, ValueError) as error:
         raise InputError(
-            f"the embeddings of {name} in {path} are {array.dtype} of shape {array.shape}, expected numbers of shape "
+            f"the embeddings of {name} in {path} cannot be used ({first_line(error)}), expected numbers of shape "
             f"(captions, {text_dim}): download the file again"
-        )
-    array = np.atleast_2d(array)
+        ) from None
     if array.shape[1] != text_dim:
         raise InputError(
             f"the embeddings in {path} have {array.shape[1]} dimensions but {text_dim} are expected: "
@@ -267,63 +220,35 @@ def _embedding_array(path, name, row, text_dim):
     return array
 
 
-# pictures
+def _files_in(folder, suffixes):
+    """The files directly in `folder` with one of the `suffixes`, by name without suffix; the first suffix wins."""
+    entries = sorted(folder.glob("*"), reverse=True)
+    # the last of equal stems stays, so the preferred suffix comes last
+    return {path.stem: path for suffix in reversed(suffixes) for path in entries if path.suffix.lower() == suffix}
 
 
-class _Files:
-    """What the folders hold, each listed once: thousands of names share a few hundred folders."""
-
-    def __init__(self):
-        self._listed = {}
-
-    def below(self, folder, suffixes):
-        """The files directly in `folder` with one of the `suffixes`, by name without suffix; the first suffix wins."""
-        key = (folder, suffixes)
-        if key not in self._listed:
-            self._listed[key] = self._list(folder, suffixes)
-        return self._listed[key]
-
-    @staticmethod
-    def _list(folder, suffixes):
-        if not folder.is_dir():
-            return {}
-        with os.scandir(folder) as entries:
-            paths = [folder / entry.name for entry in entries if entry.name.lower().endswith(suffixes)]
-        # the last of equal stems stays, so the preferred suffix comes last
-        paths.sort(key=lambda path: (suffixes.index(path.suffix.lower()), path.name), reverse=True)
-        return {path.stem: path for path in paths}
+def _find(name, bases, files_in):
+    """The file of a name in the first of the folders `bases` that has one, or None."""
+    inside = PurePosixPath(name)
+    found = (files_in(base / inside.parent).get(inside.name) for base in bases)
+    return next(filter(None, found), None)
 
 
-def _find_pictures(root, names, files):
+def _find_pictures(root, names):
     """One path a name; one sentence for all that are missing."""
+    files_in = cache(partial(_files_in, suffixes=SUFFIXES))  # thousands of names share a few hundred folders
     bases = [root / folder for folder in PICTURE_FOLDERS if (root / folder).is_dir()]
-    paths = [_find_picture(bases, name, files) for name in names]
+    paths = [_find(name, bases, files_in) for name in names]
     missing = [name for name, path in zip(names, paths, strict=True) if path is None]
     if missing:
-        remedy = _remedy(root, bases[0], missing[0])
+        base, archive = root / PICTURE_FOLDERS[0], "CUB_200_2011.tgz of CUB-200-2011"
+        if missing[0].startswith("jpg/"):
+            base, archive = root, "102flowers.tgz of Oxford-102"
         raise InputError(
-            f"{len(missing)} of {len(names)} photographs are missing, the first is {missing[0]}.jpg: {remedy}"
+            f"{len(missing)} of {len(names)} photographs are missing, the first is {missing[0]}.jpg: expected it at "
+            f"{base / missing[0]}.jpg; unpack {archive} in {root}, or copy your own pictures"
         )
     return tuple(paths)
-
-
-def _find_picture(bases, name, files):
-    inside = PurePosixPath(name)
-    for base in bases:
-        path = files.below(base / inside.parent, SUFFIXES).get(inside.name)
-        if path is not None:
-            return path
-    return None
-
-
-def _remedy(root, base, name):
-    """Where a missing picture should be, and what brings it there."""
-    if name.startswith("jpg/"):
-        archive = "102flowers.tgz of Oxford-102"
-    else:
-        archive = "CUB_200_2011.tgz of CUB-200-2011"
-        base = root / PICTURE_FOLDERS[0] if base == root else base
-    return f"expected it at {base / name}.jpg; unpack {archive} in {root}, or copy your own pictures"
 
 
 def _find_packed(folder):
@@ -332,102 +257,54 @@ def _find_packed(folder):
     return {int(match[1]): entry for match, entry in matches if match}
 
 
-# boxes
-
-
 def _read_boxes(root, names):
     """(N, 4) float64 boxes in the order of `names`, or None for a source without boxes."""
-    home = root / "CUB_200_2011"
-    if not home.is_dir():
-        if not (root / "bounding_boxes.txt").is_file():
-            return None
-        home = root
-    pictures = _read_table(home / "images.txt", ["id", "name"], {"id": np.int64, "name": str})
-    boxes = _read_table(home / "bounding_boxes.txt", ["id", "x", "y", "width", "height"], np.float64)
-    pictures["name"] = pictures["name"].map(_without_suffix)
-    ids = _look_up(pictures, "name", names, names, home / "images.txt")["id"]
-    values = _look_up(boxes, "id", ids, names, home / "bounding_boxes.txt").to_numpy()
-    wrong = ~(np.isfinite(values).all(axis=1) & (values[:, 2:] > 0).all(axis=1))
-    if wrong.any():
-        first = int(np.argmax(wrong))
-        raise InputError(
-            f"the box of {names[first]} in {home / 'bounding_boxes.txt'} is {values[first].tolist()}, expected x, y, "
-            "and a width and height above 0 in pixels: download CUB_200_2011 again"
-        )
-    return values
-
-
-def _read_table(path, columns, types):
-    """A complete table of words parted by any white space."""
-    if not path.is_file():
-        raise InputError(f"there is no file {path}: expected it beside the pictures, as CUB_200_2011 has it")
-    expected = f"expected {', '.join(columns)} in each line: download CUB_200_2011 again"
+    home = root / "CUB_200_2011" if (root / "CUB_200_2011").is_dir() else root
+    if home == root and not (root / "bounding_boxes.txt").is_file():
+        return None
+    files = f"images.txt and bounding_boxes.txt in {home}"
+    sizes = dict.fromkeys(["x", "y", "width", "height"], np.float64)
     try:
-        # one column more than there should be, as pandas drops what has no column
-        table = pd.read_csv(path, sep=r"\s+", header=None, names=[*columns, "more"], dtype=types, encoding="latin-1")
-    except ValueError as error:  # pandas' own parser errors are ValueErrors
-        raise InputError(f"{path} cannot be read ({first_line(error)}), {expected}") from None
-    wrong = table[columns].isna().any(axis=1) | table["more"].notna()
-    if wrong.any():
-        raise InputError(f"line {int(np.argmax(wrong)) + 1} of {path} has too few or too many words, {expected}")
-    if table.empty:
-        raise InputError(f"{path} is empty, {expected}")
-    return table[columns].copy()
-
-
-def _look_up(table, key, values, names, path):
-    """The rows of the table at these values of its column `key`, one a picture."""
-    repeated = table[key][table[key].duplicated()]
-    if len(repeated):
-        raise InputError(f"{path} lists {repeated.iloc[0]} twice: download CUB_200_2011 again")
-    known = pd.Index(values).isin(table[key])
-    if not known.all():
+        pictures = _read_table(home / "images.txt", {"id": np.int64, "name": str})
+        boxes = _read_table(home / "bounding_boxes.txt", {"id": np.int64, **sizes})
+        table = pictures.merge(boxes, on="id", validate="one_to_one")
+        table["name"] = table["name"].map(_without_suffix, na_action="ignore")
+        table = table.set_index("name", verify_integrity=True)[list(sizes)].reindex(names)
+    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
+        raise InputError(f"{files} cannot be read ({first_line(error)}): download CUB_200_2011 again") from None
+    wrong = table[~(np.isfinite(table).all(axis=1) & (table[["width", "height"]] > 0).all(axis=1))]
+    if len(wrong):
         raise InputError(
-            f"{path} lacks {np.sum(~known)} of {len(names)} pictures, the first is {names[int(np.argmin(known))]}: "
-            "use the file that belongs to these pictures"
+            f"{files} give {len(wrong)} of {len(names)} pictures no x, y, and width and height above 0 in pixels, the "
+            f"first is {wrong.index[0]} with {wrong.iloc[0].tolist()}: use the files that belong to these pictures"
         )
-    return table.set_index(key).loc[list(values)]
+    return table.to_numpy()
 
 
-# captions
+def _read_table(path, types):
+    """A table of words parted by any white space."""
+    return pd.read_csv(
+        path, sep=r"\s+", header=None, names=list(types), index_col=False, dtype=types, encoding="latin-1"
+    )
 
 
-def _read_captions(folder, names, class_ids, files):
-    """The captions of each picture, empty where it has no caption file."""
+def _read_captions(folder, names, class_ids):
+    """The captions of each picture, empty where it has no caption file.
+
+    The file lies at the picture's own name, under its class number, or in any one class folder.
+    """
     if not folder.is_dir():
         return ((),) * len(names)
-    elsewhere = _Captions(folder, files)
-    paths = [elsewhere.find(name, class_id) for name, class_id in zip(names, class_ids, strict=True)]
-    return tuple(_read_lines(path) if path else () for path in paths)
-
-
-class _Captions:
-    """Finds caption files: at the picture's own name, under its class number, or in any one class folder."""
-
-    def __init__(self, folder, files):
-        self.folder = folder
-        self.files = files
-        self._anywhere = None
-
-    def find(self, name, class_id):
-        inside = PurePosixPath(name)
-        for parent in (inside.parent, f"class_{class_id:05d}"):
-            path = self.files.below(self.folder / parent, (".txt",)).get(inside.name)
-            if path is not None:
-                return path
-        return self.anywhere().get(inside.name)
-
-    def anywhere(self):
-        """All caption files by name alone, without the names that stand in several folders."""
-        if self._anywhere is None:
-            listings = [self.files.below(path, (".txt",)) for path in sorted(self.folder.iterdir()) if path.is_dir()]
-            count = Counter(stem for listing in listings for stem in listing)
-            self._anywhere = {stem: path for each in listings for stem, path in each.items() if count[stem] == 1}
-        return self._anywhere
-
-
-def _read_lines(path):
-    """The lines of a text without the blank ones."""
-    # only line ends part captions: str.splitlines would also break at \x85 and others
-    lines = (line.strip() for line in read_text(path).split("\n"))
-    return tuple(line for line in lines if line)
+    files_in = cache(partial(_files_in, suffixes=(".txt",)))
+    listings = [files_in(path) for path in sorted(folder.iterdir()) if path.is_dir()]
+    count = Counter(stem for listing in listings for stem in listing)
+    anywhere = {stem: path for listing in listings for stem, path in listing.items() if count[stem] == 1}
+    captions = []
+    for name, class_id in zip(names, class_ids, strict=True):
+        stem = PurePosixPath(name).name
+        path = _find(name, [folder], files_in) or _find(f"class_{class_id:05d}/{stem}", [folder], files_in)
+        path = path or anywhere.get(stem)
+        # only line ends part captions: str.splitlines would also break at \x85 and others
+        lines = read_text(path).split("\n") if path else ()
+        captions.append(tuple(line.strip() for line in lines if line.strip()))
+    return tuple(captions)
