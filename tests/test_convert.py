@@ -24,7 +24,9 @@ TINY_RECIPES = {
     "stage2_gen": weights.ModelConfig(
         "stage2_generator", {"stage1": TINY_STAGE1, "image_size": 256, "filters": 4, **TINY_TEXT, "residual_blocks": 1}
     ),
-    "stage1_dis": weights.ModelConfig("discriminator", {"image_size": 64, "logits": ["conditional"], **TINY_DISCRIMINATOR}),
+    "stage1_dis": weights.ModelConfig(
+        "discriminator", {"image_size": 64, "logits": ["conditional"], **TINY_DISCRIMINATOR}
+    ),
     "stage2_dis": weights.ModelConfig(
         "discriminator", {"image_size": 256, "logits": ["conditional", "unconditional"], **TINY_DISCRIMINATOR}
     ),
@@ -71,9 +73,9 @@ def differences(network, model, golden):
     stage = network[:6]
     expected = {n.removeprefix(f"{stage}_"): v for n, v in golden.items() if n.startswith(f"{stage}_")}
     called = {name: name for name in model.output}
-    if network.endswith("dis"):  # it judged what its generator drew
+    if network.endswith("dis"):  # it was shown what its generator made
         expected["text"] = expected["mean"]
-        called = {"matched": "matched_logits", "real": "unconditional_logits"}
+        called = {"conditional": "matched_logits", "unconditional": "unconditional_logits"}
     made = model({name: expected[name] for name in model.input}, training=False)
     return {name: float(np.abs(np.asarray(made[name]) - expected[called[name]]).max()) for name in made}
 
@@ -314,7 +316,7 @@ def test_a_checkpoint_of_something_else(tmp_path, refused):
 # -- text encoders ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("variant", ["birds", "flowers"])
+@pytest.mark.parametrize("form", ["birds", "flowers"])
 def test_text_encoders(form, tmp_path, command):
     keywords = {"variant": form, "filters": 6, "recurrent_dim": 5, "text_dim": 4}
     recipe = weights.ModelConfig("text_encoder", keywords)
@@ -567,7 +569,7 @@ class Bomb:
         return os.system, (f"touch {self.marker}",)
 
 
-@pytest.mark.parametrize("variant", ["pickle", "torch", "legacy", "inside a state dict"])
+@pytest.mark.parametrize("form", ["pickle", "torch", "legacy", "inside a state dict"])
 def test_code_in_a_file_is_not_run(form, torch, tmp_path, refused):
     marker, path = tmp_path / "was_run", tmp_path / "net.pth"
     if form == "pickle":
@@ -621,7 +623,7 @@ def test_out_must_be_a_weight_file_or_a_folder(name, tmp_path, refused):
 def test_out_below_a_file(tmp_path, refused):
     np.savez(tmp_path / "net.npz", **tiny("stage1_dis"))
     sentence = refused(tmp_path / "net.npz", "--out", tmp_path / "net.npz" / "x.weights.h5")
-    assert f"{tmp_path / 'net.npz'}: File exists; a file stands where a folder should be" in sentence
+    assert "x.weights.h5 could not be written" in sentence and f"File exists: '{tmp_path / 'net.npz'}'" in sentence
 
 
 def test_arguments(refused):

@@ -1,4 +1,4 @@
-"""Does the command draw what it is told, from the weights of a run alone, and say in one sentence what it cannot?"""
+"""The command `generate`: the images that it writes from a run's weights, and the one sentence where it cannot."""
 
 import io
 import os
@@ -14,7 +14,7 @@ from PIL import Image
 
 from stackgan_keras import command_line, generate
 from stackgan_keras.data import images
-from stackgan_keras.inference import stackgan
+from stackgan_keras.inference.stackgan import StackGAN
 from stackgan_keras.models import weights
 from stackgan_keras.models.weights import ModelConfig
 
@@ -30,19 +30,33 @@ def trained(tmp_path_factory):
     out, rng = tmp_path_factory.mktemp("trained"), np.random.default_rng(0)
     networks = {"text_encoder": ENCODER, "stage1_generator": STAGE1, "stage2_generator": STAGE2}
     for name, keywords in networks.items():
-        recipe = ModelConfig(name, keywords)
-        model, file = recipe.build(), f"{name.removesuffix('erator')}.weights.h5"
+        config = ModelConfig(name, keywords)
+        model, file = config.build(), f"{name.removesuffix('erator')}.weights.h5"
         for path, variable in weights.named_variables(model).items():
             if path.endswith("kernel"):
                 variable.assign(rng.normal(0, 2 / np.sqrt(np.prod(variable.shape[:-1])), variable.shape))
         runs = {"text_encoder": ("both", "frozen"), "stage1_generator": ("both", "frozen", "blind")}
         for run in runs.get(name, ("both",)):
-            weights.save(model, recipe, out / "weights" / run / file)
+            weights.save(model, config, out / "weights" / run / file)
     return out
 
 
+@pytest.fixture(scope="module")
+def load():
+    """`StackGAN.load`, which keeps what it has loaded: its networks are traced once for all tests."""
+    original, kept = StackGAN.load, {}
+
+    def load(folder, embedded=False):
+        key = Path(folder).resolve(), embedded
+        if key not in kept:
+            kept[key] = original(folder, embedded=embedded)
+        return kept[key]
+
+    return load
+
+
 @pytest.fixture
-def draw(trained, tmp_path, monkeypatch):
+def draw(trained, load, tmp_path, monkeypatch):
     """Runs the command on the run `both` with further arguments, as a shell would, in a folder of its own."""
     (tmp_path / "weights").symlink_to(trained / "weights")
     monkeypatch.chdir(tmp_path)
@@ -51,6 +65,7 @@ def draw(trained, tmp_path, monkeypatch):
         output, errors, handler = io.StringIO(), io.StringIO(), signal.getsignal(signal.SIGTERM)
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(errors):
             run = [] if "--run" in arguments else ["--run", "both"]
+            patch.setattr(StackGAN, "load", load)
             patch.setattr(sys, "argv", ["generate", *run, *map(str, arguments)])
             patch.setattr(sys, "stdin", Terminal() if stdin is None else io.TextIOWrapper(io.BytesIO(stdin)))
             try:
@@ -99,7 +114,7 @@ def pixels(path):
 # -- pictures -----------------------------------------------------------------------------------------------------
 
 
-def test_pictures_and_their_grid(draw, made, trained, tmp_path):
+def test_images_and_their_grid(draw, made, trained, load, tmp_path):
     code, output, errors = draw(RED, BLUE, "--count", 3, "--seed", 7)
     assert code == 0, errors
     stems = ["01_this-bird-is-red-with-black-wings", "02_a-blue-bird"]
@@ -107,7 +122,7 @@ def test_pictures_and_their_grid(draw, made, trained, tmp_path):
     assert made("0") == names
     assert len(made()) == len(names) + 1
     folder = tmp_path / "results/both/generated"
-    expected = stackgan.StackGAN.load(trained / "weights/both").generate([RED, BLUE], count=3, seed=7)
+    expected = load(trained / "weights/both").generate([RED, BLUE], count=3, seed=7)
     for place, stem in enumerate(stems):
         for copy in range(3):
             for stage, name in (("stage1", "stage1_image"), ("stage2", "image")):
@@ -119,8 +134,8 @@ def test_pictures_and_their_grid(draw, made, trained, tmp_path):
     assert "note" not in output
     grid = pixels(folder / grid)
     for place, copy in np.ndindex(2, 3):
-        sketch, picture = (images.enlarge(expected[n][place], 128)[copy] for n in ("stage1_image", "image"))
-        both = np.concatenate([sketch, np.full((images.MARGIN, 128, 3), images.PAPER, np.uint8), picture])
+        small, large = (images.enlarge(expected[n][place], 128)[copy] for n in ("stage1_image", "image"))
+        both = np.concatenate([small, np.full((images.MARGIN, 128, 3), images.PAPER, np.uint8), large])
         assert stands_on(grid, both)
 
 
@@ -182,18 +197,18 @@ def test_another_output_folder(draw, trained, tmp_path):
     assert errors.startswith(f"error: {tmp_path}/elsewhere/weights/both is not there: ")
 
 
-# -- walks --------------------------------------------------------------------------------------------------------
+# -- interpolations -----------------------------------------------------------------------------------------------
 
 
-def test_interpolation(draw, made, trained, tmp_path):
-    code, output, errors = draw("--interpolation", RED, BLUE, "--steps", 5, "--seed", 3)
+def test_interpolation(draw, made, trained, load, tmp_path):
+    code, output, errors = draw("--interpolate", RED, BLUE, "--steps", 5, "--seed", 3)
     assert code == 0, errors
-    stem = "walk_this-bird-is-red-with-black-wings_to_a-blue-bird_seed3_steps5"
+    stem = "interpolation_this-bird-is-red-with-black-wings_to_a-blue-bird_seed3_steps5"
     assert made() == [f"{stem}.gif", f"{stem}.png"]
     assert f"strip: results/both/generated/{stem}.png\nanimation: results/both/generated/{stem}.gif\n" in output
-    interpolation = stackgan.StackGAN.load(trained / "weights/both").interpolation(RED, BLUE, 5, seed=3)
+    expected = load(trained / "weights/both").interpolate(RED, BLUE, 5, seed=3)
     strip = pixels(tmp_path / f"results/both/generated/{stem}.png")
-    rows = images.grid([images.enlarge(interpolation[name], 128) for name in ("stage1_image", "image")])
+    rows = images.grid([images.enlarge(expected[name], 128) for name in ("stage1_image", "image")])
     assert np.array_equal(strip[-len(rows) :], rows)
     labels = strip[: -len(rows)]
     inked = [(labels[:, i * 130 : (i + 1) * 130] < 128).any() for i in range(5)]
@@ -204,19 +219,19 @@ def test_interpolation(draw, made, trained, tmp_path):
             film.seek(frame)
             assert film.info["duration"] == (750 if step in (0, 4) else 150)
             shown = np.asarray(film.convert("RGB")).astype(int)
-            assert np.abs(shown - images.enlarge(interpolation["image"], 128)[step]).mean() < 8
+            assert np.abs(shown - images.enlarge(expected["image"], 128)[step]).mean() < 8
 
 
-def test_a_long_walk_has_a_short_strip(draw, made, tmp_path):
-    assert draw("--interpolation", RED, RED, "--steps", 30)[0] == 0
+def test_a_long_interpolation_has_a_short_strip(draw, made, tmp_path):
+    assert draw("--interpolate", RED, RED, "--steps", 30)[0] == 0
     gif, strip = made()
     assert pixels(tmp_path / "results/both/generated" / strip).shape[1] == 12 * 130 + 2
     assert gif.endswith("steps30.gif")
 
 
-def test_walk_of_stage1(draw, tmp_path):
-    assert draw("--interpolation", RED, BLUE, "--run", "frozen", "--steps", 2)[0] == 0
-    assert len(list((tmp_path / "results/frozen/generated").glob("walk_*"))) == 2
+def test_interpolation_of_stage1(draw, tmp_path):
+    assert draw("--interpolate", RED, BLUE, "--run", "frozen", "--steps", 2)[0] == 0
+    assert len(list((tmp_path / "results/frozen/generated").glob("interpolation_*"))) == 2
 
 
 # -- sentences ----------------------------------------------------------------------------------------------------
@@ -266,10 +281,10 @@ def test_sentences_of_files(tmp_path, content, expected):
     assert generate._lines("file", str(tmp_path / "süße Sätze.txt")) == expected
 
 
-def test_sentences_that_are_embedded_already(draw, made, trained, tmp_path):
-    meanings = stackgan.StackGAN.load(trained / "weights/both").embed([RED, BLUE])
-    np.savez(tmp_path / "meanings.npz", embeddings=meanings, sentences=[RED, BLUE])
-    code, _, errors = draw("--embedded", tmp_path / "meanings.npz", "--count", 2)
+def test_sentences_that_are_embedded_already(draw, trained, load, tmp_path):
+    embeddings = load(trained / "weights/both").embed([RED, BLUE])
+    np.savez(tmp_path / "embeddings.npz", embeddings=embeddings, sentences=[RED, BLUE])
+    code, _, errors = draw("--embedded", tmp_path / "embeddings.npz", "--count", 2)
     assert (code, errors) == (0, "")
     folder = tmp_path / "results/both/generated"
     (tag,) = {path.name.split("_copy")[0].split("embedded-")[1] for path in folder.glob("0*.png")}
@@ -278,18 +293,18 @@ def test_sentences_that_are_embedded_already(draw, made, trained, tmp_path):
         for end in ("copy01_stage1.png", "copy02_stage2.png"):
             theirs = folder / f"{place:02d}_{sentence}_seed0_embedded-{tag}_{end}"
             assert theirs.read_bytes() == (folder / f"{place:02d}_{sentence}_seed0_{end}").read_bytes()
-    assert draw("--run", "blind", "--embedded", tmp_path / "meanings.npz", "--count", 1)[0] == 0
-    assert draw("--embedded", tmp_path / "meanings.npz", "--interpolation", "--steps", 3)[0] == 0
-    assert len(list(folder.glob(f"walk_*_embedded-{tag}_steps3.*"))) == 2
+    assert draw("--run", "blind", "--embedded", tmp_path / "embeddings.npz", "--count", 1)[0] == 0
+    assert draw("--embedded", tmp_path / "embeddings.npz", "--interpolate", "--steps", 3)[0] == 0
+    assert len(list(folder.glob(f"interpolation_*_embedded-{tag}_steps3.*"))) == 2
 
 
 def test_embedded_sentences_that_do_not_fit(refused, tmp_path):
-    np.save(tmp_path / "meanings.npy", np.zeros((2, 5)))
+    np.save(tmp_path / "embeddings.npy", np.zeros((2, 5)))
     assert "the embeddings are (2, 5): give sentences, or an array (N, 6)" in refused(
-        "--embedded", tmp_path / "meanings.npy"
+        "--embedded", tmp_path / "embeddings.npy"
     )
-    assert "leave out the others" in refused("--embedded", tmp_path / "meanings.npy", RED)
-    assert "leave out the others" in refused("--embedded", tmp_path / "meanings.npy", "--", RED)
+    assert "leave out the others" in refused("--embedded", tmp_path / "embeddings.npy", RED)
+    assert "leave out the others" in refused("--embedded", tmp_path / "embeddings.npy", "--", RED)
     assert "there is no file" in refused("--embedded", tmp_path / "other.npy")
 
 
@@ -337,21 +352,21 @@ def test_no_weights_as_text(refused):
         (["--file", "gone.txt"], "there is no file gone.txt: give a text file"),
         (["--file", "weights"], "weights is a folder: give a text file"),
         ([RED, "--count", "many"], "--count: invalid int value: 'many'"),
-        ([RED, "--count", "0"], "count is 0: give a whole number of 1 or more"),
+        ([RED, "--count", "0"], "count is 0: give a whole number from 1 to 2,147,483,648"),
         ([RED, "--seed", "-1"], "seed is -1: give a whole number from 0"),
         ([RED, "--epsilon_scale", "nan"], "epsilon_scale is nan: give a number from 0 to 100"),
         ([RED, "--noise_scale", "-1"], "noise_scale is -1.0: give a number from 0 to 100"),
-        ([RED, "--steps", "4"], "--steps are those of a interpolation"),
-        ([RED, "--interpolation"], "--interpolation goes from one sentence to another, but 1 were given: give two"),
+        ([RED, "--steps", "4"], "--steps belongs to --interpolate: give that and two sentences, or leave it out"),
+        ([RED, "--interpolate"], "--interpolate goes from one sentence to another, but 1 were given: give two"),
         (
-            [RED, RED, RED, "--interpolation"],
-            "--interpolation goes from one sentence to another, but 3 were given: give two",
+            [RED, RED, RED, "--interpolate"],
+            "--interpolate goes from one sentence to another, but 3 were given: give two",
         ),
         (
-            [RED, BLUE, "--interpolation", "--count", "4"],
-            "--interpolation draws one row of pictures: leave out --count",
+            [RED, BLUE, "--interpolate", "--count", "4"],
+            "--interpolate draws one row of images: leave out --count",
         ),
-        ([RED, BLUE, "--interpolation", "--steps", "1"], "steps is 1: give a whole number from 2 to 1,000"),
+        ([RED, BLUE, "--interpolate", "--steps", "1"], "steps is 1: give a whole number from 2 to 1,000"),
         ([RED, "--colour", "red"], "unrecognized arguments: --colour"),
         ([RED, "--run", "gone"], "weights/gone is not there: take one of the runs blind, both,"),
         ([RED, "--run", "../weights/both"], "run is '../weights/both', but must be a name"),
@@ -362,7 +377,7 @@ def test_mistakes(refused, arguments, expected):
     assert refused(*arguments).startswith(expected)
 
 
-def test_a_file_where_the_pictures_should_go(draw, tmp_path):
+def test_a_file_where_the_images_should_go(draw, tmp_path):
     (tmp_path / "results").write_text("")
     code, _, errors = draw(RED)
     assert (code, errors.count("\n")) == (2, 1)
@@ -375,7 +390,7 @@ def test_help_answers_at_once_and_shows_examples():
     assert "tensorflow" not in ended.stderr
     examples = [line.strip() for line in ended.stdout.splitlines() if "python -m stackgan_keras.generate " in line]
     assert len(examples) >= 6
-    assert "--interpolation" in ended.stdout
+    assert "--interpolate" in ended.stdout
 
 
 def test_as_a_shell_runs_it(trained, tmp_path):

@@ -220,7 +220,7 @@ def torchfile():
 # -- text encoders ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("variant", ["birds", "flowers"])
+@pytest.mark.parametrize("form", ["birds", "flowers"])
 @pytest.mark.parametrize(("kind", "whole"), [("Float", False), ("Cuda", True), ("Double", True)])
 def test_a_text_encoder_of_torch_7(form, kind, whole, tmp_path):
     made = Encoder(form, kind)
