@@ -8,32 +8,29 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import contextmanager
+from functools import partial
 
 from stackgan_keras.errors import InputError
 
+NO_FOLDER = "a file stands where a folder should be: move it or give another path"
 FULL_DISK = "the disk is full: make room and run the same command again"
+FULL_MEMORY = "the memory is full: lower train.batch_size, the filters or data.image_size, or close other programs"
+REMEDIES = {errno.EEXIST: NO_FOLDER, errno.ENOTDIR: NO_FOLDER, errno.ENOSPC: FULL_DISK}
 
 
 class Parser(argparse.ArgumentParser):
     """Arguments by their full names; mistakes raise `InputError` instead of printing the usage."""
 
-    def __init__(self, **keywords):
-        super().__init__(allow_abbrev=False, formatter_class=_help_format, **keywords)
+    def __init__(self, *, formatter=argparse.HelpFormatter, **keywords):
+        super().__init__(allow_abbrev=False, formatter_class=partial(formatter, max_help_position=36), **keywords)
 
     def error(self, message: str):
         raise InputError(f"{message.removeprefix('argument ')}: --help shows how it is given")
 
 
-def _help_format(prog: str) -> argparse.HelpFormatter:
-    return argparse.HelpFormatter(prog, max_help_position=36)
-
-
 @contextmanager
 def quietly():
-    """Imports TensorFlow and the block's modules without the notices that would bury a command's own lines.
-
-    They appear if an import fails, or if TF_CPP_MIN_LOG_LEVEL is set: 0 shows all.
-    """
+    """Imports TensorFlow and the block's modules without their notices, unless TF_CPP_MIN_LOG_LEVEL asks for them."""
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ or "tensorflow" in sys.modules:
         yield
         return
@@ -71,43 +68,18 @@ def run(main: Callable[[], None]) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill ends like Ctrl-C
     try:
         main()
-    except InputError as problem:
-        _stop(str(problem))
-    except OSError as problem:
-        _stop(_disk_sentence(problem))
+        return
     except KeyboardInterrupt:
         sys.exit(130)
+    except InputError as problem:
+        sentence = str(problem)
+    except OSError as problem:
+        remedy = REMEDIES.get(problem.errno, "check the path, its permissions and the disk, then run the command again")
+        sentence = f"{problem.filename or 'a file'}: {problem.strerror or problem}; {remedy}"
     except Exception as problem:
-        sentence = _exhausted(problem)
-        if sentence is None:
+        of_tensorflow = type(problem).__name__ == "ResourceExhaustedError"  # for a full memory and a full disk
+        if not of_tensorflow and not isinstance(problem, MemoryError):
             raise
-        _stop(sentence)
-
-
-def _stop(sentence: str) -> None:
+        sentence = FULL_DISK if os.strerror(errno.ENOSPC) in str(problem) else FULL_MEMORY
     print(f"error: {sentence}", file=sys.stderr)
     sys.exit(2)
-
-
-def _exhausted(problem: Exception) -> str | None:
-    """The sentence for a full memory or disk: TensorFlow has one error for both."""
-    of_tensorflow = type(problem).__name__ == "ResourceExhaustedError"
-    if of_tensorflow and os.strerror(errno.ENOSPC) in str(problem):
-        return FULL_DISK
-    if of_tensorflow or isinstance(problem, MemoryError):
-        return "the memory is full: lower train.batch_size, the filters or data.image_size, or close other programs"
-    return None
-
-
-def _disk_sentence(problem: OSError) -> str:
-    no_folder = "a file stands where a folder should be: move it or give another path"
-    remedies = {
-        errno.EEXIST: no_folder,
-        errno.ENOTDIR: no_folder,
-        errno.ENOSPC: FULL_DISK,
-        errno.EACCES: "it may not be written or read: change its permissions or name another folder",
-        errno.EROFS: "it is on a read-only disk: name another folder",
-        errno.EDQUOT: "your quota is used up: make room and run the same command again",
-    }
-    remedy = remedies.get(problem.errno, "check the path and the disk, then run the same command again")
-    return f"{problem.filename or 'a file'}: {problem.strerror or problem}; {remedy}"

@@ -5,12 +5,14 @@ Defaults are those of the original release. A setting is written `section.key` i
 """
 
 import difflib
-from dataclasses import dataclass
+import re
 from pathlib import Path
+from types import NoneType
 from typing import Annotated, Literal, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic.fields import FieldInfo
 
 from stackgan_keras.command_line import Parser
 from stackgan_keras.errors import InputError
@@ -24,24 +26,26 @@ def _power_of_two(value: int) -> int:
 
 
 def _plain_name(value: str) -> str:
-    if not value or value.startswith(".") or not all(c.isalnum() or c in "-_." for c in value):
+    if not re.fullmatch(r"[\w-][\w.-]*", value):
         raise ValueError("must be a name of letters, digits, '-', '_' and '.', not beginning with a dot")
     return value
 
 
-def _none_as_word(value):
-    return None if isinstance(value, str) and value.lower() in ("none", "null") else value
-
-
-def _at_home(value: Path | None) -> Path | None:
-    return value.expanduser() if value and value.parts[:1] == ("~",) else value
+def _is_none(value) -> bool:
+    return value is None or (isinstance(value, str) and value.lower() in ("none", "null"))
 
 
 Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
+BatchSize = Annotated[int, Field(ge=2)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Weight = Annotated[float, Field(ge=0)]
+Scale = Annotated[float, Field(gt=0)]
 Architecture = Literal["pytorch", "tensorflow"]
+
+
+def setting(default, description: str, **limits) -> FieldInfo:
+    return Field(default, description=description, **limits)
 
 
 class Section(BaseModel):
@@ -51,118 +55,93 @@ class Section(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _yes_is_no_number(cls, value, info):
-        if isinstance(value, bool) and cls.model_fields[info.field_name].annotation is not bool:
+    def _none_and_yes(cls, value, info):
+        """`none` is a value where there may be none; yes is no number."""
+        annotation = cls.model_fields[info.field_name].annotation
+        if isinstance(value, bool) and annotation is not bool:
             raise ValueError("must not be yes or no")
-        return value
+        return None if _is_none(value) and NoneType in get_args(annotation) else value
 
 
 class Data(Section):
-    root: Annotated[Path | None, BeforeValidator(_none_as_word), AfterValidator(_at_home)] = Field(
-        None, description="folder in the published layout; none: synthetic birds, drawn once"
+    root: Path | None = setting(None, "folder in the published layout; none: synthetic birds, drawn once")
+    image_size: Annotated[int, AfterValidator(_power_of_two)] = setting(
+        64, "height and width of the generated images, in pixels; a power of two", ge=8, le=1024
     )
-    image_size: Annotated[int, Field(ge=8, le=1024), AfterValidator(_power_of_two)] = Field(
-        64, description="height and width of the generated images, in pixels; a power of two"
+    captions_per_embedding: Count = setting(1, "captions whose mean embedding is taken, drawn anew each time")
+    cache: Literal["auto", "memory", "disk"] = setting(
+        "auto", "where decoded pictures are kept; auto: in memory if a quarter of it is enough"
     )
-    captions_per_embedding: Count = Field(
-        1, description="a sentence's embedding is the mean over so many captions of its picture, drawn anew each time"
+    synthetic_count: int = setting(2000, "pictures to draw if there is no data.root", ge=50)
+    synthetic_classes: int = setting(
+        50, "species to draw if there is no data.root; a fifth of them, at most 40, for the test", ge=10, le=20_000
     )
-    cache: Literal["auto", "memory", "disk"] = Field(
-        "auto", description="where decoded pictures are kept; auto: in memory if a quarter of it is enough"
-    )
-    synthetic_count: Annotated[int, Field(ge=50)] = Field(2000, description="pictures to draw if there is no data.root")
-    synthetic_classes: Annotated[int, Field(ge=10, le=20_000)] = Field(
-        50, description="species to draw if there is no data.root; a fifth of them, at most 40, for the test"
-    )
+
+    @field_validator("root")
+    @classmethod
+    def _at_home(cls, root: Path | None) -> Path | None:
+        return root.expanduser() if root and root.parts[:1] == ("~",) else root
 
 
 class Generator(Section):
-    architecture: Architecture = Field(
-        "pytorch", description="the release whose network it is; published birds and flowers: tensorflow"
-    )
-    filters: Count = Field(128, description="width: channels of the narrowest full block (GF_DIM)")
-    text_dim: Count = Field(1024, description="dimensions of a sentence's embedding")
-    condition_dim: Count = Field(128, description="dimensions of the condition drawn from an embedding")
-    noise_dim: Count = Field(100, description="dimensions of the noise (Stage I)")
-    residual_blocks: CountOrZero = Field(4, description="residual blocks (Stage II)")
-    augment_condition: bool = Field(True, description="conditioning augmentation; no: the condition is its mean")
-    condition_noise_scale: Annotated[float, Field(gt=0)] = Field(
-        1.0, description="factor on the condition's noise around its mean; released deviations are 1 or more"
-    )
-    conditional_batch_norm: bool = Field(
-        False, description="scale and shift the channels of every up-block by the condition"
-    )
+    architecture: Architecture = setting("pytorch", "release whose network it is; published birds, flowers: tensorflow")
+    filters: Count = setting(128, "width: channels of the narrowest full block (GF_DIM)")
+    text_dim: Count = setting(1024, "dimensions of a sentence's embedding")
+    condition_dim: Count = setting(128, "dimensions of the condition drawn from an embedding")
+    noise_dim: Count = setting(100, "dimensions of the noise (Stage I)")
+    residual_blocks: CountOrZero = setting(4, "residual blocks (Stage II)")
+    augment_condition: bool = setting(True, "conditioning augmentation; no: the condition is its mean")
+    condition_noise_scale: Scale = setting(1.0, "factor on the condition's noise around its mean")
+    conditional_batch_norm: bool = setting(False, "scale and shift the channels of every up-block by the condition")
 
 
 class Discriminator(Section):
-    architecture: Architecture = Field(
-        "pytorch", description="the release whose network it is; tensorflow wants discriminator.text embedding"
-    )
-    filters: Count = Field(64, description="width: channels of the first convolution (DF_DIM)")
-    text: Literal["mean", "embedding"] = Field(
-        "mean", description="its text input: the generator's mean (PyTorch release), or the embedding compressed anew"
-    )
-    batch_norm: bool = Field(
-        True, description="batch norm after its convolutions; no: each image counts alone, as R1 supposes"
-    )
+    architecture: Architecture = setting("pytorch", "release whose network it is; tensorflow wants text embedding")
+    filters: Count = setting(64, "width: channels of the first convolution (DF_DIM)")
+    text: Literal["mean", "embedding"] = setting("mean", "text input: generator's mean, or embedding compressed anew")
+    batch_norm: bool = setting(True, "batch norm after its convolutions; no: each image counts alone, as R1 supposes")
 
 
 class Train(Section):
-    batch_size: Annotated[int, Field(ge=2)] = Field(64, description="pictures in a step, over all devices together")
-    epochs: Count = Field(600, description="passes over the data with both networks training")
-    max_steps: Annotated[Count | None, BeforeValidator(_none_as_word)] = Field(
-        None, description="steps after which to end, whatever the epochs"
+    batch_size: BatchSize = setting(64, "pictures in a step, over all devices together")
+    epochs: Count = setting(600, "passes over the data with both networks training")
+    max_steps: int | None = setting(None, "steps after which to end, whatever the epochs", ge=1)
+    init_from: str | None = setting(None, "run, of your own or shipped, whose weights a new training starts from")
+    generator_learning_rate: Rate = setting(2e-4, "step size of the generator's Adam at the start")
+    discriminator_learning_rate: Rate = setting(2e-4, "step size of the discriminator's Adam at the start")
+    lr_decay_epochs: Count = setting(100, "epochs after which both learning rates halve, again and again")
+    kl_weight: Weight = setting(2.0, "weight of the KL divergence of the conditioning augmentation")
+    r1_weight: Weight = setting(0.0, "weight of the R1 gradient penalty at real pictures")
+    warmup_epochs: CountOrZero = setting(0, "epochs before these in which Stage II learns by the pixel loss alone")
+    pixel_weight: Weight = setting(
+        0.0, "weight of Stage II's pixel loss on real pictures made small, beside its GAN loss"
     )
-    init_from: Annotated[str | None, BeforeValidator(_none_as_word)] = Field(
-        None, description="run, of your own or shipped, whose weights a new training starts from"
+    ema_decay: float = setting(0.0, "decay of the generator's EMA, which is kept in its place; 0: none", ge=0, lt=1)
+    seed: int = setting(0, "decides initial weights, order, crops, captions and noise", ge=0, lt=2**31)
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = setting(
+        "float32", "numbers that the networks compute with; weights stay float32"
     )
-    generator_learning_rate: Rate = Field(2e-4, description="step size of the generator's Adam at the start")
-    discriminator_learning_rate: Rate = Field(2e-4, description="step size of the discriminator's Adam at the start")
-    lr_decay_epochs: Count = Field(100, description="epochs after which both learning rates halve, again and again")
-    kl_weight: Weight = Field(2.0, description="weight of the KL divergence of the conditioning augmentation")
-    r1_weight: Weight = Field(0.0, description="weight of the R1 gradient penalty at real pictures")
-    warmup_epochs: CountOrZero = Field(
-        0, description="epochs before these in which Stage II learns by the pixel loss alone"
-    )
-    pixel_weight: Weight = Field(
-        0.0, description="weight of the pixel loss of Stage II on real pictures made small, beside its discriminator"
-    )
-    ema_decay: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.0, description="decay of the moving average of the generator's weights that is kept instead of them; 0: none"
-    )
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(
-        0, description="decides initial weights, order, crops, captions and noise"
-    )
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
-        "float32", description="numbers that the networks compute with; weights stay float32"
-    )
-    jit_compile: bool = Field(False, description="compile the step with XLA (one device only)")
-    sample_every: Count = Field(10, description="epochs between image grids")
-    save_every: Count = Field(10, description="epochs between checkpoints")
+    jit_compile: bool = setting(False, "compile the step with XLA (one device only)")
+    sample_every: Count = setting(10, "epochs between image grids")
+    save_every: Count = setting(10, "epochs between checkpoints")
 
 
 class Text(Section):
-    loss: Literal["hinge", "cross_entropy"] = Field(
-        "hinge", description="of wrong pairs: hinge with a margin of 1 (release), or cross-entropy"
+    loss: Literal["hinge", "cross_entropy"] = setting("hinge", "of wrong pairs; hinge has a margin of 1 (release)")
+    variant: Literal["birds", "flowers"] = setting("birds", "the release's encoder: GRU (birds) or plain RNN (flowers)")
+    filters: Count = setting(384, "channels of the first convolution; the second has 4/3 as many")
+    recurrent_dim: Count = setting(512, "channels of the third convolution and of the recurrence")
+    image_encoder: Literal["small", "MobileNetV2", "ResNet50", "InceptionV3", "EfficientNetB0"] = setting(
+        "small", "what reads the pictures: a small network trained along, or one of Keras (downloaded)"
     )
-    variant: Literal["birds", "flowers"] = Field(
-        "birds", description="of the release's two text encoders: gated recurrence (birds) or plain (flowers)"
-    )
-    filters: Count = Field(384, description="channels of the first convolution; the second has 4/3 as many")
-    recurrent_dim: Count = Field(512, description="channels of the third convolution and of the recurrence")
-    image_encoder: Literal["small", "MobileNetV2", "ResNet50", "InceptionV3", "EfficientNetB0"] = Field(
-        "small", description="what reads the pictures: a small network trained along, or one of Keras (downloaded)"
-    )
-    image_filters: Count = Field(32, description="width of the small image encoder")
-    batch_size: Annotated[int, Field(ge=2)] = Field(40, description="pictures in a step, of different classes")
-    captions: Count = Field(1, description="captions of each picture in a step: more cost little and teach a lot")
-    epochs: Count = Field(300, description="passes over the data")
-    learning_rate: Rate = Field(7e-4, description="step size of RMSProp at the start")
-    lr_decay: Annotated[float, Field(gt=0, le=1)] = Field(0.98, description="factor on it after each epoch")
-    embedding_scale: Annotated[float, Field(gt=0)] = Field(
-        0.144, description="standard deviation of an embedding's entries; the published ones have 0.144"
-    )
-    whiten: bool = Field(False, description="in the end, whiten the embeddings of sentences")
+    image_filters: Count = setting(32, "width of the small image encoder")
+    batch_size: BatchSize = setting(40, "pictures in a step, of different classes")
+    captions: Count = setting(1, "captions of each picture in a step: more cost little and teach a lot")
+    epochs: Count = setting(300, "passes over the data")
+    learning_rate: Rate = setting(7e-4, "step size of RMSProp at the start")
+    lr_decay: float = setting(0.98, "factor on it after each epoch", gt=0, le=1)
+    embedding_scale: Scale = setting(0.144, "standard deviation of an embedding's entries; published ones have 0.144")
+    whiten: bool = setting(False, "in the end, whiten the embeddings of sentences")
 
 
 RENAMED = {  # settings of version 0.1
@@ -192,7 +171,7 @@ GONE = {  # settings of version 0.1 that trained without a discriminator, or hel
 class Settings(Section):
     """Everything that decides what a training run does."""
 
-    run: Annotated[str, AfterValidator(_plain_name)] = Field("mine", description="name of the run and its folders")
+    run: Annotated[str, AfterValidator(_plain_name)] = setting("mine", "name of the run and its folders")
     data: Data = Data()
     generator: Generator = Generator()
     discriminator: Discriminator = Discriminator()
@@ -205,24 +184,12 @@ class Settings(Section):
         return {key: (mine[key], theirs[key]) for key in mine if mine[key] != theirs[key]}
 
 
-@dataclass(frozen=True)
 class Folders:
     """Where a run keeps what it makes."""
 
-    output_dir: Path
-    run: str
-
-    @property
-    def weights(self) -> Path:
-        return self.output_dir / "weights" / self.run
-
-    @property
-    def results(self) -> Path:
-        return self.output_dir / "results" / self.run
-
-    @property
-    def logs(self) -> Path:
-        return self.output_dir / "logs" / self.run
+    def __init__(self, output_dir: Path, run: str):
+        self.output_dir, self.run = output_dir, run
+        self.weights, self.results, self.logs = (output_dir / kind / run for kind in ("weights", "results", "logs"))
 
 
 def make(values: dict) -> Settings:
@@ -242,7 +209,7 @@ def read(path: str | Path) -> dict:
     file = _find(path)
     try:
         values = yaml.load(file.read_text(encoding="utf-8"), _Loader)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as problem:
+    except (yaml.YAMLError, ValueError, RecursionError) as problem:  # ValueError: no UTF-8, or an impossible date
         raise InputError(f"{file} is not valid YAML ({' '.join(str(problem).split())}): correct it") from None
     if not isinstance(values, dict):
         found = "nothing" if values is None else f"a {type(values).__name__}"
@@ -271,67 +238,58 @@ def from_command_line(arguments: list[str], *, prog: str, description: str, pres
     base = _flat(defaults)
     usage = f"{prog}\n           [--config FILE] [--output_dir DIR] [--section.key VALUE ...]"
     parser = Parser(prog=prog, usage=usage, description=description)
-    parser.add_argument(
-        "--config", metavar="FILE", help=f"YAML file of settings, or the name of a shipped one; without data: {preset}"
-    )
-    parser.add_argument(
-        "--output_dir", metavar="DIR", type=Path, default=Path(), help="parent of weights/, results/, logs/ (default .)"
-    )
+    add = parser.add_argument
+    add("--config", metavar="FILE", help=f"YAML file of settings, or name of a shipped one; without data: {preset}")
+    add("--output_dir", metavar="DIR", type=Path, default=Path(), help="parent of weights, results, logs (default .)")
     groups = {"": parser}
-    for section, key, field in _fields():
-        name = _joined(section, key)
+    for name, field in _fields().items():
+        section = name.rpartition(".")[0]
         if section not in groups:
             groups[section] = parser.add_argument_group(section)
-        text = f"{field.description} (default {_shown(base.get(name, field.default))})"
-        groups[section].add_argument(f"--{name}", metavar=_kind(field.annotation), help=text)
+        help_ = f"{field.description} (default {_shown(base.get(name, field.default))})"
+        groups[section].add_argument(f"--{name}", metavar=_kind(field.annotation), help=help_)
     given, unknown = parser.parse_known_args(arguments)
     if unknown:
         raise InputError(_unknown(unknown[0].removeprefix("--").split("=")[0]))
     overrides = {k: v for k, v in vars(given).items() if v is not None and k not in ("config", "output_dir")}
-    brings_data = _none_as_word(overrides.get("data.root", "none")) is not None
-    file = given.config or (None if brings_data else preset)
-    return make(_nested({**base, **(_flat(read(file)) if file else {}), **overrides})), given.output_dir
+    file = given.config or (preset if _is_none(overrides.get("data.root")) else None)
+    nested: dict = {}
+    for name, value in {**base, **(_flat(read(file)) if file else {}), **overrides}.items():
+        section, _, key = name.rpartition(".")
+        (nested.setdefault(section, {}) if section else nested)[key] = value
+    return make(nested), given.output_dir
 
 
 class _Loader(yaml.SafeLoader):
     """YAML in which no key may stand twice: PyYAML would silently take the last."""
 
     def construct_mapping(self, node, deep=False):
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key.value} stands there twice", key.start_mark)
-            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if twice := {key for key in keys if keys.count(key) > 1}:
+            raise yaml.constructor.ConstructorError(None, None, f"{min(twice)} stands there twice", node.start_mark)
         return super().construct_mapping(node, deep)
 
 
 def _find(path: str | Path) -> Path:
-    path = Path(path)
-    package = Path(__file__).parent
-    folders = (package / "configs", package.parent / "configs")
-    shipped = [folder / f"{path.name.removesuffix('.yaml')}.yaml" for folder in folders]
-    for candidate in [path, *(shipped if path.parent == Path() else [])]:
-        if candidate.is_file():
-            return candidate
-    names = sorted({file.stem for folder in folders for file in folder.glob("*.yaml")})
-    raise InputError(f"there is no settings file {path}: give a path, or one of the shipped {', '.join(names)}")
+    path, package = Path(path), Path(__file__).parent
+    folders = (package.parent / "configs", package / "configs")  # in the repository, and once installed
+    shipped = {file.stem: file for folder in folders for file in sorted(folder.glob("*.yaml"))}
+    if path.is_file():
+        return path
+    if found := shipped.get(str(path).removesuffix(".yaml")):
+        return found
+    raise InputError(f"there is no settings file {path}: give a path, or one of the shipped {', '.join(shipped)}")
 
 
-def _fields():
-    for name, field in Settings.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
-            for key, inner in field.annotation.model_fields.items():
-                yield name, key, inner
-        else:
-            yield "", name, field
+def _fields() -> dict[str, FieldInfo]:
+    """All settings by their names, `section.key`."""
+    return _flat({name: getattr(f.annotation, "model_fields", f) for name, f in Settings.model_fields.items()})
 
 
 def _kind(annotation) -> str:
-    choices = [str(c) for c in get_args(annotation) if isinstance(c, str)]
+    """What stands for a setting's value in the help."""
     kinds = {int: "N", float: "X", bool: "yes|no", str: "NAME", Path: "PATH"}
-    inner = next((a for a in (annotation, *get_args(annotation)) if a in kinds), None)
-    deeper = next((a for part in get_args(annotation) for a in get_args(part) if a in kinds), None)
-    return "|".join(choices) or kinds.get(inner or deeper, "VALUE")
+    return "|".join(kinds.get(part, part) for part in get_args(annotation) or [annotation] if part is not NoneType)
 
 
 def _shown(value) -> str:
@@ -340,64 +298,32 @@ def _shown(value) -> str:
     return "none" if value is None else str(value)
 
 
-def _joined(section: str, key: str) -> str:
-    return f"{section}.{key}" if section else key
-
-
 def _flat(values: dict) -> dict:
     flat = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            flat.update({f"{key}.{inner}": v for inner, v in value.items()})
-        else:
-            flat[key] = value
+    for name, value in values.items():
+        flat |= {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
     return flat
 
 
-def _nested(values: dict) -> dict:
-    nested: dict = {}
-    for name, value in values.items():
-        section, _, key = name.rpartition(".")
-        (nested.setdefault(section, {}) if section else nested)[key] = value
-    return nested
-
-
-# -- sentences ----------------------------------------------------------------------------------------------------
-
-WRONG_TYPE = {  # what pydantic calls it, and what the setting must be
-    "int": "a whole number",
-    "float": "a number",
-    "finite_number": "a finite number",
-    "bool": "yes or no",
-    "string": "text; write it in quotes",
-    "path": "a path",
-}
-
-
 def _sentence(error: dict) -> str:
-    name = ".".join(str(part) for part in error["loc"])
+    name, value = ".".join(str(part) for part in error["loc"]), error["input"]
     if error["type"] in ("extra_forbidden", "invalid_key"):
         return _unknown(name)
     if error["type"] == "model_type":
-        return f"{name} is {error['input']!r}, but {name} is a section: write its settings below it, as `epochs: 10`"
-    kind = error["type"].removesuffix("_type").removesuffix("_parsing").removesuffix("_from_float")
-    reason = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-    return f"{name} is {error['input']!r}, but " + (f"must be {WRONG_TYPE[kind]}" if kind in WRONG_TYPE else reason)
+        return f"{name} is {value!r}, but {name} is a section: write its settings below it, as `epochs: 10`"
+    reason = error["msg"].removeprefix("Value error, ").replace("valid integer", "whole number")
+    return f"{name} is {value!r}, but {reason.replace('Input should be', 'must be').replace('Input is', 'is')}"
 
 
 def _unknown(name: str) -> str:
-    names = [_joined(section, key) for section, key, _ in _fields()]
     if name in RENAMED:
         return f"{name} is now called {RENAMED[name]}: change the name"
     if name in GONE:
         return f"{name} is no more, as both stages are trained against their discriminators alone: leave it out"
+    names, (section, _, key) = _fields(), name.rpartition(".")
     if name in names:  # in a file, with its dot
-        section, _, key = name.partition(".")
         return f"{name} stands in one word: nest it, as `{section}: {{{key}: …}}`"
-    tails = [n.rpartition(".")[2] for n in names]
-    tail = name.rpartition(".")[2]
-    near = [n for n, t in zip(names, tails, strict=True) if t == tail]
+    near = [known for known in names if known.rpartition(".")[2] == key]
     near = near or difflib.get_close_matches(name, [*names, *Settings.model_fields], 1)
-    near = near or [n for n, t in zip(names, tails, strict=True) if t in difflib.get_close_matches(tail, tails, 1)]
     hint = f"the nearest is {' or '.join(near)}" if near else "--help lists them all"
     return f"there is no setting {name}: {hint}"

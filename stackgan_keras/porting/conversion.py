@@ -3,18 +3,15 @@
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import keras
 import numpy as np
 
-from stackgan_keras.errors import InputError
+from stackgan_keras.errors import InputError, first_line
 from stackgan_keras.models import weights
-from stackgan_keras.porting import char_cnn_rnn
 from stackgan_keras.porting import pytorch_release as pytorch
 from stackgan_keras.porting import tensorflow_release as tensorflow
 
-NO_NETWORK = (
-    "no network of StackGAN's PyTorch or TensorFlow release and no char-CNN-RNN: give a netG or netD file, a "
-    "checkpoint, or a text encoder"
-)
+NO_NETWORK = "this is no network of StackGAN's releases; give a netG or netD file, a checkpoint, or a char-CNN-RNN"
 AS_SAVED = "convert the checkpoint as the release saved it"
 
 
@@ -39,7 +36,7 @@ KINDS = (
     Kind("stage2_generator", ("STAGE1_G.",), pytorch.stage2_generator_sizes, pytorch.stage2_generator),
     Kind("stage1_generator", ("upsample",), pytorch.stage1_generator_sizes, pytorch.stage1_generator),
     Kind("discriminator", ("encode_img.",), pytorch.discriminator_sizes, pytorch.discriminator),
-    Kind("text_encoder", ("emb_proj.",), char_cnn_rnn.text_encoder_sizes, char_cnn_rnn.text_encoder),
+    Kind("text_encoder", ("emb_proj.",), pytorch.text_encoder_sizes, pytorch.text_encoder),
     Kind("stage2_generator", ("hr_g_net/",), tensorflow.stage2_generator_sizes, tensorflow.stage2_generator),
     Kind("stage1_generator", ("g_net/",), tensorflow.stage1_generator_sizes, tensorflow.stage1_generator),
     Kind("discriminator", ("d_net/", "hr_d_net/"), tensorflow.discriminator_sizes, tensorflow.discriminator),
@@ -53,8 +50,7 @@ def networks(tensors: dict[str, np.ndarray]) -> tuple[dict[str, dict], list[str]
     TensorFlow release, as the weight files of a run are.
     """
     if found := tensorflow.networks(tensors):
-        taken = set().union(*found.values())
-        return found, [name for name in tensors if name not in taken]
+        return found, [name for name in tensors if not any(name in state for state in found.values())]
     groups: dict[str, dict] = {}
     for name, value in tensors.items():
         group, _, inner = name.rpartition("/")
@@ -63,7 +59,7 @@ def networks(tensors: dict[str, np.ndarray]) -> tuple[dict[str, dict], list[str]
     return found, [name for name in tensors if name.rpartition("/")[0] not in found]
 
 
-def convert(state: dict[str, np.ndarray]):
+def convert(state: dict[str, np.ndarray]) -> tuple[keras.Model, weights.ModelConfig]:
     """The Keras model and the config for one network's tensors by their names in a release.
 
     Raises `InputError`, listing the names, if any is missing, left over or of another shape.
@@ -73,9 +69,7 @@ def convert(state: dict[str, np.ndarray]):
     try:
         model = config.build()
     except (ValueError, ArithmeticError) as problem:
-        raise InputError(
-            f"the sizes of the {config.network} in the file, {config.keywords}, are impossible ({problem}): {AS_SAVED}"
-        ) from None
+        raise InputError(f"{config.network} with {config.keywords} is impossible ({problem}): {AS_SAVED}") from None
     variables = weights.named_variables(model)
     tensors = _kind(state).tensors(config.keywords)
     faults = [f"{name} is missing" for name in tensors if name not in state]
@@ -85,14 +79,11 @@ def convert(state: dict[str, np.ndarray]):
         try:
             variables[path].assign(arranged(state[name], order))
         except ValueError:  # too few axes or values to be put in our order, or another shape then
-            expected = f"{tuple(variables[path].shape)} as {path}"
-            faults.append(f"{name} is {state[name].shape}, which does not give {expected}")
+            shape = tuple(variables[path].shape)
+            faults.append(f"{name} is {state[name].shape}, which does not give {shape} as {path}")
     if faults:
         listed = "; ".join(sorted(faults)[:20]) + ("; …" if len(faults) > 20 else "")
-        raise InputError(
-            f"the file looks like a {config.network} but {len(faults)} of its names do not fit: {listed}. "
-            + AS_SAVED.capitalize()
-        )
+        raise InputError(f"{len(faults)} names of the {config.network} do not fit: {listed}. {AS_SAVED.capitalize()}")
     return model, config
 
 
@@ -105,17 +96,13 @@ def recognize(state: dict[str, np.ndarray]) -> weights.ModelConfig:
     """The network, and the sizes it was built with, from names and shapes alone."""
     kind = _kind(state)
     if kind is None:
-        found = ", ".join(list(state)[:3]) or "nothing"
-        raise InputError(f"the file holds {found}…, which is {NO_NETWORK}")
+        raise InputError(f"the file holds {', '.join(list(state)[:3]) or 'nothing'}: {NO_NETWORK}")
     try:
         return weights.ModelConfig(kind.network, kind.sizes(state))
-    except KeyError as missing:
-        reason = f"{missing.args[0]} is missing"
-    except (ValueError, IndexError):
-        reason = "a tensor has too few dimensions, or a name has no number"
-    raise InputError(f"the file has the names of a {kind.network} but its sizes cannot be told ({reason}): {AS_SAVED}")
+    except (LookupError, ValueError) as problem:  # a tensor is missing, or has too few dimensions
+        reason = f"{problem.args[0]} is missing" if isinstance(problem, KeyError) else first_line(problem)
+        raise InputError(f"the sizes of the {kind.network} cannot be told ({reason}): {AS_SAVED}") from None
 
 
 def _kind(state: dict) -> Kind | None:
-    """Which kind of network has such names, if any."""
     return next((kind for kind in KINDS if any(name.startswith(kind.prefixes) for name in state)), None)

@@ -6,6 +6,7 @@ import numpy as np
 
 from stackgan_keras.errors import InputError, first_line
 from stackgan_keras.porting import torch7
+from stackgan_keras.porting.checkpoints import read_numpy
 
 KINDS = ".t7 with raw_txt and fea_txt, .npy of shape (N, numbers), or .npz with embeddings (N, numbers) and sentences"
 
@@ -21,31 +22,24 @@ def read(path: Path) -> tuple[list[str], np.ndarray]:
         raise InputError(f"{path} does not end in .t7, .npy or .npz: give a {KINDS}")
     if not path.is_file():
         raise InputError(f"there is no file {path}: give a {KINDS}")
-    found = torch7.embedded(torch7.read(path)) if path.suffix == ".t7" else _read_numpy(path)
-    if found is None:
+    if path.suffix == ".t7":
+        try:
+            sentences, embeddings = torch7.embedded(torch7.read(path)) or (None, None)
+        except torch7.UNEXPECTED as problem:
+            raise InputError(f"{path} cannot be read ({first_line(problem)}): give a {KINDS}") from None
+    else:
+        arrays = read_numpy(path)
+        sentences, embeddings = arrays.get("sentences"), arrays.get("embeddings", arrays.get(""))
+    if embeddings is None:
         raise InputError(f"{path} holds no embedded sentences: give a {KINDS}")
-    sentences, embeddings = found[0], np.atleast_2d(found[1])
+    embeddings = np.atleast_2d(embeddings)
     if embeddings.ndim != 2 or not embeddings.size or embeddings.dtype.kind not in "fiu":
         raise InputError(f"{path} holds an array {embeddings.shape} of {embeddings.dtype}: give a {KINDS}")
     if not np.isfinite(embeddings).all():
         raise InputError(f"{path} holds embeddings with numbers that are infinite or none: make it again")
     if sentences is None:
         sentences = [f"embedding {row}" for row in range(1, len(embeddings) + 1)]
+    sentences = [str(sentence) for sentence in np.ravel(sentences)]
     if len(sentences) != len(embeddings):
         raise InputError(f"{path} holds {len(sentences)} sentences and {len(embeddings)} embeddings: give one for each")
     return sentences, embeddings.astype(np.float32)
-
-
-def _read_numpy(path: Path) -> tuple[list[str] | None, np.ndarray]:
-    try:
-        content = np.load(path, allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            return None, content
-        with content:
-            arrays = {name: content[name] for name in content.files if name in ("embeddings", "sentences")}
-    except Exception as problem:  # numpy and zipfile raise a dozen kinds for files that are broken or foreign
-        raise InputError(f"{path} cannot be read as arrays ({first_line(problem)}): give a {KINDS}") from None
-    if "embeddings" not in arrays:
-        raise InputError(f"{path} holds no array called embeddings: give a {KINDS}")
-    sentences = [str(sentence) for sentence in np.ravel(arrays["sentences"])] if "sentences" in arrays else None
-    return sentences, arrays["embeddings"]

@@ -1,4 +1,4 @@
-"""The PyTorch release of StackGAN: the names of its layers and tensors, and the sizes that their shapes tell.
+"""StackGAN's PyTorch release and the char-CNN-RNN's port: names of layers and tensors, and sizes that shapes tell.
 
 A network is a list of (their layer, our layer, the tensors of such a layer), a layer one of (their tensor, our
 variable, order of the axes), and the sizes are the keywords of our builder.
@@ -18,12 +18,11 @@ def _flat_map(x: np.ndarray) -> np.ndarray:
 CONV = ((".weight", "/kernel", "oihw->hwio"),)
 CONV_BIAS = (*CONV, (".bias", "/bias", "o->o"))
 DENSE = ((".weight", "/kernel", "oi->io"), (".bias", "/bias", "o->o"))
-NORM = (
-    (".weight",       "/gamma",           "c->c"),
-    (".bias",         "/beta",            "c->c"),
-    (".running_mean", "/moving_mean",     "c->c"),
-    (".running_var",  "/moving_variance", "c->c"),
-)
+NORM = ((".weight",       "/gamma",       "c->c"), (".bias",        "/beta",            "c->c"),
+        (".running_mean", "/moving_mean", "c->c"), (".running_var", "/moving_variance", "c->c"))
+TEXT_CONV = ((".weight", "/kernel", "oiw->wio"), (".bias", "/bias", "o->o"))
+RECURRENT = ((".weight", "_kernel", "oi->io"), (".bias", "_bias", "o->o"))
+GATES = {"birds": {"_update": "update", "_reset": "reset", "": "state"}, "flowers": {"": "state"}}
 # the dense layer to the first 4x4 map, and its norm
 PROJECT = ((".weight", "/kernel", lambda x: _flat_map(x).T),)
 PROJECT_NORM = tuple((theirs, ours, _flat_map) for theirs, ours, _ in NORM)
@@ -39,27 +38,15 @@ def stage1_generator(*, image_size: int, **_):
 def stage2_generator(*, stage1: dict, image_size: int, residual_blocks: int, **_):
     for theirs, ours, tensors in stage1_generator(**stage1):
         yield f"STAGE1_G.{theirs}", f"stage1_generator/{ours}", tensors
-    yield "ca_net.fc",  "conditioning_augmentation/moments_dense", DENSE
-    yield "encoder.0",  "encode1_conv", CONV
-    yield "encoder.2",  "encode2_conv", CONV
-    yield "encoder.3",  "encode2_norm", NORM
-    yield "encoder.5",  "encode3_conv", CONV
-    yield "encoder.6",  "encode3_norm", NORM
-    yield "hr_joint.0", "join_conv",    CONV
-    yield "hr_joint.1", "join_norm",    NORM
+    yield "ca_net.fc", "conditioning_augmentation/moments_dense", DENSE
+    yield "encoder.0", "encode1_conv",                            CONV
+    yield from _conv_norm("encoder", 2, "encode2")
+    yield from _conv_norm("encoder", 5, "encode3")
+    yield from _conv_norm("hr_joint", 0, "join")
     for i in range(residual_blocks):
-        yield f"residual.{i}.block.0", f"residual{i + 1}_1_conv", CONV
-        yield f"residual.{i}.block.1", f"residual{i + 1}_1_norm", NORM
-        yield f"residual.{i}.block.3", f"residual{i + 1}_2_conv", CONV
-        yield f"residual.{i}.block.4", f"residual{i + 1}_2_norm", NORM
+        yield from _conv_norm(f"residual.{i}.block", 0, f"residual{i + 1}_1")
+        yield from _conv_norm(f"residual.{i}.block", 3, f"residual{i + 1}_2")
     yield from _up_blocks(stage1["image_size"] // 4, image_size)
-
-
-def _up_blocks(start: int, image_size: int):
-    for i in range(1, (image_size // start).bit_length()):
-        yield f"upsample{i}.1", f"up{i}_conv", CONV
-        yield f"upsample{i}.2", f"up{i}_norm", NORM
-    yield "img.0", "image_conv", CONV
 
 
 def discriminator(*, image_size: int, logits: list[str], **_):
@@ -67,13 +54,31 @@ def discriminator(*, image_size: int, logits: list[str], **_):
     names = [f"down{i}" for i in range(2, halvings + 1)] + [f"reduce{i}" for i in range(1, halvings - 3)]
     yield "encode_img.0", "encode_image/down1_conv", CONV
     for i, name in enumerate(names):
-        yield f"encode_img.{3 * i + 2}", f"encode_image/{name}_conv", CONV
-        yield f"encode_img.{3 * i + 3}", f"encode_image/{name}_norm", NORM
-    yield "get_cond_logits.outlogits.0", "matched/join_conv",  CONV
-    yield "get_cond_logits.outlogits.1", "matched/join_norm",  NORM
+        yield from _conv_norm("encode_img", 3 * i + 2, f"encode_image/{name}")
+    yield from _conv_norm("get_cond_logits.outlogits", 0, "matched/join")
     yield "get_cond_logits.outlogits.3", "matched/logit_conv", CONV_BIAS
     if "unconditional" in logits:
         yield "get_uncond_logits.outlogits.0", "real/logit_conv", CONV_BIAS
+
+
+def _conv_norm(theirs: str, number: int, ours: str):
+    """A convolution and its batch norm, which follow each other in a sequence."""
+    yield f"{theirs}.{number}",     f"{ours}_conv", CONV
+    yield f"{theirs}.{number + 1}", f"{ours}_norm", NORM
+
+
+def _up_blocks(start: int, image_size: int):
+    for i in range(1, (image_size // start).bit_length()):
+        yield from _conv_norm(f"upsample{i}", 1, f"up{i}")
+    yield "img.0", "image_conv", CONV
+
+
+def text_encoder(*, variant: str, **_):
+    yield from ((f"conv{i}", f"conv{i}", TEXT_CONV) for i in (1, 2, 3))
+    for suffix, gate in GATES[variant].items():
+        yield f"rnn.i2h{suffix}", f"recurrence/{gate}_input",     RECURRENT
+        yield f"rnn.h2h{suffix}", f"recurrence/{gate}_recurrent", RECURRENT
+    yield "emb_proj", "project", DENSE
 # fmt: on
 
 
@@ -98,10 +103,18 @@ def discriminator_sizes(state: dict[str, np.ndarray]) -> dict:
     convolutions = (_highest(state, r"encode_img\.(\d+)\.weight") + 1) // 3 + 1  # the first has no norm beside it
     halvings = convolutions if convolutions <= 4 else convolutions // 2 + 2  # beyond 4, each one is undone by a 3x3
     filters = state["encode_img.0.weight"].shape[0]
-    features = filters * 2 ** min(halvings - 1, 3)
-    condition_dim = state["get_cond_logits.outlogits.0.weight"].shape[1] - features
+    condition_dim = state["get_cond_logits.outlogits.0.weight"].shape[1] - filters * 2 ** min(halvings - 1, 3)
     sizes = {"image_size": 4 * 2**halvings, "filters": filters, "logits": logits, "condition_dim": condition_dim}
     return sizes | {"architecture": "pytorch"}
+
+
+def text_encoder_sizes(state: dict[str, np.ndarray]) -> dict:
+    return {
+        "variant": "birds" if any(name.startswith("rnn.h2h_update.") for name in state) else "flowers",
+        "filters": state["conv1.weight"].shape[0],
+        "recurrent_dim": state["conv3.weight"].shape[0],
+        "text_dim": state["emb_proj.weight"].shape[0],
+    }
 
 
 def _text_sizes(state: dict) -> dict:

@@ -13,33 +13,27 @@ NAME = re.compile(  # of a weight or a moving average; what else a checkpoint ho
     r"((?:hr_)?[gd]_net)/(custom_conv2d|conv_batch_norm|custom_fully_connected|fc_batch_norm)((?:_\d+)?)/"
     r"(?:Linear/(?:Matrix|bias)|(?:\2\3|batch_norm)/(?:w|mean|variance|gamma|beta))"
 )
-SCOPES = {  # that are needed to build a network, its own last; the networks are called as the weight files of a run
-    "stage1_gen": ("g_net",),
-    "stage1_dis": ("d_net",),
-    "stage2_gen": ("g_net", "hr_g_net"),
-    "stage2_dis": ("hr_d_net",),
-}
+SCOPES = {"stage1_gen": "g_net", "stage1_dis": "d_net", "stage2_gen": "hr_g_net", "stage2_dis": "hr_d_net"}
 
 
 def networks(tensors: dict[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
-    """The tensors of each network in a checkpoint, by the keys of `SCOPES`; none if it is not of this release."""
+    """The tensors of each network in a checkpoint, called as its weight file; none if it is not of this release."""
     scope_of = {name: match[1] for name in tensors if (match := NAME.fullmatch(name))}
-    return {
-        network: {name: tensors[name] for name, scope in scope_of.items() if scope in needed}
-        for network, needed in SCOPES.items()
-        if needed[-1] in scope_of.values()
+    found = {
+        network: {name: tensors[name] for name in scope_of if scope_of[name] == scope}
+        for network, scope in SCOPES.items()
+        if scope in scope_of.values()
     }
+    if "stage2_gen" in found:  # it holds the Stage I that it starts from
+        found["stage2_gen"] |= found.get("stage1_gen", {})
+    return found
 
 
 # fmt: off
 CONV = (("/w", "/kernel", "hwio->hwio"),)
 DENSE = (("/Linear/Matrix", "/kernel", "io->io"), ("/Linear/bias", "/bias", "o->o"))
-NORM = (
-    ("/gamma",    "/gamma",           "c->c"),
-    ("/beta",     "/beta",            "c->c"),
-    ("/mean",     "/moving_mean",     "c->c"),
-    ("/variance", "/moving_variance", "c->c"),
-)
+NORM = (("/gamma", "/gamma",       "c->c"), ("/beta",     "/beta",            "c->c"),
+        ("/mean",  "/moving_mean", "c->c"), ("/variance", "/moving_variance", "c->c"))
 
 
 def stage1_generator(*, image_size: int, noise_dim: int, **_):
