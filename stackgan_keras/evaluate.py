@@ -50,7 +50,7 @@ def main() -> None:
     about = {"captions": len(sentences), "pictures_of_each": given.count, "seed": given.seed, "classifier": str(file)}
     for name in models:
         path = Folders(given.output_dir, name).results / "evaluation.json"
-        others = tuple(f"{other}" for other in models if other != name)
+        others = [other for other in models if other != name]
         _write(path, {**about, "rows": {key: row for key, row in rows.items() if key.split(",")[0] not in others}})
         print(f"figures: {path}")
 

@@ -35,9 +35,6 @@ def make_dataset(folder: Path, count: int = 10, text_dim: int = 6, captions=(1, 
     )
 
 
-make_records = make_dataset  # until every test calls it so
-
-
 def refusal(function, *arguments) -> str:
     """The one line that `function` refuses its arguments with."""
     with pytest.raises(InputError) as problem:
@@ -57,3 +54,15 @@ def ended(main, arguments, monkeypatch, captured) -> tuple[int, str, str]:
     except SystemExit as end:
         code = end.code
     return code, *captured.readouterr()
+
+
+def awake(config):
+    """The network with weights that make every input show in the image."""
+    from stackgan_keras.models import weights  # only here, as it takes seconds
+
+    model, rng = config.build(), np.random.default_rng(0)
+    for path, variable in weights.named_variables(model).items():
+        if path.endswith("kernel"):
+            scale = 4 if config.network == "text_encoder" else 1.5
+            variable.assign(rng.normal(0, scale / np.sqrt(np.prod(variable.shape[:-1])), variable.shape))
+    return model

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import make_records
+from helpers import make_dataset
 
 from stackgan_keras.data import pipeline
 from stackgan_keras.errors import InputError
@@ -13,7 +13,7 @@ WIDTHS = {"noise": 5, "epsilon": 3, "stage1_epsilon": 2}
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    return make_records(tmp_path_factory.mktemp("pictures"))
+    return make_dataset(tmp_path_factory.mktemp("pictures"))
 
 
 def make(dataset, **changes):
@@ -175,7 +175,7 @@ def test_disk_cache_holds_the_same_and_is_found_again(dataset, tmp_path):
 
 
 def test_interrupted_decoding_leaves_no_cache(tmp_path):
-    broken = make_records(tmp_path, count=3)
+    broken = make_dataset(tmp_path, count=3)
     broken.paths[1].write_bytes(b"not a picture")
     with pytest.raises(InputError, match="picture_1"):
         pipeline.decode(broken, SIZE, cache="disk", folder=tmp_path / "cache")

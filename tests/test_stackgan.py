@@ -7,7 +7,7 @@ import sys
 import keras
 import numpy as np
 import pytest
-from helpers import refusal
+from helpers import awake, refusal
 
 import stackgan_keras
 from stackgan_keras.inference.stackgan import StackGAN
@@ -27,21 +27,11 @@ RED, BLUE = "this bird is red with black wings", "a blue bird"
 ODD = ["", " ", "\n\t", "red " * 250, "x" * 1000, "🐦🦜", "красная птица", "鳥", "\0\x1b[31m", "\udcff", "RED BIRD"]
 
 
-def build(config):
-    """The network with weights that make every input show in the image."""
-    model, rng = config.build(), np.random.default_rng(0)
-    for path, variable in weights.named_variables(model).items():
-        if path.endswith("kernel"):
-            scale = 4 if config.network == "text_encoder" else 1.5
-            variable.assign(rng.normal(0, scale / np.sqrt(np.prod(variable.shape[:-1])), variable.shape))
-    return model
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """The folder of weights of a run of both stages; not to be changed."""
     folder = tmp_path_factory.mktemp("out") / "weights" / "tiny"
-    models = {name: build(config) for name, config in CONFIGS.items()}
+    models = {name: awake(config) for name, config in CONFIGS.items()}
     frozen = models["stage2_gen"].get_layer("stage1_generator")
     frozen.set_weights(models["stage1_gen"].get_weights())
     for name, model in models.items():
@@ -231,7 +221,7 @@ def test_stage1_alone_draws_the_stage1_images_of_stage2(model, copy):
 def test_without_augmentation(copy):
     keywords = {**STAGE1, "augment_condition": False}
     weights.save(
-        build(ModelConfig("stage1_generator", keywords)),
+        awake(ModelConfig("stage1_generator", keywords)),
         ModelConfig("stage1_generator", keywords),
         copy / "stage1_gen.weights.h5",
     )

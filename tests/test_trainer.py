@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import make_records
+from helpers import make_dataset
 from PIL import Image
 
 from stackgan_keras.data.pipeline import AdversarialStream, decode
@@ -21,7 +21,7 @@ SIZES = {"filters": 2, "text_dim": 6, "condition_dim": 4}
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    return make_records(tmp_path_factory.mktemp("pictures"))
+    return make_dataset(tmp_path_factory.mktemp("pictures"))
 
 
 class Seen:
@@ -197,7 +197,7 @@ def test_jit_compiled_steps(dataset, tmp_path):
 
 
 def test_a_sample_grid_is_a_picture_of_the_same_noise_each_time(tmp_path):
-    dataset = make_records(tmp_path, count=5)
+    dataset = make_dataset(tmp_path, count=5)
     generator = generators.stage1_generator(image_size=16, noise_dim=5, **SIZES)
     grid = samples.SampleGrid(dataset, 16, truncated=False, seed=0, count=3, rows=2)
     assert grid.captions == ["picture 0 caption 0", "picture 2 caption 0", "picture 4 caption 0"]

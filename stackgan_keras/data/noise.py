@@ -30,6 +30,11 @@ def shuffle(values, seed: int, purpose: int, index):
     return tf.random.experimental.stateless_shuffle(values, _key(seed, purpose, index))
 
 
+def widths_of(generator) -> dict[str, int]:
+    """The widths of a generator's random inputs, by name."""
+    return {name: x.shape[1] for name, x in generator.input.items() if name in GENERATOR_INPUTS}
+
+
 def generator_inputs(widths: dict[str, int], seed, places, copies, truncated: bool = False) -> dict[str, tf.Tensor]:
     """What a generator takes beside its embedding: those of `GENERATOR_INPUTS` in `widths`, each (B, width).
 

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from stackgan_keras.data import images
-from stackgan_keras.data.noise import GENERATOR_INPUTS, generator_inputs
+from stackgan_keras.data.noise import generator_inputs, widths_of
 from stackgan_keras.errors import InputError, whole_number
 from stackgan_keras.models import text_encoder, weights
 from stackgan_keras.models.blocks import ARCHITECTURES
@@ -44,7 +44,7 @@ class StackGAN:
                 "from different runs, take both from one, or the encoder whose embeddings the generator learned from"
             )
         self.encoder, self.generator = encoder, generator
-        self.widths = {name: x.shape[1] for name, x in generator.input.items() if name in GENERATOR_INPUTS}
+        self.widths = widths_of(generator)
         self.truncated = ARCHITECTURES[architecture].truncated_epsilon
         self._encode = None if encoder is None else tf.function(partial(encoder, training=False))
         self._generate = tf.function(self._image_of)

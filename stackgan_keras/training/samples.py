@@ -12,7 +12,7 @@ BATCH = 8  # images at a time: what fits beside a training run
 
 def generate(generator: keras.Model, embeddings: np.ndarray, copy: int, seed: int, truncated: bool = False) -> dict:
     """One image of each embedding (N, text_dim): `image` (and `stage1_image`), each (N, size, size, 3) uint8."""
-    widths = {name: x.shape[1] for name, x in generator.input.items() if name in noise.GENERATOR_INPUTS}
+    widths = noise.widths_of(generator)
     made: dict[str, list] = {}
     for start in range(0, len(embeddings), BATCH):
         part = tf.constant(embeddings[start : start + BATCH])

@@ -13,7 +13,7 @@ import tensorflow as tf
 from stackgan_keras import config
 from stackgan_keras.config import Folders, Settings
 from stackgan_keras.data import images
-from stackgan_keras.data.noise import GENERATOR_INPUTS
+from stackgan_keras.data.noise import widths_of
 from stackgan_keras.data.pipeline import AdversarialStream, decode
 from stackgan_keras.data.published import Dataset
 from stackgan_keras.errors import InputError
@@ -151,7 +151,7 @@ class StageTraining:
             decode(dataset, data.image_size, cache=data.cache, folder=self.folders.logs / "cache"),
             data.image_size,
             train.batch_size,
-            widths={n: x.shape[1] for n, x in self.generator.input.items() if n in GENERATOR_INPUTS},
+            widths=widths_of(self.generator),
             captions_per_embedding=data.captions_per_embedding,
             truncated=truncated,
             directions=train.r1_weight > 0,
