@@ -43,7 +43,7 @@ VARIANTS = {  # the change, and its source
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output_dir", type=Path, required=True)
-    parser.add_argument("--pictures", type=int, default=60_000, help="seen in each training")
+    parser.add_argument("--pictures", type=int, default=40_000, help="seen in each training")
     parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     given = parser.parse_args()
     print("| variant | source | attribute accuracy | diversity | Fréchet distance |\n|---|---|---|---|---|")
@@ -64,10 +64,20 @@ def trained_and_scored(name: str, seed: int, given: argparse.Namespace) -> dict[
         folders.weights.mkdir(parents=True, exist_ok=True)
         shipped = find_run(given.output_dir, "drawn", holding=["text_encoder"])
         shutil.copy(shipped / TEXT_ENCODER, folders.weights)
+        _share_embeddings(folders)
         settings = variant(name, seed, given.pictures, folders.run)
         stage.train(stage.stage1(settings), settings, folders)
         file.write_text(json.dumps(score(folders, shipped / CLASSIFIER, given.output_dir)))
     return json.loads(file.read_text())
+
+
+def _share_embeddings(folders: Folders) -> None:
+    """All trainings have the same sentences and encoder: one cache for all."""
+    shared, own = folders.output_dir / "logs" / "cache", folders.logs / "cache"
+    shared.mkdir(parents=True, exist_ok=True)
+    own.parent.mkdir(parents=True, exist_ok=True)
+    if not own.exists():
+        own.symlink_to(shared.resolve())
 
 
 def variant(name: str, seed: int, pictures: int, run: str) -> config.Settings:
