@@ -19,7 +19,7 @@ NETWORKS = ("stage1_gen", "stage1_dis", "stage2_gen", "stage2_dis")
 TINY_TEXT = {"text_dim": 16, "condition_dim": 8, "architecture": "pytorch"}
 TINY_STAGE1 = {"image_size": 64, "filters": 4, **TINY_TEXT, "noise_dim": 8}
 TINY_DISCRIMINATOR = {"filters": 2, "condition_dim": 8, "architecture": "pytorch"}
-TINY_RECIPES = {
+TINY_CONFIGS = {
     "stage1_gen": weights.ModelConfig("stage1_generator", TINY_STAGE1),
     "stage2_gen": weights.ModelConfig(
         "stage2_generator", {"stage1": TINY_STAGE1, "image_size": 256, "filters": 4, **TINY_TEXT, "residual_blocks": 1}
@@ -127,9 +127,9 @@ def test_however_it_was_saved(network, how, torch, shared, tmp_path):
     path = tmp_path / "netX.pth"
     variant(torch, folder, network, path, how)
     (state,) = conversion.networks(checkpoints.read(path))[0].values()
-    plain, recipe = conversion.convert(checkpoints.read(folder / f"{network}.pth"))
-    model, same_recipe = conversion.convert(state)
-    assert same_recipe == recipe
+    plain, config = conversion.convert(checkpoints.read(folder / f"{network}.pth"))
+    model, same_config = conversion.convert(state)
+    assert same_config == config
     expected = weights.named_variables(plain)
     for name, variable in weights.named_variables(model).items():
         assert np.array_equal(variable, expected[name]), name
@@ -148,7 +148,7 @@ def test_a_data_parallel_network_is_one_without_its_prefix(network):
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_sizes_are_recognized(network):
-    assert conversion.recognize(tiny(network)) == TINY_RECIPES[network]
+    assert conversion.recognize(tiny(network)) == TINY_CONFIGS[network]
 
 
 @pytest.mark.parametrize("network", ["stage1_gen", "stage2_gen"])
@@ -167,14 +167,14 @@ def test_npz_gives_the_golden_outputs(network, tmp_path, command):
 @pytest.mark.parametrize("image_size", [8, 16, 32, 64, 128, 256, 512])
 def test_discriminators_of_any_size_are_recognized(image_size):
     sizes = {"image_size": image_size, "filters": 1, "logits": ["conditional"], "condition_dim": 5}
-    recipe = weights.ModelConfig("discriminator", sizes | {"architecture": "pytorch"})
-    variables = weights.named_variables(recipe.build())
+    config = weights.ModelConfig("discriminator", sizes | {"architecture": "pytorch"})
+    variables = weights.named_variables(config.build())
     state = {}
     (kind,) = (kind for kind in conversion.KINDS if kind.prefixes == ("encode_img.",))
-    for theirs, (path, _) in kind.tensors(recipe.keywords).items():
+    for theirs, (path, _) in kind.tensors(config.keywords).items():
         value = np.asarray(variables[path])
         state[theirs] = value.transpose(3, 2, 0, 1) if value.ndim == 4 else value
-    assert conversion.recognize(state) == recipe
+    assert conversion.recognize(state) == config
     converted = weights.named_variables(conversion.convert(state)[0])
     assert all(np.array_equal(converted[path], variables[path]) for path in variables)
 
@@ -183,7 +183,7 @@ def test_discriminators_of_any_size_are_recognized(image_size):
 
 TF = {"text_dim": 6, "condition_dim": 3, "architecture": "tensorflow"}
 TF_STAGE1 = {"image_size": 32, "filters": 2, **TF, "noise_dim": 4}
-TF_RECIPES = {
+TF_CONFIGS = {
     "stage1_gen": weights.ModelConfig("stage1_generator", TF_STAGE1),
     "stage2_gen": weights.ModelConfig(
         "stage2_generator", {"stage1": TF_STAGE1, "image_size": 64, "filters": 4, **TF, "residual_blocks": 2}
@@ -202,9 +202,9 @@ def tf_networks():
     """A tiny network of each kind, and its tensors by their names in the TensorFlow release."""
     made, tensors, rng = {}, {}, np.random.default_rng(0)
     kinds = {kind.network: kind for kind in conversion.KINDS[-3:]}
-    for name, recipe in TF_RECIPES.items():
-        made[name] = weights.named_variables(recipe.build())
-        for theirs, (path, order) in kinds[recipe.network].tensors(recipe.keywords).items():
+    for name, config in TF_CONFIGS.items():
+        made[name] = weights.named_variables(config.build())
+        for theirs, (path, order) in kinds[config.network].tensors(config.keywords).items():
             value = tensors.get(theirs)  # Stage II holds the Stage I that is there too
             if value is None:
                 value = rng.normal(size=made[name][path].shape).astype(np.float32)
@@ -237,10 +237,10 @@ def test_a_checkpoint_of_the_tensorflow_release(version, tf_networks, tmp_path, 
     code, output, errors = command(file, "--out", tmp_path / "weights")
     assert (code, errors) == (0, "")
     assert f"left out, as it belongs to no network: {bookkeeping}, d_net/custom_conv2d/custom_conv2d/w/Adam\n" in output
-    assert sorted(p.name for p in (tmp_path / "weights").iterdir()) == sorted(f"{n}.weights.h5" for n in TF_RECIPES)
-    for name, recipe in TF_RECIPES.items():
+    assert sorted(p.name for p in (tmp_path / "weights").iterdir()) == sorted(f"{n}.weights.h5" for n in TF_CONFIGS)
+    for name, config in TF_CONFIGS.items():
         path = tmp_path / "weights" / f"{name}.weights.h5"
-        assert weights.read_config(path) == recipe
+        assert weights.read_config(path) == config
         for variable, value in weights.named_variables(weights.load(path)).items():
             np.testing.assert_array_equal(value, made[name][variable], err_msg=variable)
 
@@ -251,7 +251,7 @@ def test_any_file_of_a_checkpoint_will_do(ending, tf_networks, tmp_path, command
     prefix = save_tensorflow(tmp_path / "model.ckpt", tensors)
     out = tmp_path / "judge.weights.h5"
     assert command(f"{prefix}{ending}", "--out", out)[0] == 0
-    assert weights.read_config(out) == TF_RECIPES["stage1_dis"]
+    assert weights.read_config(out) == TF_CONFIGS["stage1_dis"]
 
 
 def test_a_checkpoint_that_is_not_whole(tf_networks, tmp_path, refused):
@@ -319,8 +319,8 @@ def test_a_checkpoint_of_something_else(tmp_path, refused):
 @pytest.mark.parametrize("form", ["birds", "flowers"])
 def test_text_encoders(form, tmp_path, command):
     keywords = {"variant": form, "filters": 6, "recurrent_dim": 5, "text_dim": 4}
-    recipe = weights.ModelConfig("text_encoder", keywords)
-    variables, rng = weights.named_variables(recipe.build()), np.random.default_rng(0)
+    config = weights.ModelConfig("text_encoder", keywords)
+    variables, rng = weights.named_variables(config.build()), np.random.default_rng(0)
     (kind,) = (kind for kind in conversion.KINDS if kind.network == "text_encoder")
     state = {}
     for theirs, (path, _) in kind.tensors(keywords).items():
@@ -329,7 +329,7 @@ def test_text_encoders(form, tmp_path, command):
     np.savez(tmp_path / "encoder.npz", **state)
     assert command(tmp_path / "encoder.npz", "--out", tmp_path / "weights")[0] == 0
     path = tmp_path / "weights" / "text_encoder.weights.h5"
-    assert weights.read_config(path) == recipe
+    assert weights.read_config(path) == config
     made = weights.named_variables(weights.load(path))
     np.testing.assert_array_equal(made["conv2/kernel"], state["conv2.weight"].transpose(2, 1, 0))
     np.testing.assert_array_equal(made["recurrence/state_recurrent_kernel"], state["rnn.h2h.weight"].T)
@@ -400,8 +400,8 @@ def test_several_networks_are_named_by_what_they_are(tmp_path, command):
     assert (code, errors) == (0, "")
     assert sorted(p.name for p in (tmp_path / "weights").iterdir()) == sorted(f"{n}.weights.h5" for n in NETWORKS)
     for network in NETWORKS:
-        assert weights.read_config(tmp_path / "weights" / f"{network}.weights.h5") == TINY_RECIPES[network]
-        assert f"{network}.weights.h5: {names[network]} is a {TINY_RECIPES[network].network}" in output
+        assert weights.read_config(tmp_path / "weights" / f"{network}.weights.h5") == TINY_CONFIGS[network]
+        assert f"{network}.weights.h5: {names[network]} is a {TINY_CONFIGS[network].network}" in output
     assert "left out, as it belongs to no network: optimizer/step\n" in output
 
 

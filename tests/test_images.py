@@ -31,7 +31,7 @@ def test_load_sizes_of_the_release():
         ((10.0, 10.0, 0.0, 0.0), (0, 0, 500, 400)),  # empty: the whole picture
     ],
 )
-def test_crop_of_the_published_recipe(box, expected):
+def test_published_crop(box, expected):
     assert images.crop_box(box, 500, 400) == expected
 
 

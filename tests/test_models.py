@@ -83,16 +83,16 @@ def test_any_power_of_two_for_stage1(image_size, architecture):
 
 
 @pytest.mark.parametrize("architecture", blocks.ARCHITECTURES)
-@pytest.mark.parametrize(("sketch", "image_size"), [(64, 256), (64, 128), (128, 256), (16, 64)])
-def test_any_power_of_two_for_stage2(sketch, image_size, architecture):
+@pytest.mark.parametrize(("stage1_size", "image_size"), [(64, 256), (64, 128), (128, 256), (16, 64)])
+def test_any_power_of_two_for_stage2(stage1_size, image_size, architecture):
     style = {"architecture": architecture}
-    stage1 = {**SMALL, "image_size": sketch, "filters": 8, "noise_dim": 5, **style}
+    stage1 = {**SMALL, "image_size": stage1_size, "filters": 8, "noise_dim": 5, **style}
     generator = generators.stage2_generator(
         stage1=stage1, image_size=image_size, **{**SMALL, "filters": 4}, residual_blocks=1, **style
     )
     made = generator(inputs_of(generator))
     assert made["image"].shape == (3, image_size, image_size, 3)
-    assert made["stage1_image"].shape == (3, sketch, sketch, 3)
+    assert made["stage1_image"].shape == (3, stage1_size, stage1_size, 3)
 
 
 @pytest.mark.parametrize("image_size", [4, 24, 65])

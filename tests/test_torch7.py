@@ -231,8 +231,8 @@ def test_a_text_encoder_of_torch_7(form, kind, whole, tmp_path):
     assert state.keys() == made.state.keys()
     for name, value in state.items():
         np.testing.assert_array_equal(value, made.state[name], err_msg=name)
-    model, recipe = conversion.convert(state)
-    assert recipe == weights.ModelConfig("text_encoder", {"variant": form, **SIZES})
+    model, config = conversion.convert(state)
+    assert config == weights.ModelConfig("text_encoder", {"variant": form, **SIZES})
     assert text_encoder.embed(model, ["a red bird"]).shape == (1, 4)
 
 

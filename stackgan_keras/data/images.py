@@ -1,4 +1,4 @@
-"""Images as [-1, 1] tensors, uint8 arrays, files and labelled grids; the crop of the published recipe."""
+"""Images as [-1, 1] tensors, uint8 arrays, files and labelled grids; the crop of the published pipeline."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -57,7 +57,7 @@ def read(path: Path, box: Sequence[float] | None, size: int) -> np.ndarray:
 
 
 def crop_box(box: Sequence[float], width: int, height: int) -> tuple[int, int, int, int]:
-    """The square of the published recipe around a box (x, y, w, h), clipped to the picture: left, top, right, bottom.
+    """The square of the published pipeline around a box (x, y, w, h), clipped to the picture: left, top, right, bottom.
 
     Its half-side is 0.75 max(w, h), so that the object fills about three quarters of it. A box that leaves nothing
     of the picture gives the whole picture.
