@@ -1,7 +1,8 @@
-"""What helps a Stage I on synthetic birds: each helper of `drawn_stage1` left out, same pictures seen, two seeds.
+"""What helps on synthetic birds: one setting of `drawn_stage1` or `demo_stage2` changed, same pictures seen, two seeds.
 
 python benchmarks/ablation.py --output_dir DIR            trains and scores all variants; goes on where it was stopped
 python benchmarks/ablation.py --output_dir DIR --only no_r1
+python benchmarks/ablation.py --output_dir DIR --stage 2  on the Stage I of the first variant above
 
 The text encoder is that of the shipped run. Prints a table for the README.
 """
@@ -18,13 +19,13 @@ from stackgan_keras.evaluation.attributes import Reader
 from stackgan_keras.evaluation.scores import Evaluation, spread_captions
 from stackgan_keras.inference.stackgan import StackGAN
 from stackgan_keras.models import weights
-from stackgan_keras.models.runs import CLASSIFIER, TEXT_ENCODER, find_run
+from stackgan_keras.models.runs import CLASSIFIER, TEXT_ENCODER, find_run, weight_file
 from stackgan_keras.training import stage
 
 SEEDS = (0, 1)
 NARROW = {"generator": {"filters": 16}, "discriminator": {"filters": 16}}
 BIRDS = {"count": 600, "classes": 60, "test_classes": 40, "embedding_dim": 1}  # as `evaluate` draws them
-VARIANTS = {  # the change, and its source
+STAGE1 = {  # the change, and its source
     "all": ({}, ""),
     "batch_64": ({"train": {"batch_size": 64}}, "the release's batch"),
     "equal_rates": ({"train": {"discriminator_learning_rate": 2e-4}}, "Heusel et al. 2017"),
@@ -40,17 +41,28 @@ VARIANTS = {  # the change, and its source
 }
 
 
+STAGE2 = {  # adversarial training at 128 pixels, with a pixel loss before and beside it
+    "both": ({}, "Ledig et al. 2017"),
+    "no_pixel_loss": ({"train": {"pixel_weight": 0.0, "warmup_epochs": 0}}, "as released"),
+    "warmup_alone": ({"train": {"pixel_weight": 0.0}}, ""),
+    "no_warmup": ({"train": {"warmup_epochs": 0}}, ""),
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output_dir", type=Path, required=True)
-    parser.add_argument("--pictures", type=int, default=40_000, help="seen in each training")
-    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--stage", type=int, choices=(1, 2), default=1)
+    parser.add_argument("--pictures", type=int, help="seen in each training (default 40,000, Stage II 9,000)")
+    parser.add_argument("--only", nargs="+", choices=[*STAGE1, *STAGE2])
     given = parser.parse_args()
+    variants = {1: STAGE1, 2: STAGE2}[given.stage]
+    given.pictures = given.pictures or {1: 40_000, 2: 9_000}[given.stage]
     print("| variant | source | attribute accuracy | diversity | Fréchet distance |\n|---|---|---|---|---|")
-    for name in given.only:
+    for name in given.only or variants:
         rows = [trained_and_scored(name, seed, given) for seed in SEEDS]
         cells = [" ".join(f"{row[key]:{form}}" for row in rows) for key, form in COLUMNS.items()]
-        print("| " + " | ".join([name, VARIANTS[name][1], *cells]) + " |", flush=True)
+        print("| " + " | ".join([name, variants[name][1], *cells]) + " |", flush=True)
 
 
 COLUMNS = {"all": ".1%", "diversity": ".2f", "frechet": ".2f"}
@@ -65,8 +77,13 @@ def trained_and_scored(name: str, seed: int, given: argparse.Namespace) -> dict[
         shipped = find_run(given.output_dir, "drawn", holding=["text_encoder"])
         shutil.copy(shipped / TEXT_ENCODER, folders.weights)
         _share_embeddings(folders)
-        settings = variant(name, seed, given.pictures, folders.run)
-        stage.train(stage.stage1(settings), settings, folders)
+        if given.stage == 1:
+            settings = changed("drawn_stage1", {**NARROW, "run": folders.run}, STAGE1[name][0], seed, given.pictures)
+            stage.train(stage.stage1(settings), settings, folders)
+        else:
+            shutil.copy(weight_file(Folders(given.output_dir, f"all_{seed}").weights, "stage1_gen"), folders.weights)
+            settings = changed("demo_stage2", {"run": folders.run}, STAGE2[name][0], seed, given.pictures)
+            stage.train(stage.stage2(settings, folders), settings, folders)
         file.write_text(json.dumps(score(folders, shipped / CLASSIFIER, given.output_dir)))
     return json.loads(file.read_text())
 
@@ -80,13 +97,16 @@ def _share_embeddings(folders: Folders) -> None:
         own.symlink_to(shared.resolve())
 
 
-def variant(name: str, seed: int, pictures: int, run: str) -> config.Settings:
-    """The settings of `drawn_stage1`, narrow, with one change."""
-    values = config.read("drawn_stage1")
-    for change in (NARROW, VARIANTS[name][0], {"train": {"seed": seed, "sample_every": 1000, "save_every": 1000}}):
-        values = {key: {**v, **change.get(key, {})} if isinstance(v, dict) else v for key, v in values.items()}
-    values["train"]["max_steps"] = pictures // values["train"]["batch_size"]
-    return config.make({**values, "run": run})
+def changed(file: str, base: dict, change: dict, seed: int, pictures: int) -> config.Settings:
+    """The settings in a shipped file with changes, for so many pictures, those of a warm-up included."""
+    values = config.read(file)
+    for more in (base, change, {"train": {"seed": seed, "sample_every": 1000, "save_every": 1000}}):
+        parts = {key: {**values.get(key, {}), **part} for key, part in more.items() if isinstance(part, dict)}
+        values = {**values, **more, **parts}
+    settings = config.make(values)
+    adversarial = pictures - settings.train.warmup_epochs * settings.data.synthetic_count
+    values["train"] |= {"max_steps": adversarial // settings.train.batch_size, "epochs": 1000}
+    return config.make(values)
 
 
 def score(folders: Folders, classifier: Path, output_dir: Path) -> dict[str, float]:
