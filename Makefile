@@ -1,6 +1,6 @@
 # Two commands do all the set-up: `make demo` and `make test`.
 PYTHON ?= python3
-TORCH ?= torch# what `make test-all` installs for `convert` and the backends, beside jax; a CPU build is enough
+TORCH ?= torch# what `make test-all` installs for `convert`, backends and metrics, beside others; a CPU build is enough
 BIN = .venv/bin
 RUN = $(BIN)/python -m
 DRAWN ?= drawn_again# the run that `make train-drawn` makes
@@ -37,7 +37,7 @@ test: .venv/installed
 	$(RUN) pytest -q -m "not slow"
 
 test-all: .venv/installed
-	$(BIN)/pip install --quiet --editable ".[test,onnx,litert]" "$(TORCH)" jax
+	$(BIN)/pip install --quiet --editable ".[test,onnx,litert]" "$(TORCH)" jax scipy pytorch-fid torch-fidelity
 	$(RUN) pytest -q
 
 lint: .venv/installed

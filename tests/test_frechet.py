@@ -56,6 +56,14 @@ def test_fewer_pictures_than_features():
     assert frechet_distance(features, features + 1) == pytest.approx(30, abs=1e-5)
 
 
+def test_pictures_that_are_all_alike():
+    """Their covariance is 0."""
+    alike, others = np.ones((5, 3)), np.random.default_rng(0).normal(size=(9, 3))
+    assert frechet_distance(alike, alike + 2) == pytest.approx(12)
+    expected = ((1 - others.mean(axis=0)) ** 2).sum() + others.var(axis=0, ddof=1).sum()
+    assert frechet_distance(alike, others) == pytest.approx(expected)
+
+
 def test_a_shift_counts_squared():
     features, shift = np.random.default_rng(0).normal(size=(50, 3)), np.array([3, 0, -4])
     assert frechet_distance(features, features + shift) == pytest.approx(25)
