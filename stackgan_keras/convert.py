@@ -24,7 +24,7 @@ def _standard_name(group: str, config: weights.ModelConfig) -> str:
     """What the training commands call this network's file."""
     if group in tensorflow_release.SCOPES:
         return group
-    if config.network == "text_encoder":
+    if config.network in ("text_encoder", "fid_inception", "efficientnet_lite0"):
         return config.network
     stage2 = config.network == "stage2_generator" or "unconditional" in config.keywords.get("logits", ())
     return f"stage{2 if stage2 else 1}_{'dis' if config.network == 'discriminator' else 'gen'}"
