@@ -91,9 +91,7 @@ def _block_c(x, name: str, width: int):
         name,
         _convolve(x, f"{name}_branch1x1", 192, 1),
         _chain(x, f"{name}_branch7x7", (width, 1), (width, row), (192, column)),
-        _chain(
-            x, f"{name}_branch7x7dbl", (width, 1), (width, column), (width, row), (width, column), (192, row)
-        ),
+        _chain(x, f"{name}_branch7x7dbl", (width, 1), (width, column), (width, row), (width, column), (192, row)),
         _pooled(x, name, 192),
     )
 

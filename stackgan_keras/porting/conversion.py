@@ -43,11 +43,11 @@ KINDS = (
     Kind("stage1_generator", ("upsample",), pytorch.stage1_generator_sizes, pytorch.stage1_generator),
     Kind("discriminator", ("encode_img.",), pytorch.discriminator_sizes, pytorch.discriminator),
     Kind("text_encoder", ("emb_proj.",), pytorch.text_encoder_sizes, pytorch.text_encoder),
+    Kind("fid_inception", ("Conv2d_1a_3x3.",), _one_size, pretrained.fid_inception, unused=("fc.bias",)),
+    Kind("efficientnet_lite0", ("_conv_stem.",), _one_size, pretrained.efficientnet_lite0),
     Kind("stage2_generator", ("hr_g_net/",), tensorflow.stage2_generator_sizes, tensorflow.stage2_generator),
     Kind("stage1_generator", ("g_net/",), tensorflow.stage1_generator_sizes, tensorflow.stage1_generator),
     Kind("discriminator", ("d_net/", "hr_d_net/"), tensorflow.discriminator_sizes, tensorflow.discriminator),
-    Kind("fid_inception", ("Conv2d_1a_3x3.",), _one_size, pretrained.fid_inception, unused=("fc.bias",)),
-    Kind("efficientnet_lite0", ("_conv_stem.",), _one_size, pretrained.efficientnet_lite0),
 )
 
 
