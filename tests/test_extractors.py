@@ -66,6 +66,14 @@ def test_pictures_come_in_any_number_size_and_type(tmp_path):
     assert largest(features, extractor(shown.astype(np.float64))[0]) == 0
 
 
+def test_pictures_that_are_none(tmp_path):
+    classifier().save(tmp_path / "birds.keras")
+    extractor = extractors.load(tmp_path / "birds.keras")
+    for shape in ((8, 8, 3), (0, 8, 8, 3), (2, 8, 8, 1)):
+        assert f"pictures are an array {shape}: give one" in refusal(extractor, np.zeros(shape))
+    assert "hold NaN or infinity" in refusal(extractor, np.full((1, 8, 8, 3), np.nan))
+
+
 def test_models_without_classes_of_any_size_and_with_named_outputs(tmp_path):
     image = keras.Input((None, None, 3))
     maps = layers.Conv2D(6, 3)(image)
@@ -224,18 +232,19 @@ def test_features_are_those_of_pytorch_fid(size, fid_network, fid_extractor, mon
 
 
 @pytest.mark.slow
-def test_features_and_probabilities_are_those_of_torch_fidelity(fid_network, fid_extractor, tmp_path):
-    """Of images resized and scaled as here: torch-fidelity does this as TensorFlow 1 did, which pytorch-fid does not."""
+@pytest.mark.parametrize("size", SIZES)
+def test_features_and_probabilities_are_those_of_torch_fidelity(size, fid_network, fid_extractor, tmp_path):
     torch = pytest.importorskip("torch", reason="compares with PyTorch")
     module = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3", reason="compares with torch-fidelity")
     torch.save(fid_network.state_dict(), tmp_path / "inception.pth")
     outputs = ["2048", "logits_unbiased"]
     reference = module.FeatureExtractorInceptionV3("random", outputs, str(tmp_path / "inception.pth"))
-    shown = torch.tensor(pictures(2, 299)).permute(0, 3, 1, 2)
-    reference.Conv2d_1a_3x3.register_forward_pre_hook(lambda *_: (shown / 127.5 - 1,))
-    features, logits = reference(shown)
-    made, probabilities = fid_extractor(shown.permute(0, 2, 3, 1).numpy())
-    assert largest(made, features) < 1e-4
+    config = weights.ModelConfig("fid_inception", {})
+    weights.save(fid_extractor.model, config, tmp_path / "fid_inception.weights.h5")
+    shown = pictures(2, size)
+    expected, logits = reference(torch.tensor(shown).permute(0, 3, 1, 2))
+    features, probabilities = extractors.load("fid_inception_tf1", tmp_path)(shown)
+    assert largest(features, expected) < 1e-4
     assert largest(probabilities, logits.softmax(dim=1)) < 1e-4
 
 

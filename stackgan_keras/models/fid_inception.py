@@ -1,28 +1,33 @@
 """The network behind the FID of the literature: InceptionV3 as it was in TensorFlow's graph of 2015-12-05.
 
-It is what pytorch-fid computes (github.com/mseitzer/pytorch-fid, `fid_inception_v3`), from where the names are too. From
-torchvision's InceptionV3 it differs in that average pools count no padding (blocks A, C and both E), that the last block
-pools the maximum, and that there are 1008 classes.
+It is what pytorch-fid computes (github.com/mseitzer/pytorch-fid, `fid_inception_v3`), where the names are from too. It
+differs from torchvision's InceptionV3: average pools count no padding, the last block pools the maximum, and there are
+1008 classes.
 """
 
 import keras
-from keras import layers
+from keras import layers, ops
 
 SIZE = 299  # pixels to which every image is resized
 CLASSES = 1008
 
 
-def fid_inception() -> keras.Model:
+def fid_inception(*, preprocessing: str = "pytorch_fid") -> keras.Model:
     """An image of any size to its features and the probabilities of its classes.
 
     In: (B, height, width, 3), pixels 0..255. Out: `features` (B, 2048), of which FID and KID are computed, and
-    `probabilities` (B, 1008) for the Inception Score, the softmax of logits without their bias, which is how the 2015
-    code and torch-fidelity (`logits_unbiased`) take them. Images are resized as pytorch-fid does: bilinearly, with
-    half-pixel centres and no antialiasing.
+    `probabilities` (B, 1008) for the Inception Score, the softmax of logits without their bias, as the Inception
+    Score's own code (Salimans et al. 2016) and torch-fidelity (`logits_unbiased`) take them. `preprocessing` is that of
+    `pytorch_fid`, bilinear with half-pixel centres and pixels / 127.5 - 1, or of `tensorflow`, which the graph itself
+    and torch-fidelity do: bilinear from corner to corner and (pixels - 128) / 128. Neither has antialiasing.
     """
     image = keras.Input((None, None, 3), name="image")
-    x = layers.Resizing(SIZE, SIZE, interpolation="bilinear", antialias=False, name="resize")(image)
-    x = layers.Rescaling(2 / 255, offset=-1, name="rescale")(x)
+    if preprocessing == "tensorflow":
+        x = ResizeFromCorner(name="resize")(image)
+        x = layers.Rescaling(1 / 128, offset=-1, name="rescale")(x)
+    else:
+        x = layers.Resizing(SIZE, SIZE, interpolation="bilinear", antialias=False, name="resize")(image)
+        x = layers.Rescaling(1 / 127.5, offset=-1, name="rescale")(x)
     x = _convolve(x, "Conv2d_1a_3x3", 32, 3, strides=2, padding="valid")  # (B, 149, 149, 32)
     x = _convolve(x, "Conv2d_2a_3x3", 32, 3, padding="valid")
     x = _convolve(x, "Conv2d_2b_3x3", 64, 3)
@@ -43,6 +48,27 @@ def fid_inception() -> keras.Model:
     return keras.Model(image, {"features": features, "probabilities": probabilities}, name="fid_inception")
 
 
+@keras.saving.register_keras_serializable("stackgan_keras")
+class ResizeFromCorner(layers.Layer):
+    """Bilinear resizing to `SIZE` in which pixel i is that at i * size / SIZE: `ResizeBilinear` of TensorFlow 1.
+
+    In: (B, height, width, C). Out: (B, SIZE, SIZE, C).
+    """
+
+    def call(self, inputs):
+        x = inputs
+        for axis, shape in ((1, (SIZE, 1, 1)), (2, (SIZE, 1))):
+            size = ops.shape(x)[axis]
+            place = ops.arange(SIZE, dtype="float32") * (ops.cast(size, "float32") / SIZE)
+            low = ops.cast(place, "int32")
+            first, second = ops.take(x, low, axis), ops.take(x, ops.minimum(low + 1, size - 1), axis)
+            x = first + (second - first) * ops.reshape(place - ops.cast(low, "float32"), shape)
+        return x
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], SIZE, SIZE, input_shape[-1])
+
+
 def _convolve(x, name: str, filters: int, size: int | tuple[int, int], *, strides: int = 1, padding: str = "same"):
     """Convolution, batch norm, ReLU."""
     x = layers.Conv2D(filters, size, strides, padding, use_bias=False, name=f"{name}_conv")(x)
@@ -50,7 +76,7 @@ def _convolve(x, name: str, filters: int, size: int | tuple[int, int], *, stride
 
 
 def _chain(x, name: str, *shapes: tuple, last: dict | None = None):
-    """Convolutions (filters, size) one after the other, called `name_1` and so on; `last` adds to the last's keywords."""
+    """Convolutions (filters, size) one after the other, `name_1` and so on; `last` are keywords of the last alone."""
     for i, (filters, size) in enumerate(shapes, start=1):
         x = _convolve(x, f"{name}_{i}", filters, size, **(last or {} if i == len(shapes) else {}))
     return x

@@ -1,4 +1,4 @@
-"""Pretrained networks of pytorch-fid and efficientnet-lite-pytorch: names of layers and tensors, as in pytorch_release."""
+"""The networks of pytorch-fid and efficientnet-lite-pytorch: names of layers and tensors, as in pytorch_release."""
 
 from stackgan_keras.models.efficientnet_lite0 import STAGES
 from stackgan_keras.porting.pytorch_release import CONV, DENSE, NORM
@@ -15,7 +15,7 @@ E = ("1x1", "3x3_1", "3x3_2a", "3x3_2b", "3x3dbl_1", "3x3dbl_2", "3x3dbl_3a", "3
 BRANCHES = {"5b": A, "5c": A, "5d": A, "6a": B, "6b": C, "6c": C, "6d": C, "6e": C, "7a": D, "7b": E, "7c": E}
 
 
-def fid_inception():
+def fid_inception(**_):
     names = [*STEM, *(f"Mixed_{block}.branch{name}" for block, branches in BRANCHES.items() for name in branches)]
     for theirs in names:
         ours = theirs.replace(".", "_")
