@@ -107,6 +107,9 @@ def test_files_that_are_none(tmp_path, monkeypatch):
     assert "there is no feature extractor incepton: give one of fid_inception" in refusal(extractors.load, "incepton")
     (tmp_path / "x.keras").write_bytes(b"no model")
     assert "x.keras cannot be read as a Keras model" in refusal(extractors.load, tmp_path / "x.keras")
+    classifier().save(tmp_path / "half.h5")
+    (tmp_path / "half.h5").write_bytes((tmp_path / "half.h5").read_bytes()[:9000])
+    assert "half.h5 cannot be read as a Keras model" in refusal(extractors.load, tmp_path / "half.h5")
     text = keras.Input((7,))
     for model in (keras.Model(text, layers.Dense(2)(text)), keras.Model([text, text], layers.Add()([text, text]))):
         model.save(tmp_path / "y.keras")

@@ -117,3 +117,22 @@ def test_nothing_is_executed(zipped, save, capsys):
     sentence = refusal(torch_files.read, save({"a": Command()}, zipped))
     assert "it asks for __builtin__.print" in sentence
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("zipped", [True, False])
+def test_what_torch_saves_is_read_as_torch_reads_it(zipped, tmp_path):
+    torch = pytest.importorskip("torch", reason="compares with PyTorch")
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Linear(5, 6).half())
+    transposed = torch.nn.Parameter(torch.arange(6.0).reshape(2, 3).T)
+    content = {"net": network.state_dict(), "one": transposed, "none": torch.zeros(0), "epoch": 3}
+    torch.save(content, tmp_path / "net.pth", _use_new_zipfile_serialization=zipped)
+    read = torch_files.read(tmp_path / "net.pth")
+    expected = torch.load(tmp_path / "net.pth", weights_only=True)
+    assert read.keys() == expected.keys()
+    assert read["net"].keys() == expected["net"].keys()
+    for name, tensor in expected["net"].items():
+        assert np.array_equal(read["net"][name], tensor.numpy()), name
+        assert read["net"][name].dtype == tensor.numpy().dtype
+    assert np.array_equal(read["one"], expected["one"].detach().numpy())
+    assert (read["none"].shape, read["epoch"]) == ((0,), 3)

@@ -134,10 +134,11 @@ NAMES: dict[str, Callable[[Path], keras.Model]] = {
 
 
 def _holds_only_weights(path: Path) -> bool:
-    if not h5py.is_hdf5(path):
+    try:
+        with h5py.File(path) as file:
+            return "model_config" not in file.attrs
+    except OSError:  # another format, or a damaged file
         return False
-    with h5py.File(path) as file:
-        return "model_config" not in file.attrs
 
 
 def _from_keras_file(path: Path) -> Extractor:
