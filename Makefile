@@ -37,7 +37,8 @@ test: .venv/installed
 	$(RUN) pytest -q -m "not slow"
 
 test-all: .venv/installed
-	$(BIN)/pip install --quiet --editable ".[test,onnx,litert]" "$(TORCH)" jax scipy pytorch-fid torch-fidelity
+	$(BIN)/pip install --quiet --editable ".[test,onnx,litert,efficientnet]" "$(TORCH)" jax scipy \
+	  pytorch-fid torch-fidelity efficientnet-lite-pytorch
 	$(RUN) pytest -q
 
 lint: .venv/installed

@@ -16,8 +16,8 @@ ORDER = [  # each imports only from those before it, and not from those beside i
     {"models"},
     {"data"},
     {"training"},
-    {"evaluation", "inference"},
     {"porting"},
+    {"evaluation", "inference"},
     {
         *("prepare", "train_text", "train_stage1", "train_stage2", "train_attributes"),
         *("generate", "evaluate", "convert", "export"),
