@@ -9,9 +9,8 @@ from helpers import ended, refusal
 from keras import layers
 
 from stackgan_keras import convert, weights
-from stackgan_keras.evaluation import extractors
 from stackgan_keras.models.fid_inception import fid_inception
-from stackgan_keras.porting import conversion
+from stackgan_keras.porting import conversion, extractors
 
 SIZES = (64, 128, 256, 299, 400)
 

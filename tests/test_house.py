@@ -14,9 +14,8 @@ ORDER = [  # each imports only from those before it, and not from those beside i
     {"command_line"},
     {"config"},
     {"models"},
-    {"data"},
+    {"data", "porting"},
     {"training"},
-    {"porting"},
     {"evaluation", "inference"},
     {
         *("prepare", "train_text", "train_stage1", "train_stage2", "train_attributes"),

@@ -183,7 +183,7 @@ class StageTraining:
         stream = replace(self.stream, seed=seed, directions=False, stage1_size=self.stage.stage1_size)
         schedule = Schedule.of(train, train.warmup_epochs, stream.steps_per_epoch)
         with self.strategy.scope():
-            optimizer = make_cosine_adam(train.generator_learning_rate, schedule.steps)
+            optimizer = make_cosine_adam(train.warmup_learning_rate, schedule.steps)
             optimizer.build(self.generator.trainable_variables)
         trainer = Trainer(
             strategy=self.strategy,

@@ -1,6 +1,7 @@
-"""The networks whose features scores compare, by name or file: pictures to features and to probabilities of classes.
+"""Networks whose features scores compare and text encoders learn from, by name or file: pictures to features.
 
-A score is comparable only with one from the same network, weights and preprocessing: an `Extractor` names all three.
+Most also give probabilities of classes. A score is comparable only with one from the same network, weights and
+preprocessing: an `Extractor` names all three.
 """
 
 import hashlib
@@ -78,6 +79,15 @@ def load(name: str | Path, folder: Path = Path("weights")) -> Extractor:
     of nothing but weights is one of `keras.applications.InceptionV3`. Raises `InputError` for what is not there or
     does not fit.
     """
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")  # features are compared, so they depend on no training's precision
+    try:
+        return _load(name, folder)
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+def _load(name: str | Path, folder: Path) -> Extractor:
     if name in NAMES:
         return Extractor(name, PREPROCESSING[name], NAMES[name](Path(folder)))
     path = Path(name)
