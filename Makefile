@@ -15,7 +15,7 @@ demo: .venv/installed
 	$(RUN) stackgan_keras.train_text --config demo_text
 	$(RUN) stackgan_keras.train_stage1 --config demo_stage1
 	$(RUN) stackgan_keras.train_stage2 --config demo_stage2
-	$(RUN) stackgan_keras.evaluate --run demo --run drawn --captions 50 --count 2
+	$(RUN) stackgan_keras.evaluate --run demo --run drawn --count 200 --metrics diversity,attributes
 	$(RUN) stackgan_keras.generate --run demo $(SENTENCES)
 	$(RUN) stackgan_keras.generate --run drawn $(SENTENCES)
 	@echo
@@ -31,7 +31,7 @@ train-drawn: .venv/installed
 	$(RUN) stackgan_keras.train_stage1 --config drawn_stage1 --run $(DRAWN) --train.precision $(PRECISION)
 	$(RUN) stackgan_keras.train_stage2 --config drawn_stage2 --run $(DRAWN) --train.precision $(PRECISION)
 	$(RUN) stackgan_keras.train_attributes --run $(DRAWN)
-	$(RUN) stackgan_keras.evaluate --run $(DRAWN)
+	$(RUN) stackgan_keras.evaluate --run $(DRAWN) --count 400
 
 test: .venv/installed
 	$(RUN) pytest -q -m "not slow"
