@@ -24,6 +24,7 @@ from stackgan_keras.models.weights import ModelConfig
 from stackgan_keras.training.augmentation import DRAWS
 from stackgan_keras.training.distribution import make_strategy
 from stackgan_keras.training.logs import plot_curves
+from stackgan_keras.training.memorization import Memorization
 from stackgan_keras.training.optimizers import make_adam, make_cosine_adam, make_ema
 from stackgan_keras.training.run import check_same_run, make_writable, read_datasets
 from stackgan_keras.training.samples import SampleGrid
@@ -143,6 +144,7 @@ class StageTraining:
         truncated = ARCHITECTURES[settings.generator.architecture].truncated_epsilon
         self.stream = self._stream(train_set, truncated)
         self.grid = SampleGrid(test_set, settings.data.image_size, truncated=truncated, seed=settings.train.seed)
+        self.memorization = Memorization(train_set, test_set, settings.data.image_size)
         self._announce()
 
     def _stream(self, dataset: Dataset, truncated: bool) -> AdversarialStream:
@@ -265,6 +267,14 @@ class StageOutputs:
     training: StageTraining
     generator: keras.Model  # the one whose images are shown and whose weights are kept
     grids: str  # how their names begin
+
+    def figures(self) -> dict[str, float]:
+        """What the discriminator thinks of real pictures, while there is one."""
+        if self.grids != "epoch":
+            return {}
+        training = self.training
+        text = training.settings.discriminator.text
+        return training.memorization(training.generator, training.discriminator, text)
 
     def grid(self) -> np.ndarray:
         return self.training.grid(self.generator)
