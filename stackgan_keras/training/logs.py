@@ -12,7 +12,7 @@ from stackgan_keras.files import atomic_write
 
 PANELS = {
     "discriminator's losses": ["real", "real_unconditional", "mismatched", "fake", "fake_unconditional"],
-    "generator's loss": ["generator"],
+    "generator's loss": ["generator", "interpolated"],
     "discriminator's loss on real pictures that it learned from, and not": ["real_train", "real_test"],
     "KL of the conditioning augmentation": ["kl"],
 }

@@ -83,10 +83,24 @@ def stage2(settings: Settings, folders: Folders) -> Stage:
             f"{file} is a Stage I of generator.architecture {inner.get('architecture', 'pytorch')} but Stage II is "
             f"asked for with {settings.generator.architecture}: give both the same"
         )
-    keywords = {**_generator_keywords(settings), "residual_blocks": settings.generator.residual_blocks}
+    names = ("residual_blocks", "read_text_again")
+    keywords = {**_generator_keywords(settings), **{name: getattr(settings.generator, name) for name in names}}
+    _check_text(settings)
     generator = ModelConfig("stage2_generator", {**keywords, "stage1": inner})
     logits = ARCHITECTURES[settings.discriminator.architecture].stage2_logits
     return Stage("stage2", generator, _discriminator(settings, logits), frozen=file)
+
+
+def _check_text(settings: Settings) -> None:
+    """A Stage II that is not given the sentence has no condition that anything else could read."""
+    generator = settings.generator
+    if generator.read_text_again:
+        return
+    if generator.conditional_batch_norm or settings.discriminator.text == "mean":
+        raise InputError(
+            "generator.read_text_again is no, so Stage II has no condition: set generator.conditional_batch_norm no "
+            "and discriminator.text embedding"
+        )
 
 
 def _generator_keywords(settings: Settings) -> dict:
@@ -217,7 +231,10 @@ class StageTraining:
                 kept = self.stage.generator.build()
                 kept.set_weights(self.generator.get_weights())
                 after_step = make_ema(kept, self.generator, train.ema_decay)
-        terms = {name: getattr(train, name) for name in ("kl_weight", "r1_weight", "pixel_weight", "augmentation")}
+        terms = {
+            name: getattr(train, name)
+            for name in ("kl_weight", "interpolation_weight", "r1_weight", "pixel_weight", "augmentation")
+        }
         objective = Objective(self.settings.discriminator.text, **terms)
         trainer = Trainer(
             strategy=self.strategy,
