@@ -22,13 +22,11 @@ NARROW = {"filters": 8, "text_dim": 6, "condition_dim": 4, "noise_dim": 5, "resi
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_header_and_settings(file):
     lines = file.read_text().splitlines()
-    assert lines[0].startswith(("# python -m stackgan_keras.train_", "# make "))
+    assert lines[0].startswith(("# python -m stackgan_keras.train_", "# python benchmarks/ablations.py ", "# make "))
     head = [line for line in lines if line.startswith("#")]
     assert any("Score:" in line for line in head) and len(head) <= 6
     settings = config.make(config.read(file))
-    assert settings.data.image_size == (
-        64 if not file.stem.endswith("stage2") else 128 if settings.run == "demo" else 256
-    )
+    assert settings.data.image_size == image_size(file.stem)
     name, _, part = file.stem.rpartition("_")
     for other in {"text", "stage1", "stage2"} - {part}:
         partner = file.with_name(f"{name}_{other}.yaml")
@@ -37,6 +35,12 @@ def test_header_and_settings(file):
             assert (theirs.run, theirs.generator.text_dim) == (settings.run, settings.generator.text_dim)
             data = {"root"} | ({"synthetic_count", "synthetic_classes"} if "text" not in (part, other) else set())
             assert theirs.data.model_dump(include=data) == settings.data.model_dump(include=data)
+
+
+def image_size(config_name):
+    if not config_name.endswith("stage2") and "_single_" not in config_name:
+        return 64
+    return 128 if config_name.startswith(("demo_", "mini_")) or "_128_" in config_name else 256
 
 
 @pytest.mark.parametrize("file", STAGE_FILES, ids=lambda file: file.stem)
@@ -54,7 +58,8 @@ def test_a_step_at_reduced_width(file, tmp_path):
     assert networks["generator"].output["image"].shape[1] == settings.data.image_size
     adams = [optimizers.make_adam(2e-4, 100) for _ in networks]
     train = settings.train
-    weights_ = {name: getattr(train, name) for name in ("kl_weight", "r1_weight", "pixel_weight", "augmentation")}
+    terms = ("kl_weight", "interpolation_weight", "r1_weight", "pixel_weight", "augmentation")
+    weights_ = {name: getattr(train, name) for name in terms}
     step = TrainStep(*networks.values(), *adams, Objective(settings.discriminator.text, **weights_))
     random = np.random.default_rng(0)
     batch = {name: random.normal(size=(2, *x.shape[1:])) for name, x in networks["generator"].input.items()}
@@ -69,6 +74,8 @@ def test_a_step_at_reduced_width(file, tmp_path):
 
 
 def reduced_stage(file, settings, folders):
+    if file.stem.endswith("stage1"):
+        return stage.stage1(settings)
     first = settings.model_copy(
         update={
             "data": settings.data.model_copy(update={"image_size": 64}),
@@ -76,8 +83,6 @@ def reduced_stage(file, settings, folders):
         }
     )
     stage1 = stage.stage1(first)
-    if file.stem.endswith("stage1"):
-        return stage1
     weights.save(stage1.generator.build(), stage1.generator, runs.weight_file(folders.weights, "stage1_gen"))
     return stage.stage2(settings, folders)
 
@@ -109,3 +114,41 @@ def test_published_recipes():
     coco = config.make(config.read("coco_stage2"))
     assert (coco.generator.filters, coco.discriminator.filters, coco.generator.residual_blocks) == (192, 96, 2)
     assert (coco.train.batch_size, coco.train.epochs, coco.train.lr_decay_epochs) == (40, 100, 20)
+
+
+COMPARISONS = {  # what is added to a family's name, what it is compared with, and all settings in which they differ
+    "no_augmentation_stage1": ("stage1", {"generator.augment_condition": False}),
+    "gan_int_cls_stage1": ("stage1", {"generator.augment_condition": False, "train.interpolation_weight": 1}),
+    "single_no_augmentation_stage1": ("single_stage1", {"generator.augment_condition": False}),
+    "no_text_stage2": ("stage2", {"generator.read_text_again": False}),
+}
+OF_MINI = {"single_stage1": ("stage1", {"data.image_size": 128})}
+OF_BIRDS = {
+    "single_stage1": ("stage1", {"data.image_size": 256}),
+    "128_stage2": ("stage2", {"data.image_size": 128}),
+    "no_text_128_stage2": ("128_stage2", {"generator.read_text_again": False}),
+}
+
+
+@pytest.mark.parametrize("family", ["mini", "birds"])
+def test_what_the_paper_compares_differs_in_nothing_else(family):
+    compared = COMPARISONS | {"mini": OF_MINI, "birds": OF_BIRDS}[family]
+    assert {f"{family}_{name}" for name in (*compared, "stage1", "stage2")} == {
+        file.stem for file in FILES if file.stem.startswith(f"{family}_")
+    }
+    for name, (base, expected) in compared.items():
+        assert differences(f"{family}_{base}", f"{family}_{name}") == expected, name
+
+
+def test_the_miniature_is_drawn_stage1_made_narrow_with_the_condition_as_released():
+    widths = {"generator.filters": 16, "discriminator.filters": 16}
+    condition = {"generator.condition_noise_scale": 1, "generator.conditional_batch_norm": False, "train.kl_weight": 2}
+    assert differences("drawn_stage1", "mini_stage1") == {**widths, **condition, "train.epochs": 2}
+    of_stage2 = {"data.image_size": 128, "discriminator.filters": 8, "generator.residual_blocks": 1}
+    assert differences("mini_stage1", "mini_stage2") == of_stage2
+
+
+def differences(one, other):
+    """The settings of the second of two configs that are others than the first's; both have a run of their own."""
+    first, second = (config.make(config.read(name)) for name in (one, other))
+    return {name: now for name, (_, now) in first.changed(second).items() if name != "run"}

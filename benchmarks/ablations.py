@@ -1,0 +1,226 @@
+"""What the paper compares, and what each of our own settings brings: trainings on synthetic birds, scored in one table.
+
+python benchmarks/ablations.py --output_dir DIR              the paper's comparisons in miniature: configs mini_...
+python benchmarks/ablations.py --output_dir DIR --helpers 1  one setting of `drawn_stage1` changed
+python benchmarks/ablations.py --output_dir DIR --helpers 2  one setting of `demo_stage2` changed
+
+Every training starts from random weights, or Stage II from a Stage I made here, and sees the same number of pictures.
+The text encoder is that of the shipped run. A setting behind these options (--train.precision mixed_bfloat16) holds for
+all trainings. The same command goes on where it was stopped; to score a training again, delete its scores.json.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from stackgan_keras import command_line, config
+from stackgan_keras.config import Folders, Settings
+from stackgan_keras.data import drawn_birds, published
+from stackgan_keras.errors import InputError
+from stackgan_keras.evaluate import BIRDS, EXTRACTOR, SEED
+from stackgan_keras.evaluation.attributes import Reader
+from stackgan_keras.evaluation.readings import Readers
+from stackgan_keras.evaluation.scores import Evaluation, Run, spread_captions
+from stackgan_keras.files import atomic_write
+from stackgan_keras.inference.stackgan import StackGAN
+from stackgan_keras.models import weights
+from stackgan_keras.models.runs import CLASSIFIER, TEXT_ENCODER, find_run, weight_file
+from stackgan_keras.porting import extractors
+from stackgan_keras.training import stage
+from stackgan_keras.training.run import check_same_run
+
+CAPTIONS = 400
+COLUMNS = {
+    "FID": ("fid", "{:.2f}"),
+    "KID": ("kid", "{:.4f}"),
+    "attribute accuracy": ("attributes", "{:.1%}"),
+    "Fréchet distance of attributes": ("attribute_frechet", "{:.2f}"),
+    "diversity": ("diversity", "{:.2f}"),
+    "pictures/s": ("pictures_per_second", "{:.0f}"),
+}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A training: a shipped config, perhaps changed."""
+
+    about: str  # what it is, or the source of the change
+    config: str
+    change: str = ""  # settings as on a command line
+    stage1: str | None = None  # the variant on whose Stage I this one, a Stage II, stands
+    pictures: int = 40_000  # seen in training, those of a warm-up included
+
+
+PAPER = {  # section 4, figure 1 (its vanilla GAN); Reed et al. 2016
+    "mini_no_augmentation_stage1": "64 pixels, Stage I without conditioning augmentation",
+    "mini_stage1": "64 pixels, Stage I",
+    "mini_gan_int_cls_stage1": "64 pixels, GAN-INT-CLS",
+    "mini_single_no_augmentation_stage1": "128 pixels, a single stage without conditioning augmentation",
+    "mini_single_stage1": "128 pixels, a single stage",
+    "mini_no_text_stage2": "128 pixels, StackGAN, the sentence given to Stage I alone",
+    "mini_stage2": "128 pixels, StackGAN",
+}
+STAGE1 = {  # the change, and its source
+    "all": ("", ""),
+    "batch_64": ("--train.batch_size 64", "the release's batch"),
+    "equal_rates": ("--train.discriminator_learning_rate 2e-4", "Heusel et al. 2017"),
+    "no_r1": ("--train.r1_weight 0", "Mescheder et al. 2018"),
+    "batch_norm": ("--discriminator.batch_norm yes", "Gulrajani et al. 2017"),
+    "no_ema": ("--train.ema_decay 0", "Karras et al. 2018"),
+    "no_conditional_batch_norm": ("--generator.conditional_batch_norm no", "de Vries et al. 2017"),
+    "condition_noise_1": ("--generator.condition_noise_scale 1", "the release's scale"),
+    "kl_weight_2": ("--train.kl_weight 2", "the release's weight"),
+    "text_mean": ("--discriminator.text mean", "the PyTorch release's text input"),
+    "captions_1": ("--data.captions_per_embedding 1", "the PyTorch release's one caption"),
+    "captions_4": ("--data.captions_per_embedding 4", "the TensorFlow release's four captions"),
+}
+STAGE2 = {  # adversarial training at 128 pixels, with a pixel loss before and beside it
+    "both": ("", "Ledig et al. 2017"),
+    "no_pixel_loss": ("--train.pixel_weight 0 --train.warmup_epochs 0", "as released"),
+    "warmup_alone": ("--train.pixel_weight 0", ""),
+    "no_warmup": ("--train.warmup_epochs 0", ""),
+}
+NARROW = "--generator.filters 16 --discriminator.filters 16"
+VARIANTS = {
+    **{
+        name: Variant(about, name, stage1="mini_stage1" if name.endswith("stage2") else None)
+        for name, about in PAPER.items()
+    },
+    **{name: Variant(source, "drawn_stage1", f"{NARROW} {change}") for name, (change, source) in STAGE1.items()},
+    **{name: Variant(source, "demo_stage2", change, "all", 9_000) for name, (change, source) in STAGE2.items()},
+}
+
+
+def main() -> None:
+    parser = command_line.Parser(prog="python benchmarks/ablations.py", description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--output_dir", metavar="DIR", type=Path, required=True, help="parent of weights/, results/, logs/, data/")
+    add("--helpers", type=int, choices=(1, 2), help="our settings of this stage in place of the paper's comparisons")
+    add("--pictures", metavar="N", type=int, help="seen in each training (default 40,000; with --helpers 2 9,000)")
+    add("--seeds", metavar="N", type=int, nargs="+", default=[0, 1], help="a training each (default 0 1)")
+    add("--only", metavar="NAME", choices=VARIANTS, nargs="+", help=f"some of {', '.join(VARIANTS)}")
+    given, words = parser.parse_known_args()
+    bench = Bench(given.output_dir, given.pictures, words)
+    names = given.only or {None: PAPER, 1: STAGE1, 2: STAGE2}[given.helpers]
+    kept = {name: [bench.scores(name, seed) for seed in given.seeds] for name in names}
+    print("\n".join(table(kept)))
+    for note in dict.fromkeys(note for scores in kept.values() for each in scores for note in each["notes"]):
+        print(f"\nnote: {note}")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where all trainings are, and what they have in common."""
+
+    output_dir: Path
+    pictures: int | None  # if not as many as each variant says
+    words: list[str]  # settings on the command line
+
+    def scores(self, name: str, seed: int) -> dict:
+        """The scores of a training, which is made, or gone on with, if there are none yet."""
+        variant, folders, settings = VARIANTS[name], self.folders(name, seed), self.settings(name, seed)
+        check_same_run(settings, folders.logs / ("stage2" if variant.stage1 else "stage1"))
+        file = folders.results / "scores.json"
+        if not file.is_file():
+            made = self.train(settings, folders, variant.stage1)
+            keras.config.set_dtype_policy("float32")
+            rows = self.evaluation.rows([Run(name, StackGAN.load(folders.weights))])
+            rows[name]["pictures_per_second"] = pictures_per_second(folders.logs / made.name / "metrics.jsonl")
+            extractor = self.evaluation.readers.extractor
+            of = {"extractor": extractor and extractor.name, "notes": self.evaluation.notes}
+            with atomic_write(file) as unfinished:
+                unfinished.write_text(json.dumps({"rows": rows, **of}, indent=1) + "\n", encoding="utf-8")
+        return json.loads(file.read_text(encoding="utf-8"))
+
+    def train(self, settings: Settings, folders: Folders, stage1: str | None) -> stage.Stage:
+        folders.weights.mkdir(parents=True, exist_ok=True)
+        shutil.copy(self.shipped / TEXT_ENCODER, folders.weights)
+        share_embeddings(folders)
+        if stage1:
+            self.scores(stage1, settings.train.seed)  # trains it
+            shutil.copy(weight_file(self.folders(stage1, settings.train.seed).weights, "stage1_gen"), folders.weights)
+        made = stage.stage2(settings, folders) if stage1 else stage.stage1(settings)
+        stage.train(made, settings, folders)
+        return made
+
+    def folders(self, name: str, seed: int) -> Folders:
+        return Folders(self.output_dir, f"{name}_{self.pictures or VARIANTS[name].pictures}_{seed}")
+
+    def settings(self, name: str, seed: int) -> Settings:
+        """The variant's config with all changes, for so many pictures."""
+        variant = VARIANTS[name]
+        words = ["--config", variant.config, *variant.change.split(), *self.words, "--train.seed", str(seed)]
+        words += ["--run", self.folders(name, seed).run, "--train.save_every", "1", "--train.sample_every", "1000"]
+        settings = read(words)
+        adversarial = self.pictures or variant.pictures
+        adversarial -= settings.train.warmup_epochs * settings.data.synthetic_count
+        steps = adversarial // settings.train.batch_size
+        return read([*words, "--train.epochs", "1000", "--train.max_steps", str(steps)])
+
+    @cached_property
+    def shipped(self) -> Path:
+        return find_run(self.output_dir, "drawn", holding=["text_encoder"])
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        """As `evaluate` scores a run without data of its own, by all that does not need the run's encoders."""
+        extractor, metrics, notes = None, {"attributes", "diversity"}, []
+        try:
+            extractor = extractors.load(EXTRACTOR, self.output_dir / "weights")
+            metrics |= {"fid", "kid"}
+        except InputError as problem:
+            notes.append(f"no FID and KID: {problem}")
+        root = self.output_dir / "data" / f"evaluation_birds_{SEED}"
+        drawn_birds.write(root, seed=SEED, **BIRDS, progress=True)
+        birds, others = (published.read(root, split, text_dim=None) for split in ("test", "train"))
+        readers = Readers(extractor, Reader(weights.load(self.shipped / CLASSIFIER)))
+        asked, cache = spread_captions(birds.captions, CAPTIONS), self.output_dir / "data" / "features"
+        return Evaluation(readers, frozenset(metrics), birds, others, asked, SEED, cache, notes=notes)
+
+
+def read(words: list[str]) -> Settings:
+    return config.from_command_line(words, prog="ablations", description="", preset="drawn_stage1", defaults={})[0]
+
+
+def share_embeddings(folders: Folders) -> None:
+    """All trainings have the same sentences and encoder: one cache for all."""
+    shared, own = folders.output_dir / "logs" / "cache", folders.logs / "cache"
+    shared.mkdir(parents=True, exist_ok=True)
+    own.parent.mkdir(parents=True, exist_ok=True)
+    if not own.exists():
+        own.symlink_to(shared.resolve())
+
+
+def pictures_per_second(metrics: Path) -> float:
+    """The median of the epochs."""
+    lines = metrics.read_text(encoding="utf-8").splitlines()
+    return float(np.median([json.loads(line)["pictures_per_second"] for line in lines]))
+
+
+def table(kept: dict[str, list[dict]]) -> Iterator[str]:
+    """Markdown: a row for each variant with the figures of all seeds, then real pictures and chance."""
+    extractor = next((each["extractor"] for scores in kept.values() for each in scores if each["extractor"]), "-")
+    heads = [f"{head} ({extractor})" if head in ("FID", "KID") else head for head in COLUMNS]
+    yield f"| training | what it is | {' | '.join(heads)} |"
+    yield "|---" * (len(heads) + 2) + "|"
+    others = {}
+    for name, scores in kept.items():
+        yield row(name, VARIANTS[name].about, [each["rows"][name] for each in scores])
+        others |= {of: figures for of, figures in scores[0]["rows"].items() if not of.startswith(name)}
+    for of in sorted(others, reverse=True):
+        yield row(of, "", [others[of]])
+
+
+def row(name: str, about: str, figures: list[dict]) -> str:
+    cells = [", ".join(form.format(of[key]) if key in of else "-" for of in figures) for key, form in COLUMNS.values()]
+    return f"| {' | '.join([name, about, *cells])} |"
+
+
+if __name__ == "__main__":
+    command_line.run(main)
