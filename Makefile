@@ -15,7 +15,7 @@ demo: .venv/installed
 	$(RUN) stackgan_keras.train_text --config demo_text
 	$(RUN) stackgan_keras.train_stage1 --config demo_stage1
 	$(RUN) stackgan_keras.train_stage2 --config demo_stage2
-	$(RUN) stackgan_keras.evaluate --run demo --run drawn --captions 50 --count 2
+	$(RUN) stackgan_keras.evaluate --run demo --run drawn --count 100
 	$(RUN) stackgan_keras.generate --run demo $(SENTENCES)
 	$(RUN) stackgan_keras.generate --run drawn $(SENTENCES)
 	@echo
