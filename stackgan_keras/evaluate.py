@@ -26,7 +26,14 @@ from stackgan_keras.models.runs import CLASSIFIER, GENERATORS, IMAGE_ENCODER, TE
 
 BIRDS = {"count": 600, "classes": 60, "test_classes": 40, "embedding_dim": 1}  # 400 are of the 40 test species
 SEED = 2017  # other birds than those of any shipped config
-METRICS = ("fid", "kid", "inception_score", "r_precision", "diversity", "attributes")
+METRICS = {  # and their names in sentences
+    "fid": "FID",
+    "kid": "KID",
+    "inception_score": "Inception Score",
+    "r_precision": "R-precision",
+    "diversity": "diversity",
+    "attributes": "attribute accuracy",
+}
 OF_EXTRACTOR = {"fid", "kid", "inception_score"}
 EXTRACTOR = "efficientnet_lite0"
 NEIGHBOURS = 8  # pictures whose nearest training pictures are shown
@@ -36,26 +43,22 @@ def main() -> None:
     given = _arguments(sys.argv[1:])
     folders = {name: find_run(given.output_dir, name) for name in given.run or ["drawn"]}
     with quietly():  # only now, as it takes seconds: help and wrong arguments answer at once
+        from stackgan_keras.evaluation.frechet import Gaussian
         from stackgan_keras.evaluation.scores import Evaluation, Run, table
         from stackgan_keras.inference.stackgan import StackGAN
 
-    notes: list[str] = []
-    readers = _readers(given, list(folders.values()), notes)
+    reference = None if given.reference is None else Gaussian.read(given.reference)
+    readers, classifier = _readers(given, list(folders.values()), reference)
     models = {
         name: StackGAN.load(folder, embedded=not (folder / TEXT_ENCODER).is_file()) for name, folder in folders.items()
     }
-    runs = [Run(name, model, _encoders(given, folders[name], model, readers, notes)) for name, model in models.items()]
-    root, dataset, others, asked = _data(given, runs, notes)
-    if all(run.encoders is None for run in runs):
-        given.metrics -= {"r_precision"}
-    reference = None
-    if given.reference is not None:
-        from stackgan_keras.evaluation.frechet import Gaussian
-
-        reference = Gaussian.read(given.reference)
+    runs = [Run(name, model, _encoders(given, folders[name], model, readers)) for name, model in models.items()]
+    root, dataset, others, asked = _data(given, runs)
+    if "r_precision" not in given.metrics:
+        runs = [Run(run.name, run.model) for run in runs]
     cache = given.output_dir / "data" / "features"
     evaluation = Evaluation(
-        readers, frozenset(given.metrics), dataset, others, asked, given.seed, cache, reference, notes
+        readers, frozenset(given.metrics), dataset, others, asked, given.seed, cache, reference, given.notes
     )
     print(f"{len(asked)} captions of {root} ({given.split})", flush=True)
     if readers.extractor is not None:
@@ -64,7 +67,7 @@ def main() -> None:
     print(table(rows))
     if given.neighbours:
         _write_neighbours(given, evaluation, runs)
-    for note in notes:
+    for note in given.notes:
         print(f"note: {note}")
     about = {
         "data": str(root),
@@ -72,8 +75,9 @@ def main() -> None:
         "captions": len(asked),
         "seed": given.seed,
         "extractor": None if readers.extractor is None else _about(readers.extractor),
-        "reference": None if given.reference is None else {"file": str(given.reference), **_digest(given.reference)},
-        "notes": notes,
+        "reference": _file(given.reference),
+        "classifier": _file(classifier),
+        "notes": given.notes,
     }
     for name, folder in folders.items():
         path = Folders(given.output_dir, name).results / "evaluation.json"
@@ -82,33 +86,50 @@ def main() -> None:
         print(f"figures: {path}")
 
 
-def _readers(given: argparse.Namespace, folders: list[Path], notes: list[str]):
-    """The networks that read pictures for the metrics asked for, which lose those for which a network is missing."""
+def _leave_out(given: argparse.Namespace, metrics: set[str], problem: InputError) -> None:
+    """Notes why there are no such figures; raises the problem if one of them was asked for by name."""
+    if given.chosen & metrics:
+        raise problem
+    left_out = [name for metric, name in METRICS.items() if metric in given.metrics & metrics]
+    given.metrics -= metrics
+    given.notes.append(f"no {', '.join(left_out)}: {problem}")
+
+
+def _readers(given: argparse.Namespace, folders: list[Path], reference):
+    """The networks that read pictures for all runs, and the classifier's file."""
     from stackgan_keras.evaluation.attributes import Reader
+    from stackgan_keras.evaluation.checks import check_comparable
     from stackgan_keras.evaluation.readings import Readers
     from stackgan_keras.models import weights
     from stackgan_keras.porting import extractors
 
-    extractor = reader = None
+    extractor = classifier = reader = None
     if given.metrics & OF_EXTRACTOR or given.neighbours:
         try:
             extractor = extractors.load(given.extractor or EXTRACTOR, given.output_dir / "weights")
         except InputError as problem:
-            if given.extractor or given.neighbours or given.chosen & OF_EXTRACTOR:
+            if given.extractor or given.neighbours or reference is not None:
                 raise
-            given.metrics -= OF_EXTRACTOR
-            notes.append(f"no FID, KID and Inception Score: {problem}")
+            _leave_out(given, OF_EXTRACTOR, problem)
+    if extractor is not None:
+        outputs = extractor.model.output
+        if "inception_score" in given.metrics and "probabilities" not in outputs:
+            _leave_out(given, {"inception_score"}, InputError(f"{extractor.name} gives no probabilities of classes"))
+        if reference is not None:
+            check_comparable(outputs["features"].shape[-1], len(reference.mean))
     if "attributes" in given.metrics:
-        homes = [given.output_dir / "weights", *shipped_homes()]
-        file = _find_classifier([*folders, *(home / "drawn" for home in homes)])
-        weights.read_config(file, "attribute_classifier")
-        reader = Reader(weights.load(file))
-    return Readers(extractor, reader)
+        try:
+            classifier = _find_classifier(given.output_dir / "weights", folders)
+            weights.read_config(classifier, "attribute_classifier")
+            reader = Reader(weights.load(classifier))
+        except InputError as problem:
+            _leave_out(given, {"attributes"}, problem)
+    return Readers(extractor, reader), classifier
 
 
-def _find_classifier(folders: list[Path]) -> Path:
-    """The classifier of the first run that has one, else the shipped one: one classifier reads all runs."""
-    files = [folder / CLASSIFIER for folder in folders]
+def _find_classifier(weights: Path, folders: list[Path]) -> Path:
+    """The classifier of the first run that has one, else that of `drawn`: one classifier reads all runs."""
+    files = [folder / CLASSIFIER for folder in (*folders, *(home / "drawn" for home in (weights, *shipped_homes())))]
     found = next((file for file in files if file.is_file()), None)
     if found is None:
         raise InputError(
@@ -118,54 +139,108 @@ def _find_classifier(folders: list[Path]) -> Path:
     return found
 
 
-def _encoders(given: argparse.Namespace, folder: Path, model, readers, notes: list[str]):
+def _encoders(given: argparse.Namespace, folder: Path, model, readers):
     """The run's encoders, by which its R-precision is measured, or None."""
+    if "r_precision" not in given.metrics:
+        return None
+    try:
+        return _load_encoders(given, folder, model, readers)
+    except InputError as problem:
+        if "r_precision" in given.chosen:
+            raise
+        given.notes.append(f"no R-precision of {folder.name}: {problem}")
+        return None
+
+
+def _load_encoders(given: argparse.Namespace, folder: Path, model, readers):
     from stackgan_keras.models import weights
     from stackgan_keras.porting import extractors
     from stackgan_keras.training.text import Encoders
 
-    if "r_precision" not in given.metrics:
-        return None
-    missing = next((name for name in (TEXT_ENCODER, IMAGE_ENCODER) if not (folder / name).is_file()), None)
-    if missing is not None:
-        problem = f"{folder} holds no {missing}, which R-precision needs: train it with train_text"
-        if "r_precision" in given.chosen:
-            raise InputError(problem)
-        notes.append(problem)
-        return None
+    for name in (TEXT_ENCODER, IMAGE_ENCODER):
+        if not (folder / name).is_file():
+            raise InputError(f"{folder} holds no {name}: train it with train_text, or copy it there")
     network = weights.read_config(folder / IMAGE_ENCODER, "image_encoder").keywords.get("network", "small")
-    extractor = None
+    image, extractor = weights.load(folder / IMAGE_ENCODER), None
     if network != "small":
-        same = readers.extractor is not None and readers.extractor.name == network
+        same = readers.extractor is not None and network == (given.extractor or EXTRACTOR)
         extractor = readers.extractor if same else extractors.load(network, given.output_dir / "weights")
-    return Encoders(model.encoder, weights.load(folder / IMAGE_ENCODER), extractor)
+        features = extractor.model.output["features"].shape[-1]
+        if features != image.input_shape[-1]:
+            raise InputError(
+                f"{folder / IMAGE_ENCODER} reads {image.input_shape[-1]} features but {network} gives {features}: "
+                "put the extractor there with which it was trained"
+            )
+    if image.output_shape != model.encoder.output_shape:
+        raise InputError(
+            f"{folder} holds encoders of {model.encoder.output_shape[-1]} and {image.output_shape[-1]} dimensions: "
+            "take both from one training of train_text"
+        )
+    return Encoders(model.encoder, image, extractor)
 
 
-def _data(given: argparse.Namespace, runs: list, notes: list[str]):
+def _data(given: argparse.Namespace, runs: list):
     """The data's folder, the split that is asked for and the other one, and (picture, caption) of what is asked."""
     from stackgan_keras.data import drawn_birds, published
-    from stackgan_keras.evaluation.scores import spread_captions
+    from stackgan_keras.evaluation.scores import others_of, spread_captions
 
+    text_dim = _text_dim([run for run in runs if run.model.encoder is None])
     root = given.data_root
     if root is None:
+        if text_dim is not None:
+            raise InputError(
+                f"a run without {TEXT_ENCODER} cannot read the captions of synthetic birds: copy the file into its "
+                "folder of weights, or give --data.root with the embeddings that it was trained on"
+            )
         root = given.output_dir / "data" / f"evaluation_birds_{given.seed}"
         drawn_birds.write(root, seed=given.seed, **BIRDS, progress=True)
-    text_dims = {run.model.generator.input["embedding"].shape[1] for run in runs if run.model.encoder is None}
-    dataset = published.read(root, given.split, text_dim=max(text_dims, default=None))
+    dataset = published.read(root, given.split, text_dim=text_dim)
+    if "attributes" in given.metrics or any(run.model.encoder is not None for run in runs):
+        dataset = dataset.captioned()
     captions = dataset.captions
-    if text_dims:  # then the embeddings that come with the data are asked, one for each caption
+    if text_dim is not None:  # then the embeddings that come with the data are asked, one for each caption
         captions = tuple(("",) * len(dataset.embeddings_of(i)) for i in range(len(dataset)))
-        if {*map(len, dataset.captions)} != {0} and [*map(len, captions)] != [*map(len, dataset.captions)]:
+        if any(dataset.captions) and [*map(len, dataset.captions)] != [*map(len, captions)]:
             raise InputError(f"{root} has not as many embeddings as captions: have prepare make it again")
-    elif not any(captions):
-        dataset.captioned()  # says what is missing
+    asked = spread_captions(captions, given.count)
+    if min(len(asked), len(dataset)) < 2:
+        raise InputError(f"{root} has 1 picture or caption in {given.split}/: scores need two or more, give --split")
+    if all(run.encoders is None for run in runs):
+        given.metrics -= {"r_precision"}
+    else:
+        try:
+            others_of(dataset, np.unique(dataset.class_ids, return_index=True)[1], given.seed)
+        except InputError as problem:
+            _leave_out(given, {"r_precision"}, problem)
+    return root, dataset, _others(given, root), asked
+
+
+def _text_dim(runs: list) -> int | None:
+    """The size of the embeddings that these runs read, or None if there are none."""
+    sizes = sorted({run.model.generator.input["embedding"].shape[1] for run in runs})
+    if len(sizes) > 1:
+        raise InputError(
+            f"the runs have no {TEXT_ENCODER} and read embeddings of {' and '.join(map(str, sizes))} numbers, but a "
+            "data folder has those of one size: evaluate one run at a time"
+        )
+    return sizes[0] if sizes else None
+
+
+def _others(given: argparse.Namespace, root: Path):
+    """The other split, with whose pictures real ones are compared, or None."""
+    from stackgan_keras.data import published
+
+    if not (given.neighbours or given.metrics & {"fid", "kid"}):
+        return None
+    (split,) = {*published.SPLITS} - {given.split}
     try:
-        (other,) = {*published.SPLITS} - {given.split}
-        others = published.read(root, other, text_dim=None)
+        others = published.read(root, split, text_dim=None)
+        if len(others) < 2:
+            raise InputError(f"{root} has 1 picture in {split}/")
     except InputError as problem:
-        others = None
-        notes.append(f"real pictures have no FID and KID: {problem}")
-    return root, dataset, others, spread_captions(captions, given.count)
+        given.notes.append(f"no FID and KID of real pictures: {problem}")
+        return None
+    return others
 
 
 def _write_neighbours(given: argparse.Namespace, evaluation, runs: list) -> None:
@@ -192,11 +267,15 @@ def _about(extractor) -> dict:
 
 def _weights(folder: Path) -> dict:
     files = [*(f"{name}.weights.h5" for name in GENERATORS), TEXT_ENCODER, IMAGE_ENCODER]
-    return {name: _digest(folder / name)["sha256"] for name in files if (folder / name).is_file()}
+    return {name: _digest(folder / name) for name in files if (folder / name).is_file()}
 
 
-def _digest(path: Path) -> dict:
-    return {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+def _file(path: Path | None) -> dict | None:
+    return None if path is None else {"file": str(path), "sha256": _digest(path)}
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _write(path: Path, figures: dict) -> None:
@@ -234,10 +313,12 @@ def _arguments(arguments: list[str]) -> argparse.Namespace:
     if given.count is not None:
         given.count = whole_number("--count", given.count, 2)
     given.seed = whole_number("--seed", given.seed, 0, 2**31 - 1)
-    given.chosen = set() if given.metrics is None else {*given.metrics.split(",")}
+    given.chosen = set() if given.metrics is None else {*given.metrics.replace(" ", "").split(",")}
     if unknown := given.chosen - {*METRICS}:
         raise InputError(f"--metrics has {min(unknown)!r}: give some of {','.join(METRICS)}")
-    given.metrics = given.chosen or {*METRICS}
+    given.metrics, given.notes = {*(given.chosen or METRICS)}, []
+    if given.reference is not None and "fid" not in given.metrics:
+        raise InputError("--reference is for FID, which --metrics leaves out: add fid, or leave the file out")
     is_drawn = given.data_root is None or (given.data_root / "truth.jsonl").is_file()
     if not is_drawn:
         if "attributes" in given.chosen:

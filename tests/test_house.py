@@ -18,7 +18,7 @@ ORDER = [  # each imports only from those before it, and not from those beside i
     {"training"},
     {"evaluation", "inference"},
     {
-        *("prepare", "train_text", "train_stage1", "train_stage2", "train_attributes"),
+        *("prepare", "train_text", "train_stage1", "train_stage2", "train_attributes", "train_extractor"),
         *("generate", "evaluate", "convert", "export"),
     },
 ]

@@ -13,6 +13,8 @@ from stackgan_keras.errors import InputError, first_line
 from stackgan_keras.evaluation.checks import check_comparable, check_rows
 from stackgan_keras.files import atomic_write
 
+BATCH = 1000  # pictures at a time
+
 
 @dataclass(frozen=True, eq=False)
 class Gaussian:
@@ -102,12 +104,14 @@ def frechet_distance(features: np.ndarray, others: np.ndarray) -> float:
 
     Raises `InputError` for fewer than two pictures on a side, NaN, and features of different numbers.
     """
-    return _fitted(features).distance(_fitted(others))
+    return fit(features).distance(fit(others))
 
 
-def _fitted(features: np.ndarray) -> Gaussian:
-    moments = Moments()
-    moments.add(features)
+def fit(features: np.ndarray) -> Gaussian:
+    """The Gaussian of features (N, D), of which no copy is made. Raises `InputError` for N below 2, and NaN."""
+    features, moments = check_rows(features, "features"), Moments()
+    for start in range(0, len(features), BATCH):
+        moments.add(features[start : start + BATCH])
     return moments.gaussian()
 
 

@@ -30,6 +30,11 @@ class Readers:
     attributes: Reader | None = None
     encoders: Encoders | None = None
 
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to read for."""
+        return self.extractor is None and self.attributes is None and self.encoders is None
+
     def read(self, pictures: np.ndarray) -> dict[str, np.ndarray]:
         """What all say of pictures (N, size, size, 3) uint8, an array of N rows each.
 
@@ -85,25 +90,35 @@ def framed(dataset: Dataset, size: int, seed: int, chosen: Iterable[int]) -> Ite
 def read_real(readers: Readers, dataset: Dataset, size: int, seed: int, folder: Path) -> dict[str, np.ndarray]:
     """What `readers` say of all pictures of a dataset, `framed`. What the extractor says is kept in `folder`."""
     about, everything = f"real pictures, {size}", range(len(dataset))
+    if readers.idle:
+        return {}
     if readers.extractor is None:
         return readers.read_all(framed(dataset, size, seed, everything), about, len(dataset))
     made_of = f"{fingerprint(dataset)} {size} {seed} {readers.extractor.digest} {readers.extractor.preprocessing}"
     path = folder / f"{readers.extractor.name}_{size}_{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.npz"
-    if not path.is_file():
+    said = _kept(path)
+    if said is None:
         said = readers.read_all(framed(dataset, size, seed, everything), about, len(dataset))
         with atomic_write(path) as unfinished, unfinished.open("wb") as file:
             np.savez(file, **{name: said[name] for name in OF_EXTRACTOR if name in said})
         return said
-    with np.load(path) as kept:
-        said = dict(kept)
     encoders = readers.encoders
     if encoders is not None and encoders.extractor is readers.extractor:
         said["embeddings"] = encoders.embed_shown(said["features"])
         encoders = None
     others = replace(readers, extractor=None, encoders=encoders)
-    if others.attributes is not None or others.encoders is not None:
+    if not others.idle:
         said |= others.read_all(framed(dataset, size, seed, everything), about, len(dataset))
     return said
+
+
+def _kept(path: Path) -> dict[str, np.ndarray] | None:
+    """What a file holds, or None where there is none or a damaged one, which is then made again."""
+    try:
+        with np.load(path) as kept:
+            return dict(kept)
+    except Exception:  # numpy and zipfile raise a dozen kinds
+        return None
 
 
 def _resized(pictures: np.ndarray, size: int) -> np.ndarray:

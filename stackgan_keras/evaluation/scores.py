@@ -11,14 +11,13 @@ from tqdm import tqdm
 from stackgan_keras.data.published import Dataset
 from stackgan_keras.evaluation import attributes, r_precision
 from stackgan_keras.evaluation.diversity import diversity
-from stackgan_keras.evaluation.frechet import Gaussian, Moments, frechet_distance
+from stackgan_keras.evaluation.frechet import Gaussian, fit, frechet_distance
 from stackgan_keras.evaluation.inception_score import PARTS, inception_score
 from stackgan_keras.evaluation.kernel_distance import kid
 from stackgan_keras.evaluation.readings import Readers, batched, framed, joined, read_real
 from stackgan_keras.models import text_encoder
 from stackgan_keras.training.text import Encoders
 
-METRICS = ("fid", "kid", "inception_score", "r_precision", "diversity", "attributes")
 ROWS = {"image": "{}", "stage1_image": "{}, Stage I"}  # what a run generates, and the name of the row for it
 PAIRS = 100  # of pictures whose difference is the diversity (Odena et al. 2017)
 CANDIDATES = 2000  # captions at most, of which those of other classes are drawn
@@ -49,7 +48,7 @@ class Evaluation:
     """What runs are asked and compared with: captions of a data set, and its pictures."""
 
     readers: Readers  # without encoders, which are each run's own
-    metrics: frozenset[str]  # of `METRICS`
+    metrics: frozenset[str]  # fid, kid, inception_score, r_precision, diversity, attributes
     dataset: Dataset
     others: Dataset | None  # other real pictures, with which those of the data set are compared
     asked: list[tuple[int, int]]  # (picture, its caption) of each sentence
@@ -67,11 +66,13 @@ class Evaluation:
         rows, real = {}, {}
         judge = next((run.encoders for run in runs if run.encoders is not None), None)
         for run in runs:
-            differences = self._differences(run)
-            for output, (size, said) in self._read_run(run).items():
+            embeddings = self.embeddings(run)
+            differences = self._differences(run, embeddings)
+            for output, (size, said) in self._read_run(run, embeddings).items():
                 if size not in real:
                     real[size] = self._read_real(self.dataset, size, judge)
-                row = {"pixels": size, **self._figures(said, self.asked, real[size], run.encoders)}
+                figures = self._figures(said, self.asked, real[size], run.encoders, embeddings)
+                row = {"pixels": size, **figures}
                 rows[ROWS[output].format(run.name)] = row | differences.get(output, {})
         own = [(i, i % len(captions) if captions else 0) for i, captions in enumerate(self.dataset.captions)]
         for size in sorted(real, reverse=True):
@@ -81,7 +82,8 @@ class Evaluation:
         doubts = [fitted for fitted in self.fitted if fitted.doubt()]
         if doubts:
             self.note(min(doubts, key=lambda fitted: fitted.count).doubt())
-        return rows | {"chance": self._chance()}
+        chance = self._chance() if any("r_precision" in row or "attributes" in row for row in rows.values()) else {}
+        return rows | ({"by chance": chance} if chance else {})  # no run is called so, as names have no spaces
 
     def embeddings(self, run: Run) -> np.ndarray:
         """The embeddings (N, text_dim) of what is asked: by the run's text encoder, or else those that the data has."""
@@ -92,23 +94,19 @@ class Evaluation:
     def _sentences(self, asked: list[tuple[int, int]]) -> list[str]:
         return [self.dataset.captions[i][j] for i, j in asked]
 
-    def _read_run(self, run: Run) -> dict[str, tuple[int, dict]]:
+    def _read_run(self, run: Run, embeddings: np.ndarray) -> dict[str, tuple[int, dict]]:
         """Of each output its size and what is read in it. No picture is kept."""
         readers = replace(self.readers, encoders=run.encoders)
-        pictures = tqdm(
-            run.model.pictures(self.embeddings(run), 1, self.seed),
-            run.name,
-            len(self.asked),
-            unit=" pictures",
-            leave=False,
-        )
-        made, sizes = {}, {}
-        for batch in batched(pictures):
-            for output in batch[0]:
-                group = np.stack([picture[output] for picture in batch])
-                made.setdefault(output, []).append(readers.read(group))
-                sizes[output] = group.shape[1]
-        return {output: (sizes[output], joined(made[output])) for output in ROWS if output in made}
+        outputs = run.model.generator.output
+        sizes = {output: outputs[output].shape[1] for output in ROWS if output in outputs}
+        if readers.idle:
+            return {output: (size, {}) for output, size in sizes.items()}
+        pictures = run.model.pictures(embeddings, 1, self.seed)
+        made: dict[str, list] = {output: [] for output in sizes}
+        for batch in batched(tqdm(pictures, run.name, len(embeddings), unit=" pictures", leave=False)):
+            for output, said in made.items():
+                said.append(readers.read(np.stack([picture[output] for picture in batch])))
+        return {output: (size, joined(made.pop(output))) for output, size in sizes.items()}
 
     def _read_real(self, dataset: Dataset, size: int, encoders: Encoders | None) -> dict:
         readers = replace(self.readers, encoders=encoders)
@@ -116,16 +114,28 @@ class Evaluation:
             readers = Readers(readers.extractor)  # they are only there to be compared with
         return read_real(readers, dataset, size, self.seed, self.cache)
 
-    def _figures(self, said: dict, asked: list, compared: dict | None, encoders: Encoders | None) -> dict[str, float]:
-        """All figures of pictures that depend on what was read in each, in what it was `asked`."""
-        row = {"pictures": len(asked), **self._distances(said, compared)}
+    def _figures(
+        self,
+        said: dict,
+        asked: list,
+        compared: dict | None,
+        encoders: Encoders | None,
+        sentences: np.ndarray | None = None,
+    ) -> dict[str, float]:
+        """All figures of pictures that depend on what was read in each, which was `asked`.
+
+        `sentences` is the embeddings of what was asked, where they are known.
+        """
+        row = {"pictures": len(asked), **self._distances(said, compared)} if said else {}
         if "inception_score" in self.metrics and "probabilities" in said:
             if len(asked) >= PARTS:
                 row["inception_score"], row["inception_score_deviation"] = inception_score(said["probabilities"])
             else:
                 self.note(f"an Inception Score needs {PARTS} pictures or more, not {len(asked)}")
         if "r_precision" in self.metrics and encoders is not None:
-            row["r_precision"] = self._r_precision(said["embeddings"], asked, encoders)
+            if sentences is None:
+                sentences = text_encoder.embed(encoders.text, self._sentences(asked), progress=True)
+            row["r_precision"] = self._r_precision(said["embeddings"], asked, sentences, encoders)
         if "attributes" in self.metrics:
             named = [attributes.named_parts(sentence) for sentence in self._sentences(asked)]
             shares = attributes.accuracy(named, {part: said[part] for part in attributes.PARTS})
@@ -138,31 +148,26 @@ class Evaluation:
         row = {}
         features = (compared or {}).get("features")
         if "fid" in self.metrics and (features is not None or self.reference is not None):
-            reference = _fitted(features) if self.reference is None else self.reference
-            mine = _fitted(said["features"])
+            reference = fit(features) if self.reference is None else self.reference
+            mine = fit(said["features"])
             row["fid"] = mine.distance(reference)
             self.fitted.extend([mine, reference])
         if "kid" in self.metrics and features is not None:
             row["kid"], row["kid_deviation"] = kid(said["features"], features)
         return row
 
-    def _r_precision(self, pictures: np.ndarray, asked: list, encoders: Encoders) -> float:
-        among = spread_captions(self.dataset.captions, CANDIDATES)
-        classes = self.dataset.class_ids
-        chosen = r_precision.sentences_of_other_classes(
-            classes[[i for i, _ in asked]], classes[[i for i, _ in among]], seed=self.seed
-        )
-        sentences, candidates = (text_encoder.embed(encoders.text, self._sentences(pairs)) for pairs in (asked, among))
+    def _r_precision(self, pictures: np.ndarray, asked: list, sentences: np.ndarray, encoders: Encoders) -> float:
+        among, chosen = others_of(self.dataset, [i for i, _ in asked], self.seed)
+        candidates = text_encoder.embed(encoders.text, self._sentences(among))
         return r_precision.r_precision(pictures, sentences, candidates, chosen)
 
-    def _differences(self, run: Run) -> dict[str, dict[str, float]]:
+    def _differences(self, run: Run, embeddings: np.ndarray) -> dict[str, dict[str, float]]:
         """Of each output the mean difference of two pictures of a sentence, over so many of the sentences."""
         if "diversity" not in self.metrics:
             return {}
-        asked = [self.asked[k * len(self.asked) // PAIRS] for k in range(PAIRS)]
-        embeddings = replace(self, asked=list(dict.fromkeys(asked))).embeddings(run)
+        places = np.unique(np.arange(PAIRS) * len(embeddings) // PAIRS)
         differences: dict[str, list] = {}
-        for pair in batched(run.model.pictures(embeddings, 2, self.seed), 2):
+        for pair in batched(run.model.pictures(embeddings[places], 2, self.seed), 2):
             for output in pair[0]:
                 differences.setdefault(output, []).append(diversity(np.stack([picture[output] for picture in pair])))
         return {output: {"diversity": float(np.mean(values))} for output, values in differences.items()}
@@ -193,16 +198,22 @@ class Evaluation:
 
 
 def spread_captions(captions: tuple[tuple[str, ...], ...], count: int | None = None) -> list[tuple[int, int]]:
-    """(picture, its caption): all, or `count` evenly from all pictures, from one to the next of another wording.
-
-    Pictures without captions are left out.
-    """
+    """(picture, its caption): all, or `count` of them, evenly spread and in turn of another wording; each once."""
     everything = [(i, j) for i, own in enumerate(captions) for j in range(len(own))]
     if count is None or count >= len(everything):
         return everything
-    captioned = [i for i, own in enumerate(captions) if own]
-    chosen = [captioned[k * len(captioned) // count] for k in range(count)]
+    chosen = [everything[k * len(everything) // count][0] for k in range(count)]
     return [(i, k % len(captions[i])) for k, i in enumerate(chosen)]
+
+
+def others_of(dataset: Dataset, pictures: list[int], seed: int) -> tuple[list[tuple[int, int]], np.ndarray]:
+    """Captions as candidates (picture, its caption), and which of them are beside each of N pictures' own, (N, 99).
+
+    Raises `InputError` where other classes have too few captions.
+    """
+    among, classes = spread_captions(dataset.captions, CANDIDATES), dataset.class_ids
+    of_candidates = classes[[i for i, _ in among]]
+    return among, r_precision.sentences_of_other_classes(classes[pictures], of_candidates, seed=seed)
 
 
 def table(rows: dict[str, dict[str, float]]) -> str:
@@ -224,9 +235,3 @@ def _shown(row: dict[str, float], figure: str, form: str, deviation: str | None)
     if value is None or math.isnan(value):
         return "-"
     return form.format(value) + (f" ± {form.format(row[deviation])}" if deviation else "")
-
-
-def _fitted(features: np.ndarray) -> Gaussian:
-    moments = Moments()
-    moments.add(features)
-    return moments.gaussian()

@@ -142,7 +142,8 @@ class StackGAN:
     ) -> Iterator[dict[str, np.ndarray]]:
         """What `generate` returns, one image (size, size, 3) at a time: the copies of the first sentence, and so on.
 
-        Instead of sentences it also takes their embeddings (N, text_dim).
+        Instead of sentences it also takes their embeddings (N, text_dim). Raises `InputError` on the way for a
+        generator that gives NaN.
         """
         count, seed = whole_number("count", count, 1, MAX_COUNT), whole_number("seed", seed, 0, MAX_SEED)
         scales = [_scale("noise_scale", noise_scale), _scale("epsilon_scale", epsilon_scale)]
@@ -151,7 +152,13 @@ class StackGAN:
         def draw(place: int, copy: int) -> dict[str, np.ndarray]:
             key = tf.constant([seed, 0 if same_noise else place, copy], tf.int64)
             outputs = self._generate(embeddings[place][None], key, tf.constant(scales, tf.float32))
-            return {name: images.to_uint8(outputs[name])[0] for name in OUTPUTS if name in outputs}
+            made = {name: np.asarray(outputs[name])[0] for name in OUTPUTS if name in outputs}
+            if not all(np.isfinite(values).all() for values in made.values()):
+                raise InputError(
+                    f"the generator gives NaN or infinity for sentence {place}: its training went astray, take weights "
+                    "from before that, or train again at a lower learning rate"
+                )
+            return {name: images.to_uint8(values) for name, values in made.items()}
 
         return (draw(place, copy) for place in range(len(embeddings)) for copy in range(count))
 
