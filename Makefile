@@ -1,6 +1,6 @@
 # Two commands do all the set-up: `make demo` and `make test`.
 PYTHON ?= python3
-TORCH ?= torch# what `make test-all` installs for `convert` and the backends, beside jax; a CPU build is enough
+TORCH ?= torch# what `make test-all` installs for `convert`, backends and metrics, beside others; a CPU build is enough
 BIN = .venv/bin
 RUN = $(BIN)/python -m
 DRAWN ?= drawn_again# the run that `make train-drawn` makes
@@ -15,7 +15,7 @@ demo: .venv/installed
 	$(RUN) stackgan_keras.train_text --config demo_text
 	$(RUN) stackgan_keras.train_stage1 --config demo_stage1
 	$(RUN) stackgan_keras.train_stage2 --config demo_stage2
-	$(RUN) stackgan_keras.evaluate --run demo --run drawn --captions 50 --count 2
+	$(RUN) stackgan_keras.evaluate --run demo --run drawn --count 200 --metrics diversity,attributes
 	$(RUN) stackgan_keras.generate --run demo $(SENTENCES)
 	$(RUN) stackgan_keras.generate --run drawn $(SENTENCES)
 	@echo
@@ -31,13 +31,14 @@ train-drawn: .venv/installed
 	$(RUN) stackgan_keras.train_stage1 --config drawn_stage1 --run $(DRAWN) --train.precision $(PRECISION)
 	$(RUN) stackgan_keras.train_stage2 --config drawn_stage2 --run $(DRAWN) --train.precision $(PRECISION)
 	$(RUN) stackgan_keras.train_attributes --run $(DRAWN)
-	$(RUN) stackgan_keras.evaluate --run $(DRAWN)
+	$(RUN) stackgan_keras.evaluate --run $(DRAWN) --count 400
 
 test: .venv/installed
 	$(RUN) pytest -q -m "not slow"
 
 test-all: .venv/installed
-	$(BIN)/pip install --quiet --editable ".[test,onnx,litert]" "$(TORCH)" jax
+	$(BIN)/pip install --quiet --editable ".[test,onnx,litert,efficientnet]" "$(TORCH)" jax scipy \
+	  pytorch-fid torch-fidelity efficientnet-lite-pytorch
 	$(RUN) pytest -q
 
 lint: .venv/installed

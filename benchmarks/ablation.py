@@ -16,7 +16,8 @@ from stackgan_keras import config
 from stackgan_keras.config import Folders
 from stackgan_keras.data import drawn_birds, published
 from stackgan_keras.evaluation.attributes import Reader
-from stackgan_keras.evaluation.scores import Evaluation, spread_captions
+from stackgan_keras.evaluation.readings import Readers
+from stackgan_keras.evaluation.scores import Evaluation, Run, spread_captions
 from stackgan_keras.inference.stackgan import StackGAN
 from stackgan_keras.models import weights
 from stackgan_keras.models.runs import CLASSIFIER, TEXT_ENCODER, find_run, weight_file
@@ -65,7 +66,7 @@ def main() -> None:
         print("| " + " | ".join([name, variants[name][1], *cells]) + " |", flush=True)
 
 
-COLUMNS = {"all": ".1%", "diversity": ".2f", "frechet": ".2f"}
+COLUMNS = {"attributes": ".1%", "diversity": ".2f", "attribute_frechet": ".2f"}
 
 
 def trained_and_scored(name: str, seed: int, given: argparse.Namespace) -> dict[str, float]:
@@ -112,9 +113,11 @@ def changed(file: str, base: dict, change: dict, seed: int, pictures: int) -> co
 def score(folders: Folders, classifier: Path, output_dir: Path) -> dict[str, float]:
     birds = drawn_birds.write(output_dir / "data" / "evaluation_birds_2017", seed=2017, **BIRDS, progress=True)
     birds = published.read(birds, "test", text_dim=None)
-    sentences = spread_captions(birds.captions, 200)
-    evaluation = Evaluation(Reader(weights.load(classifier)), birds, sentences, count=2, seed=2017)
-    return evaluation.rows({"it": StackGAN.load(folders.weights)})["it"]
+    asked = spread_captions(birds.captions, 400)
+    metrics = frozenset({"attributes", "diversity"})
+    readers, cache = Readers(attributes=Reader(weights.load(classifier))), output_dir / "data"
+    evaluation = Evaluation(readers, metrics, birds, None, asked, 2017, cache)
+    return evaluation.rows([Run("it", StackGAN.load(folders.weights))])["it"]
 
 
 if __name__ == "__main__":

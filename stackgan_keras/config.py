@@ -112,7 +112,11 @@ class Train(Section):
     lr_decay_epochs: Count = setting(100, "epochs after which both learning rates halve, again and again")
     kl_weight: Weight = setting(2.0, "weight of the KL divergence of the conditioning augmentation")
     r1_weight: Weight = setting(0.0, "weight of the R1 gradient penalty at real pictures")
+    augmentation: Literal["translation,cutout", "color,translation,cutout"] | None = setting(
+        None, "differentiable augmentation of all that the discriminator sees, for few pictures"
+    )
     warmup_epochs: CountOrZero = setting(0, "epochs before these in which Stage II learns by the pixel loss alone")
+    warmup_learning_rate: Rate = setting(2e-4, "step size of the generator's Adam at their start")
     pixel_weight: Weight = setting(
         0.0, "weight of Stage II's pixel loss on real pictures made small, beside its GAN loss"
     )
@@ -131,8 +135,8 @@ class Text(Section):
     variant: Literal["birds", "flowers"] = setting("birds", "the release's encoder: GRU (birds) or plain RNN (flowers)")
     filters: Count = setting(384, "channels of the first convolution; the second has 4/3 as many")
     recurrent_dim: Count = setting(512, "channels of the third convolution and of the recurrence")
-    image_encoder: Literal["small", "MobileNetV2", "ResNet50", "InceptionV3", "EfficientNetB0"] = setting(
-        "small", "what reads the pictures: a small network trained along, or one of Keras (downloaded)"
+    image_encoder: str = setting(
+        "small", "what reads the pictures: a small network trained along, or the name or file of a feature extractor"
     )
     image_filters: Count = setting(32, "width of the small image encoder")
     batch_size: BatchSize = setting(40, "pictures in a step, of different classes")
@@ -289,7 +293,9 @@ def _fields() -> dict[str, FieldInfo]:
 def _kind(annotation) -> str:
     """What stands for a setting's value in the help."""
     kinds = {int: "N", float: "X", bool: "yes|no", str: "NAME", Path: "PATH"}
-    return "|".join(kinds.get(part, part) for part in get_args(annotation) or [annotation] if part is not NoneType)
+    if isinstance(annotation, str) or annotation in kinds:
+        return kinds.get(annotation, annotation)
+    return "|".join(_kind(part) for part in get_args(annotation) if part is not NoneType)
 
 
 def _shown(value) -> str:

@@ -3,11 +3,13 @@
     python -m stackgan_keras.convert netG_epoch_600.pth --out weights/coco/stage1_gen.weights.h5
     python -m stackgan_keras.convert birds_model_164000.ckpt --out weights/birds
     python -m stackgan_keras.convert text_encoder.t7 --out weights/birds
+    python -m stackgan_keras.convert pt_inception-2015-12-05-6726825d.pth --out weights
 
 Takes `netG` and `netD` files of both stages of the PyTorch release and the char-CNN-RNN of its port (`.pth`, or `.npz`
-of the same names), checkpoints of the TensorFlow release, of one file or several, and the char-CNN-RNN as Torch 7
-saved it. A file may hold several networks, as a dict of state dicts, under names like `netG/fc.0.weight`, or as a
-checkpoint does; then `--out` is a folder. What else is in the file, such as optimizers, is left out and named.
+of the same names), checkpoints of the TensorFlow release, of one file or several, the char-CNN-RNN as Torch 7
+saved it, and the networks whose features scores compare: pytorch-fid's InceptionV3 and EfficientNet-Lite0. A file may
+hold several networks, as a dict of state dicts, under names like `netG/fc.0.weight`, or as a checkpoint does; then
+`--out` is a folder. What else is in the file, such as optimizers, is left out and named.
 """
 
 from pathlib import Path
@@ -24,7 +26,7 @@ def _standard_name(group: str, config: weights.ModelConfig) -> str:
     """What the training commands call this network's file."""
     if group in tensorflow_release.SCOPES:
         return group
-    if config.network == "text_encoder":
+    if config.network in ("text_encoder", "fid_inception", "efficientnet_lite0"):
         return config.network
     stage2 = config.network == "stage2_generator" or "unconditional" in config.keywords.get("logits", ())
     return f"stage{2 if stage2 else 1}_{'dis' if config.network == 'discriminator' else 'gen'}"
@@ -32,7 +34,7 @@ def _standard_name(group: str, config: weights.ModelConfig) -> str:
 
 def main() -> None:
     parser = Parser(prog="python -m stackgan_keras.convert", description="Turns checkpoints into weight files.")
-    parser.add_argument("file", type=Path, help=".pth (needs torch), .npz, .t7 (needs torchfile), or TensorFlow's")
+    parser.add_argument("file", type=Path, help=".pth, .npz, .t7 (needs torchfile), or TensorFlow's")
     parser.add_argument("--out", type=Path, required=True, help="FILE.weights.h5, or a folder for the file's networks")
     arguments = parser.parse_args()
     file, out = arguments.file, arguments.out

@@ -1,15 +1,15 @@
-"""Evaluate runs on drawn birds: do their pictures show the colours that the captions ask for, and how real are they?
+"""Scores of runs on any data: how real their pictures are, how well they fit their sentences, how much they differ.
 
-python -m stackgan_keras.evaluate                               the run `drawn`, your own or the shipped one
+python -m stackgan_keras.evaluate                               the run `drawn`, on synthetic birds drawn once
+python -m stackgan_keras.evaluate --run mine --data.root DIR    a run on the test captions of a data folder
 python -m stackgan_keras.evaluate --run mine --run drawn        two runs in one table
-python -m stackgan_keras.evaluate --run mine --captions 1000    more captions, surer figures
 
-Birds of new species are drawn, once, below data/. Each run generates pictures of their captions, and the attribute
-classifier, a small network that reads drawn birds, finds the colours of the parts that a caption names. A run trained
-on anything else is scored all the same: by what it generates for these captions.
+A run draws a picture of every caption. What a feature extractor, the run's own encoders and, on synthetic birds, the
+attribute classifier read in these pictures is compared with what they read in real ones, which stand beside the run.
 """
 
 import argparse
+import hashlib
 import json
 import math
 import sys
@@ -19,40 +19,85 @@ from stackgan_keras.command_line import Parser, quietly, run
 from stackgan_keras.config import Folders
 from stackgan_keras.errors import InputError, whole_number
 from stackgan_keras.files import atomic_write
-from stackgan_keras.models.runs import CLASSIFIER, find_run, shipped_homes
+from stackgan_keras.models.runs import CLASSIFIER, GENERATORS, IMAGE_ENCODER, TEXT_ENCODER, find_run, shipped_homes
 
 BIRDS = {"count": 600, "classes": 60, "test_classes": 40, "embedding_dim": 1}  # 400 are of the 40 test species
-CAPTIONS = 4000  # that they have
 SEED = 2017  # other birds than those of any shipped config
+METRICS = ("fid", "kid", "inception_score", "r_precision", "diversity", "attributes")
+OF_EXTRACTOR = {"fid", "kid", "inception_score"}
+EXTRACTOR = "efficientnet_lite0"
 
 
 def main() -> None:
     given = _arguments(sys.argv[1:])
-    with quietly():  # only now, as it takes seconds: help and wrong arguments answer at once
-        from stackgan_keras.data import drawn_birds, published
-        from stackgan_keras.evaluation.attributes import Reader
-        from stackgan_keras.evaluation.scores import Evaluation, spread_captions, table
-        from stackgan_keras.inference.stackgan import StackGAN
-        from stackgan_keras.models import weights
-
     folders = {name: find_run(given.output_dir, name) for name in given.run or ["drawn"]}
-    models = {name: StackGAN.load(folder) for name, folder in folders.items()}
-    homes = [given.output_dir / "weights", *shipped_homes()]
-    file = _find_classifier([*folders.values(), *(home / "drawn" for home in homes)])
-    weights.read_config(file, "attribute_classifier")
-    root = given.output_dir / "data" / f"evaluation_birds_{given.seed}"
-    birds = published.read(drawn_birds.write(root, seed=given.seed, **BIRDS, progress=True), "test", text_dim=None)
-    sentences = spread_captions(birds.captions, given.captions)
-    print(f"{len(sentences)} captions of {root}, {given.count} pictures of each, read by {file}", flush=True)
-    evaluation = Evaluation(Reader(weights.load(file)), birds, sentences, given.count, given.seed)
-    rows = evaluation.rows(models)
+    with quietly():  # only now, as it takes seconds: help and wrong arguments answer at once
+        from stackgan_keras.evaluation.scores import Evaluation, Run, table
+        from stackgan_keras.inference.stackgan import StackGAN
+
+    notes: list[str] = []
+    readers = _readers(given, list(folders.values()), notes)
+    models = {
+        name: StackGAN.load(folder, embedded=not (folder / TEXT_ENCODER).is_file()) for name, folder in folders.items()
+    }
+    runs = [Run(name, model, _encoders(given, folders[name], model, readers, notes)) for name, model in models.items()]
+    root, dataset, others, asked = _data(given, runs, notes)
+    if all(run.encoders is None for run in runs):
+        given.metrics -= {"r_precision"}
+    reference = None
+    if given.reference is not None:
+        from stackgan_keras.evaluation.frechet import Gaussian
+
+        reference = Gaussian.read(given.reference)
+    cache = given.output_dir / "data" / "features"
+    evaluation = Evaluation(
+        readers, frozenset(given.metrics), dataset, others, asked, given.seed, cache, reference, notes
+    )
+    print(f"{len(asked)} captions of {root} ({given.split})", flush=True)
+    if readers.extractor is not None:
+        print(f"features: {readers.extractor.name}, images {readers.extractor.preprocessing}", flush=True)
+    rows = evaluation.rows(runs)
     print(table(rows))
-    about = {"captions": len(sentences), "pictures_of_each": given.count, "seed": given.seed, "classifier": str(file)}
-    for name in models:
+    for note in notes:
+        print(f"note: {note}")
+    about = {
+        "data": str(root),
+        "split": given.split,
+        "captions": len(asked),
+        "seed": given.seed,
+        "extractor": None if readers.extractor is None else _about(readers.extractor),
+        "reference": None if given.reference is None else {"file": str(given.reference), **_digest(given.reference)},
+        "notes": notes,
+    }
+    for name, folder in folders.items():
         path = Folders(given.output_dir, name).results / "evaluation.json"
-        others = [other for other in models if other != name]
-        _write(path, {**about, "rows": {key: row for key, row in rows.items() if key.split(",")[0] not in others}})
+        mine = {key: row for key, row in rows.items() if key.split(",")[0] not in {*folders} - {name}}
+        _write(path, {**about, "weights": _weights(folder), "rows": mine})
         print(f"figures: {path}")
+
+
+def _readers(given: argparse.Namespace, folders: list[Path], notes: list[str]):
+    """The networks that read pictures for the metrics asked for, which lose those for which a network is missing."""
+    from stackgan_keras.evaluation.attributes import Reader
+    from stackgan_keras.evaluation.readings import Readers
+    from stackgan_keras.models import weights
+    from stackgan_keras.porting import extractors
+
+    extractor = reader = None
+    if given.metrics & OF_EXTRACTOR:
+        try:
+            extractor = extractors.load(given.extractor or EXTRACTOR, given.output_dir / "weights")
+        except InputError as problem:
+            if given.extractor or given.chosen & OF_EXTRACTOR:
+                raise
+            given.metrics -= OF_EXTRACTOR
+            notes.append(f"no FID, KID and Inception Score: {problem}")
+    if "attributes" in given.metrics:
+        homes = [given.output_dir / "weights", *shipped_homes()]
+        file = _find_classifier([*folders, *(home / "drawn" for home in homes)])
+        weights.read_config(file, "attribute_classifier")
+        reader = Reader(weights.load(file))
+    return Readers(extractor, reader)
 
 
 def _find_classifier(folders: list[Path]) -> Path:
@@ -65,6 +110,69 @@ def _find_classifier(folders: list[Path]) -> Path:
             f"python -m stackgan_keras.train_attributes --run {folders[0].name} and the same --output_dir"
         )
     return found
+
+
+def _encoders(given: argparse.Namespace, folder: Path, model, readers, notes: list[str]):
+    """The run's encoders, by which its R-precision is measured, or None."""
+    from stackgan_keras.models import weights
+    from stackgan_keras.porting import extractors
+    from stackgan_keras.training.text import Encoders
+
+    if "r_precision" not in given.metrics:
+        return None
+    missing = next((name for name in (TEXT_ENCODER, IMAGE_ENCODER) if not (folder / name).is_file()), None)
+    if missing is not None:
+        problem = f"{folder} holds no {missing}, which R-precision needs: train it with train_text"
+        if "r_precision" in given.chosen:
+            raise InputError(problem)
+        notes.append(problem)
+        return None
+    network = weights.read_config(folder / IMAGE_ENCODER, "image_encoder").keywords.get("network", "small")
+    extractor = None
+    if network != "small":
+        same = readers.extractor is not None and readers.extractor.name == network
+        extractor = readers.extractor if same else extractors.load(network, given.output_dir / "weights")
+    return Encoders(model.encoder, weights.load(folder / IMAGE_ENCODER), extractor)
+
+
+def _data(given: argparse.Namespace, runs: list, notes: list[str]):
+    """The data's folder, the split that is asked for and the other one, and (picture, caption) of what is asked."""
+    from stackgan_keras.data import drawn_birds, published
+    from stackgan_keras.evaluation.scores import spread_captions
+
+    root = given.data_root
+    if root is None:
+        root = given.output_dir / "data" / f"evaluation_birds_{given.seed}"
+        drawn_birds.write(root, seed=given.seed, **BIRDS, progress=True)
+    text_dims = {run.model.generator.input["embedding"].shape[1] for run in runs if run.model.encoder is None}
+    dataset = published.read(root, given.split, text_dim=max(text_dims, default=None))
+    captions = dataset.captions
+    if text_dims:  # then the embeddings that come with the data are asked, one for each caption
+        captions = tuple(("",) * len(dataset.embeddings_of(i)) for i in range(len(dataset)))
+        if {*map(len, dataset.captions)} != {0} and [*map(len, captions)] != [*map(len, dataset.captions)]:
+            raise InputError(f"{root} has not as many embeddings as captions: have prepare make it again")
+    elif not any(captions):
+        dataset.captioned()  # says what is missing
+    try:
+        (other,) = {*published.SPLITS} - {given.split}
+        others = published.read(root, other, text_dim=None)
+    except InputError as problem:
+        others = None
+        notes.append(f"real pictures have no FID and KID: {problem}")
+    return root, dataset, others, spread_captions(captions, given.count)
+
+
+def _about(extractor) -> dict:
+    return {"name": extractor.name, "sha256": extractor.digest, "preprocessing": extractor.preprocessing}
+
+
+def _weights(folder: Path) -> dict:
+    files = [*(f"{name}.weights.h5" for name in GENERATORS), TEXT_ENCODER, IMAGE_ENCODER]
+    return {name: _digest(folder / name)["sha256"] for name in files if (folder / name).is_file()}
+
+
+def _digest(path: Path) -> dict:
+    return {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
 def _write(path: Path, figures: dict) -> None:
@@ -80,21 +188,38 @@ def _write(path: Path, figures: dict) -> None:
 def _arguments(arguments: list[str]) -> argparse.Namespace:
     parser = Parser(
         prog="python -m stackgan_keras.evaluate",
-        description="Tells of runs whether their pictures have the colours that captions of drawn birds ask for, how "
-        "much they differ, and how far their features are from those of real drawn birds.",
+        description="Scores of runs on any data: how real their pictures are, how well they fit their sentences, and "
+        "how much they differ.",
     )
     add = parser.add_argument
     add("--run", metavar="NAME", action="append", help="run to evaluate, may be given several times (default drawn)")
     add(
         "--output_dir", metavar="DIR", type=Path, default=Path(), help="parent of weights/, results/, data/ (default .)"
     )
-    add("--captions", metavar="N", default=200, help="captions to generate pictures of (default 200)")
-    add("--count", metavar="N", default=4, help="pictures of each, of other noise (default 4)")
-    add("--seed", metavar="N", default=SEED, help=f"of birds and noise (default {SEED})")
+    add("--data.root", dest="data_root", metavar="DIR", type=Path, help="data folder (default: synthetic birds)")
+    add("--split", choices=("train", "test"), default="test", help="whose captions and pictures (default test)")
+    add("--count", metavar="N", help="captions, evenly spread (default: every one)")
+    add("--metrics", metavar="A,B", help=f"of {', '.join(METRICS)} (default: all that can be had)")
+    add("--extractor", metavar="NAME", help="efficientnet_lite0 (default), fid_inception, inception, or a Keras file")
+    add(
+        "--reference", metavar="FILE", type=Path, help=".npz with mu and sigma for FID, in place of the data's pictures"
+    )
+    add("--seed", metavar="N", default=SEED, help=f"of noise, crops and synthetic birds (default {SEED})")
     given = parser.parse_args(arguments)
-    given.captions = whole_number("--captions", given.captions, 1, CAPTIONS)
-    given.count = whole_number("--count", given.count, 2, 100)
+    if given.count is not None:
+        given.count = whole_number("--count", given.count, 2)
     given.seed = whole_number("--seed", given.seed, 0, 2**31 - 1)
+    given.chosen = set() if given.metrics is None else {*given.metrics.split(",")}
+    if unknown := given.chosen - {*METRICS}:
+        raise InputError(f"--metrics has {min(unknown)!r}: give some of {','.join(METRICS)}")
+    given.metrics = given.chosen or {*METRICS}
+    is_drawn = given.data_root is None or (given.data_root / "truth.jsonl").is_file()
+    if not is_drawn:
+        if "attributes" in given.chosen:
+            raise InputError(
+                f"attributes are those of synthetic birds, but {given.data_root} has no truth.jsonl: leave it out"
+            )
+        given.metrics -= {"attributes"}
     return given
 
 

@@ -11,6 +11,7 @@ from stackgan_keras import config
 from stackgan_keras.config import Folders
 from stackgan_keras.models import runs, weights
 from stackgan_keras.training import optimizers, stage, text
+from stackgan_keras.training.augmentation import DRAWS
 from stackgan_keras.training.train_step import Objective, TrainStep
 
 FILES = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"))
@@ -53,11 +54,12 @@ def test_a_step_at_reduced_width(file, tmp_path):
     assert networks["generator"].output["image"].shape[1] == settings.data.image_size
     adams = [optimizers.make_adam(2e-4, 100) for _ in networks]
     train = settings.train
-    weights_ = {name: getattr(train, name) for name in ("kl_weight", "r1_weight", "pixel_weight")}
+    weights_ = {name: getattr(train, name) for name in ("kl_weight", "r1_weight", "pixel_weight", "augmentation")}
     step = TrainStep(*networks.values(), *adams, Objective(settings.discriminator.text, **weights_))
     random = np.random.default_rng(0)
     batch = {name: random.normal(size=(2, *x.shape[1:])) for name, x in networks["generator"].input.items()}
     batch["image"] = batch["direction"] = random.uniform(-1, 1, (2, *(settings.data.image_size,) * 2, 3))
+    batch["augmentation"] = random.uniform(size=(2, 3 * DRAWS))
     if made.stage1_size:
         batch["stage1_image"] = random.uniform(-1, 1, (2, made.stage1_size, made.stage1_size, 3))
     batch = {name: tf.constant(value, tf.float32) for name, value in batch.items()} | {"class_id": tf.constant([1, 2])}

@@ -612,7 +612,8 @@ def test_missing_files_and_folders(tmp_path, refused):
 def test_without_torch(file, tmp_path, monkeypatch, refused):
     monkeypatch.setitem(sys.modules, "torch", None)
     sentence = refused(file("net.pth", b"anything"), "--out", tmp_path / "x.weights.h5")
-    assert "net.pth needs torch to be read: pip install" in sentence
+    assert "net.pth cannot be read safely as a PyTorch checkpoint" in sentence
+    assert "pip install 'stackgan_keras[torch]'" in sentence
 
 
 @pytest.mark.parametrize("name", ["x.h5", "x.keras", "x.weights", "net.npz"])

@@ -1,10 +1,12 @@
-"""The Fréchet distance of two sets of features: answers that are known."""
+"""The Fréchet distance of two sets of features: answers that are known, batches, files, other implementations."""
+
+import warnings
 
 import numpy as np
 import pytest
 from helpers import refusal
 
-from stackgan_keras.evaluation.frechet import frechet_distance
+from stackgan_keras.evaluation.frechet import Gaussian, Moments, frechet_distance
 
 
 def gaussian(mean, covariance, count: int = 40, seed: int = 0) -> np.ndarray:
@@ -21,6 +23,27 @@ def spread(size: int, seed: int) -> np.ndarray:
     return root @ root.T
 
 
+def fitted(*batches: np.ndarray) -> Gaussian:
+    moments = Moments()
+    for batch in batches:
+        moments.add(batch)
+    return moments.gaussian()
+
+
+def pytorch_fid(one: Gaussian, other: Gaussian) -> float:
+    score = pytest.importorskip("pytorch_fid.fid_score", reason="needs pytorch-fid")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # SciPy's, of singular matrices
+        return score.calculate_frechet_distance(one.mean, one.covariance, other.mean, other.covariance)
+
+
+def inception_like(count: int, size: int, seed: int) -> np.ndarray:
+    """Features (count, size) float32 like those after Inception's pooling: none below 0, correlated."""
+    rng = np.random.default_rng(seed)
+    mixed = rng.normal(seed / 10, 1, (count, size)) @ np.random.default_rng(99).normal(size=(size, size)) / size**0.5
+    return np.maximum(0.3 + mixed * np.linspace(0.05, 1, size), 0).astype(np.float32)
+
+
 def test_equal_sets_are_at_no_distance():
     features = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
     assert frechet_distance(features, features) == pytest.approx(0, abs=1e-9)
@@ -31,6 +54,14 @@ def test_fewer_pictures_than_features():
     features = np.random.default_rng(0).normal(size=(5, 30))
     assert 0 <= frechet_distance(features, features) < 1e-5  # never below, whatever rounding does
     assert frechet_distance(features, features + 1) == pytest.approx(30, abs=1e-5)
+
+
+def test_pictures_that_are_all_alike():
+    """Their covariance is 0."""
+    alike, others = np.ones((5, 3)), np.random.default_rng(0).normal(size=(9, 3))
+    assert frechet_distance(alike, alike + 2) == pytest.approx(12)
+    expected = ((1 - others.mean(axis=0)) ** 2).sum() + others.var(axis=0, ddof=1).sum()
+    assert frechet_distance(alike, others) == pytest.approx(expected)
 
 
 def test_a_shift_counts_squared():
@@ -71,9 +102,118 @@ def test_the_root_is_that_of_scipy(size):
     assert frechet_distance(features, others) == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize("counts", [(1, 9), (9, 1), (0, 9)])
+@pytest.mark.parametrize(("count", "size"), [(500, 64), (300, 300), (40, 64), (2, 16)])
+def test_the_distance_is_that_of_pytorch_fid(count, size):
+    """Also with fewer pictures than features."""
+    one, other = (fitted(inception_like(count, size, seed)) for seed in (0, 1))
+    assert one.distance(other) == pytest.approx(pytorch_fid(one, other), rel=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [3000, 500])
+def test_the_fid_is_that_of_pytorch_fid(count):
+    one, other = (fitted(inception_like(count, 2048, seed)) for seed in (0, 1))
+    assert one.distance(other) == pytest.approx(pytorch_fid(one, other), rel=1e-3)
+
+
+def test_the_distance_is_that_of_torch_fidelity():
+    torch = pytest.importorskip("torch", reason="needs torch")
+    fidelity = pytest.importorskip("torch_fidelity.metric_fid", reason="needs torch-fidelity")
+    features, others = (inception_like(500, 64, seed) for seed in (0, 1))
+    statistics = (fidelity.fid_features_to_statistics(torch.tensor(x)) for x in (features, others))
+    expected = fidelity.fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]
+    assert frechet_distance(features, others) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("cuts", [[1], [40], [1, 2, 3, 99], range(1, 100)])
+def test_batches_are_as_good_as_the_whole(cuts):
+    features = np.random.default_rng(0).normal(size=(100, 7)) * np.arange(1, 8)
+    parts = fitted(*np.split(features, list(cuts)))
+    np.testing.assert_allclose(parts.mean, features.mean(axis=0), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(parts.covariance, np.cov(features, rowvar=False), rtol=1e-12, atol=1e-12)
+    assert parts.count == 100
+
+
+def test_a_large_mean_does_not_drown_the_covariance():
+    features = np.random.default_rng(0).normal(size=(300, 3))
+    far = fitted(*np.split(features + 1e6, 10))
+    np.testing.assert_allclose(far.covariance, np.cov(features, rowvar=False), atol=1e-8)
+
+
+def test_neither_order_nor_moments_already_taken_change():
+    features, others = np.random.default_rng(0).normal(size=(2, 60, 4))
+    moments = Moments()
+    moments.add(features)
+    early = moments.gaussian()
+    mean, covariance = early.mean.copy(), early.covariance.copy()
+    moments.add(others)
+    np.testing.assert_array_equal(early.mean, mean)
+    np.testing.assert_array_equal(early.covariance, covariance)
+    shuffled = np.random.default_rng(1).permutation(features)
+    assert frechet_distance(shuffled, others) == pytest.approx(frechet_distance(features, others))
+
+
+def test_files_are_those_of_pytorch_fid(tmp_path):
+    one, other = (fitted(inception_like(200, 8, seed)) for seed in (0, 1))
+    one.write(tmp_path / "statistics.npz")
+    with np.load(tmp_path / "statistics.npz") as arrays:
+        assert {name: array.dtype for name, array in arrays.items()} == {"mu": np.float64, "sigma": np.float64}
+    again = Gaussian.read(tmp_path / "statistics.npz")
+    assert again.distance(other) == one.distance(other)
+    assert again.count is None and not again.doubt()
+    score = pytest.importorskip("pytorch_fid.fid_score", reason="needs pytorch-fid")
+    mean, covariance = score.compute_statistics_of_path(str(tmp_path / "statistics.npz"), None, 1, 8, "cpu")
+    np.testing.assert_array_equal(mean, one.mean)
+    np.testing.assert_array_equal(covariance, one.covariance)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "found"),
+    [
+        ({"mu": np.zeros(3)}, "sigma"),
+        ({"mu": np.zeros(3), "sigma": np.eye(4)}, "mu of shape (3,) and sigma of shape (4, 4)"),
+        ({"mu": np.zeros(3), "sigma": np.full((3, 3), np.nan)}, "NaN"),
+        ({"mu": np.array([{}]), "sigma": np.eye(1)}, "allow_pickle"),
+    ],
+)
+def test_other_files_are_refused(arrays, found, tmp_path):
+    np.savez(tmp_path / "other.npz", **arrays)
+    assert found in refusal(Gaussian.read, tmp_path / "other.npz")
+
+
+def test_what_is_no_file_of_arrays_is_refused(tmp_path):
+    (tmp_path / "text.npz").write_text("mu")
+    for name in ("text.npz", "absent.npz"):
+        sentence = refusal(Gaussian.read, tmp_path / name)
+        assert name in sentence and "as pytorch-fid writes it" in sentence
+
+
+@pytest.mark.parametrize("counts", [(1, 9), (9, 1)])
 def test_too_few_pictures(counts):
     features, others = (np.zeros((count, 3)) for count in counts)
     assert refusal(frechet_distance, features, others) == (
-        f"a Fréchet distance needs two pictures or more on both sides, not {counts[0]} and {counts[1]}: ask for more"
+        "the covariance of features needs two pictures or more, not 1: ask for more"
     )
+    assert "needs two pictures or more, not 0" in refusal(Moments().gaussian)
+
+
+def test_too_few_pictures_for_the_features():
+    features = np.random.default_rng(0).normal(size=(9, 8))
+    assert not fitted(features).doubt()
+    assert fitted(features[:8]).doubt().startswith("8 pictures are too few for a covariance of 8 features: ")
+
+
+def test_features_that_cannot_be_compared():
+    features = np.random.default_rng(0).normal(size=(9, 3))
+    broken = features.copy()
+    broken[[4, 7], 1] = np.nan
+    sentence = refusal(frechet_distance, broken, features)
+    assert sentence.startswith("features of 2 of 9 pictures hold NaN or infinity, first in row 4: ")
+    assert "features of 3 numbers cannot be compared with features of 2" in refusal(
+        frechet_distance, features, features[:, :2]
+    )
+    assert "of shape (9,)" in refusal(frechet_distance, features[:, 0], features)
+    assert "0 pictures" in refusal(frechet_distance, features[:0], features)
+    moments = Moments()
+    moments.add(features)
+    assert "same feature extractor" in refusal(moments.add, features[:, :2])

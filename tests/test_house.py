@@ -14,10 +14,9 @@ ORDER = [  # each imports only from those before it, and not from those beside i
     {"command_line"},
     {"config"},
     {"models"},
-    {"data"},
+    {"data", "porting"},
     {"training"},
     {"evaluation", "inference"},
-    {"porting"},
     {
         *("prepare", "train_text", "train_stage1", "train_stage2", "train_attributes"),
         *("generate", "evaluate", "convert", "export"),

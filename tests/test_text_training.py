@@ -11,8 +11,9 @@ from helpers import make_dataset, refusal
 
 from stackgan_keras import config
 from stackgan_keras.data import drawn_birds, published
-from stackgan_keras.data.pipeline import PairStream, decode
+from stackgan_keras.data.pipeline import FeaturePairStream, PairStream, decode
 from stackgan_keras.models import image_encoder, text_encoder, weights
+from stackgan_keras.porting import extractors
 from stackgan_keras.training import losses, optimizers, text
 from stackgan_keras.training.text import Encoders, EncoderStep, Retrieval, TextFolders
 
@@ -196,15 +197,18 @@ def test_the_scale_changes_no_score(dataset):
 
 
 def test_whitened_embeddings_differ_alike_in_all_directions_but_the_dead(tmp_path):
-    dataset, encoder = make_dataset(tmp_path, count=25), tiny("birds").text
+    dataset, encoders = make_dataset(tmp_path, count=25), tiny("birds")
+    encoder, shown = encoders.text, decode(dataset, 32)[:, :32, :32]
     captions = [captions[0] for captions in dataset.captions]
     kernel, bias = encoder.get_layer("project").get_weights()
     kernel[:, :3] *= [100, 10, 0.1]
     kernel[:, 3] = kernel[:, 4]  # so in one direction there is nothing
     encoder.get_layer("project").set_weights([kernel, bias + 1])
-    before = text_encoder.embed(encoder, captions).astype(np.float64)
-    text.whiten(encoder, dataset)
-    after = text_encoder.embed(encoder, captions).astype(np.float64)
+    before, ranked = text_encoder.embed(encoder, captions).astype(np.float64), Retrieval.of(encoders, dataset, shown)
+    text.whiten(encoders, dataset)
+    after, again = text_encoder.embed(encoder, captions).astype(np.float64), Retrieval.of(encoders, dataset, shown)
+    moved = ranked.scores - again.scores  # by one number a picture, so that it ranks sentences as before
+    np.testing.assert_allclose(moved, np.tile(moved[:1], (len(moved), 1)), atol=1e-3 * ranked.scores.std())
 
     deviations = np.sqrt(np.linalg.eigvalsh(np.cov(before.T)).clip(0))
     overall = np.sqrt(np.mean(deviations**2))
@@ -218,8 +222,9 @@ def test_an_encoder_is_whitened_once_it_has_been_scored(trained, dataset, tmp_pa
     white = train(tmp_path, settings(whiten=True), dataset)
     assert "chance 25.0%" in capsys.readouterr().out
     again = train(tmp_path, settings(whiten=True), dataset)  # is over: it is not whitened twice
-    plain = weights.load(trained[0] / "weights/text_encoder.weights.h5")
-    text.whiten(plain, dataset)
+    files = [trained[0] / f"weights/{name}_encoder.weights.h5" for name in ("text", "image")]
+    plain = weights.load(files[0])
+    text.whiten(Encoders(plain, weights.load(files[1])), dataset)
     saved = weights.load(tmp_path / "weights/text_encoder.weights.h5")
     for made in (white, again, saved):
         for mine, theirs in zip(made.get_weights(), plain.get_weights(), strict=True):
@@ -281,16 +286,47 @@ def test_classes_never_seen_are_found_by_their_sentences(tmp_path):
     assert figures["recall"] > 2.5 * figures["chance"]
 
 
-def test_networks_of_keras_read_pictures_too():
-    model = image_encoder.image_encoder(text_dim=8, image_size=64, network="MobileNetV2")  # without a download
-    assert model(np.zeros((1, 64, 64, 3), np.float32)).shape == (1, 8)
-    assert [v.path for v in model.trainable_variables] == ["project/kernel", "project/bias"]
+# -- features of a frozen network ---------------------------------------------------------------------------------
 
 
-def test_a_network_that_cannot_be_had_is_refused(monkeypatch):
-    def fail(**_):
-        raise OSError("URL fetch failure")
+@pytest.fixture(scope="module")
+def extractor_file(tmp_path_factory):
+    """A network of random weights, from images of 16 pixels to 5 features."""
+    image = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(5, 3, 2)(keras.layers.Rescaling(1 / 255)(image))
+    path = tmp_path_factory.mktemp("extractor") / "net.keras"
+    keras.Model(image, keras.layers.GlobalAveragePooling2D()(x)).save(path)
+    return path
 
-    monkeypatch.setattr(keras.applications, "MobileNetV2", fail)
-    sentence = refusal(lambda: image_encoder.image_encoder(text_dim=8, network="MobileNetV2", pretrained=True))
-    assert "URL fetch failure" in sentence and "text.image_encoder small" in sentence
+
+def test_an_image_encoder_may_read_features_of_a_frozen_network(dataset, extractor_file, tmp_path):
+    train(tmp_path, settings(image_encoder=str(extractor_file)), dataset)
+    head = weights.load(tmp_path / "weights/image_encoder.weights.h5")
+    assert head.input_shape == (None, 5) and head.output_shape == (None, 8)
+    assert weights.read_config(tmp_path / "weights/image_encoder.weights.h5").keywords["network"] == str(extractor_file)
+    (file,) = (tmp_path / "logs/cache").glob("features_*.npy")
+    kept, date = np.load(file), file.stat().st_mtime_ns
+    extractor, pictures = extractors.load(extractor_file), decode(dataset, 32)
+    np.testing.assert_allclose(kept[3, 0], extractor(pictures[3:4, 3:35, 3:35])[0][0], rtol=1e-5)  # the middle
+    np.testing.assert_allclose(
+        kept[3, 9], extractor(pictures[3:4, 6:, :5:-1])[0][0], rtol=1e-5
+    )  # a corner's mirror image
+    train(tmp_path, settings(image_encoder=str(extractor_file), epochs=3), dataset)
+    assert file.stat().st_mtime_ns == date  # read, not computed again
+
+
+def test_batches_hold_the_features_of_their_own_pictures(dataset):
+    features = np.arange(8 * 10 * 2, dtype=np.float32).reshape(8, 10, 2)
+    stream = FeaturePairStream(dataset, features, 32, 4, seed=1)
+    plain = PairStream(dataset, decode(dataset, 32), 32, 4, seed=1)
+    crops = set()
+    for made, other in zip(stream.batches(0, 8), plain.batches(0, 8), strict=True):
+        np.testing.assert_array_equal(made["characters"], other["characters"])
+        pictures, crop = np.divmod(made["image"].numpy()[:, 0] / 2, 10)
+        np.testing.assert_array_equal(dataset.class_ids[pictures.astype(int)], made["class_id"])
+        crops |= set(crop)
+    assert len(crops) == 10
+
+
+def test_an_extractor_that_is_not_there_is_refused(dataset, tmp_path):
+    assert "no feature extractor squirrel" in refusal(train, tmp_path, settings(image_encoder="squirrel"), dataset)

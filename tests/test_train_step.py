@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from stackgan_keras.models import blocks, discriminators, generators, weights
 from stackgan_keras.training import optimizers
+from stackgan_keras.training.augmentation import DRAWS
 from stackgan_keras.training.train_step import Objective, TrainStep, WarmupStep
 
 SIZES = {"text_dim": 6, "condition_dim": 4}
@@ -53,6 +54,7 @@ class Networks:
         batch["image"] = random.uniform(-1, 1, (count, self.size, self.size, 3))
         batch["direction"] = random.normal(size=batch["image"].shape)
         batch["stage1_image"] = random.uniform(-1, 1, (count, 16, 16, 3))
+        batch["augmentation"] = random.uniform(size=(count, 3 * DRAWS))
         batch = {name: tf.constant(value, tf.float32) for name, value in batch.items()}
         return {**batch, "class_id": tf.constant(classes if classes is not None else np.arange(count))}
 
@@ -175,6 +177,31 @@ def test_mixed_precision(policy):
     after = networks.variables()
     assert after["join_conv/kernel"].dtype == np.float32
     assert np.any(after["join_conv/kernel"] != before["join_conv/kernel"])
+
+
+def test_augmentation_changes_what_the_discriminator_sees_each_of_three_times():
+    """Draws in the middle change nothing; others change the losses of their own turn alone."""
+    batch = Networks().batch()
+    middle = np.full(batch["augmentation"].shape, 0.5, np.float32)
+    plain = Networks().step(batch)
+    same = Networks(augmentation="color,translation").step({**batch, "augmentation": tf.constant(middle)})
+    for name in plain:
+        assert float(same[name]) == pytest.approx(float(plain[name]), rel=1e-4)
+    for turn, theirs in enumerate(({"real", "mismatched"}, {"fake"}, set())):
+        draws = middle.copy()
+        draws[:, turn * DRAWS : (turn + 1) * DRAWS] = batch["augmentation"][:, :DRAWS]
+        made = Networks(augmentation="color,translation").step({**batch, "augmentation": tf.constant(draws)})
+        changed = {n for n in ("real", "mismatched", "fake") if abs(float(made[n]) / float(plain[n]) - 1) > 1e-3}
+        assert changed == theirs
+        assert abs(float(made["generator"]) / float(plain["generator"]) - 1) > 1e-5
+
+
+def test_generator_learns_through_the_augmentation():
+    networks = Networks(augmentation="color,translation,cutout")
+    before = networks.variables()
+    networks.step(networks.batch())
+    moved = [np.any(value != before[name]) for name, value in networks.variables().items()]
+    assert all(moved)
 
 
 @pytest.mark.parametrize("stage", [1, 2])

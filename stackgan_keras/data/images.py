@@ -70,6 +70,14 @@ def crop_box(box: Sequence[float], width: int, height: int) -> tuple[int, int, i
     return (left, top, right, bottom) if left < right and top < bottom else (0, 0, width, height)
 
 
+def ten_crops(picture: np.ndarray, size: int) -> np.ndarray:
+    """The middle of a picture (s, s, 3) and its four corners, and their mirror images: (10, size, size, 3)."""
+    far = picture.shape[0] - size
+    places = ((far // 2, far // 2), (0, 0), (0, far), (far, 0), (far, far))
+    crops = [picture[y : y + size, x : x + size] for y, x in places]
+    return np.stack([*crops, *(crop[:, ::-1] for crop in crops)])
+
+
 def grid(rows: Sequence[np.ndarray]) -> np.ndarray:
     """Rows of equally large uint8 pictures, each (columns, size, size, 3), on one sheet (height, width, 3)."""
     count = max(len(row) for row in rows)

@@ -40,7 +40,7 @@ def decode(dataset: Dataset, image_size: int, *, cache: str = "auto", folder: Pa
         cache = "memory" if np.prod(shape, dtype=np.int64) <= _machine_memory() // 4 else "disk"
     if cache == "memory":
         return _decode_into(np.empty(shape, np.uint8), dataset)
-    path = folder / f"pictures_{size}_{_fingerprint(dataset)}.npy"
+    path = folder / f"pictures_{size}_{fingerprint(dataset)}.npy"
     if not path.is_file():
         with atomic_write(path) as unfinished:
             pictures = np.lib.format.open_memmap(unfinished, "w+", np.uint8, shape)
@@ -72,7 +72,7 @@ def _decode_into(pictures: np.ndarray, dataset: Dataset) -> np.ndarray:
     return pictures
 
 
-def _fingerprint(dataset: Dataset) -> str:
+def fingerprint(dataset: Dataset) -> str:
     """Changes with the files, their sizes, their dates and their boxes."""
     digest = hashlib.sha256()
     for i, path in enumerate(dataset.paths):
@@ -143,16 +143,20 @@ class ImageStream:
     def _rows(self, step, rows: Rows) -> dict:
         """These rows of the global batch of a step."""
         picture = rows.of(self._order(step))
+        batch = {
+            "image": self._image(step, picture, rows),
+            "class_id": tf.gather(self.dataset.class_ids, picture),
+        }
+        return self._add_text(batch, step, picture, rows)
+
+    def _image(self, step, picture, rows: Rows):
+        """A random crop of each picture, or its mirror image."""
         places = self.pictures.shape[1] - self.image_size + 1
         crop = [self._uniform(noise.TOP, step, rows, places), self._uniform(noise.LEFT, step, rows, places)]
         crop.append(self._uniform(noise.MIRROR, step, rows, 2))
         image = tf.numpy_function(self._crop, [picture, *crop], tf.uint8, stateful=False)
         image.set_shape((rows.size, self.image_size, self.image_size, 3))
-        batch = {
-            "image": images.to_range(tf.cast(image, tf.float32)),
-            "class_id": tf.gather(self.dataset.class_ids, picture),
-        }
-        return self._add_text(batch, step, picture, rows)
+        return images.to_range(tf.cast(image, tf.float32))
 
     def _add_text(self, batch: dict, step, picture, rows: Rows) -> dict:
         """The batch with what it holds besides images."""
@@ -193,7 +197,8 @@ class AdversarialStream(ImageStream):
     Besides images and classes: `embedding` (B, text_dim), the mean of those of `captions_per_embedding` captions, and
     standard normal draws: what the generator takes, `noise` (B, noise_dim) and the epsilons, by `widths`. `truncated`
     epsilons stay within two deviations. If `directions` are asked for, there is a standard normal `direction` of the
-    images' shape; with a `stage1_size` there is `stage1_image` (B, stage1_size, stage1_size, 3), the images made small.
+    images' shape; with a `stage1_size` there is `stage1_image` (B, stage1_size, stage1_size, 3), the images made small;
+    with `augmentations` there are so many uniform draws, `augmentation` (B, augmentations).
     """
 
     widths: dict[str, int]  # of the generator's random inputs
@@ -201,6 +206,7 @@ class AdversarialStream(ImageStream):
     truncated: bool = False
     directions: bool = False
     stage1_size: int | None = None
+    augmentations: int = 0
 
     def _add_text(self, batch: dict, step, picture, rows: Rows) -> dict:
         order = self._caption_order(step, rows)
@@ -211,6 +217,8 @@ class AdversarialStream(ImageStream):
             batch[name] = self._normal(noise.GENERATOR_INPUTS[name], step, rows, (width,), name != "noise")
         if self.directions:
             batch["direction"] = self._normal(noise.DIRECTION, step, rows, batch["image"].shape[1:])
+        if self.augmentations:
+            batch["augmentation"] = self._uniform(noise.AUGMENTATION, step, rows, width=(self.augmentations,))
         if self.stage1_size:
             block = self.image_size // self.stage1_size
             batch["stage1_image"] = tf.nn.avg_pool2d(batch["image"], block, block, "VALID")
@@ -259,3 +267,14 @@ class PairStream(ImageStream):
         """First one picture of every class, then a second one of every class that has two, and so on."""
         rounds = pd.Series(self.dataset.class_ids[order]).groupby(self.dataset.class_ids[order]).cumcount()
         return order[np.argsort(rounds.to_numpy(), kind="stable")]
+
+
+@dataclass(frozen=True)
+class FeaturePairStream(PairStream):
+    """As `PairStream`, but `pictures` is (N, crops, D), features, and `image` (B, D) is those of one random crop."""
+
+    def _image(self, step, picture, rows: Rows):
+        crop = self._uniform(noise.TOP, step, rows, self.pictures.shape[1])
+        features = tf.numpy_function(lambda i, k: self.pictures[i, k], [picture, crop], tf.float32, stateful=False)
+        features.set_shape((rows.size, self.pictures.shape[2]))
+        return features

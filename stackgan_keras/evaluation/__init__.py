@@ -1,1 +1,1 @@
-"""Scores of generated images: attribute accuracy, Fréchet distance, diversity."""
+"""Scores of generated images: FID, KID, Inception Score, R-precision, diversity; of drawn birds attribute accuracy."""

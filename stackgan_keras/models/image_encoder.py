@@ -3,36 +3,28 @@
 import keras
 from keras import layers
 
-from stackgan_keras.errors import InputError, first_line
 from stackgan_keras.models.blocks import CORE, convolve
 
 PLACES = 12  # that the small image encoder looks at
-APPLICATIONS = {  # networks of Keras, and the modules that know their pixels
-    "MobileNetV2": keras.applications.mobilenet_v2,
-    "ResNet50": keras.applications.resnet50,
-    "InceptionV3": keras.applications.inception_v3,
-    "EfficientNetB0": keras.applications.efficientnet,
-}
 
 
 def image_encoder(
-    *, text_dim: int, image_size: int = 64, filters: int = 32, network: str = "small", pretrained: bool = False
+    *, text_dim: int, image_size: int = 64, filters: int = 32, network: str = "small", features: int = 0
 ) -> keras.Model:
-    """Images into the space of the text encoder, where a pair's score is the inner product of the two.
+    """Images into the space of the text encoder, (B, text_dim), where a pair's score is the inner product of the two.
 
-    In: (B, image_size, image_size, 3) in [-1, 1]. Out: (B, text_dim). `network` is `small`, which finds `PLACES`
-    places in the whole image and reads small patches there, with convolutions of `filters` channels and more, or
-    one of `APPLICATIONS`, frozen and read by one dense layer; `pretrained` fetches its ImageNet weights. Raises
-    `InputError` if they cannot be had.
+    `network` is `small`, or the feature extractor whose `features` are projected. The small one takes `image`
+    (B, image_size, image_size, 3) in [-1, 1], finds `PLACES` places in it and reads small patches there, with
+    convolutions of `filters` channels and more. The other takes `features` (B, features), as Reed et al., CVPR 2016,
+    do with those of a network of ImageNet's classes.
     """
-    image = keras.Input((image_size, image_size, 3), name="image")
     if network == "small":
-        x = _patches_in_places(image, filters)
+        given = keras.Input((image_size, image_size, 3), name="image")
+        x = _patches_in_places(given, filters)
     else:
-        x = _application(network, image_size, pretrained)((image + 1.0) * 127.5)
-        x = layers.GlobalAveragePooling2D(name="pool")(x)
+        given = x = keras.Input((features,), name="features")
     x = layers.Dense(text_dim, dtype=keras.config.floatx(), name="project")(x)
-    return keras.Model(image, x, name="image_encoder")
+    return keras.Model(given, x, name="image_encoder")
 
 
 def _patches_in_places(image, filters: int):
@@ -60,21 +52,3 @@ def _patches_in_places(image, filters: int):
     content = layers.Reshape((-1, 2 * filters), dtype=dtype, name="content_flat")(content)
     seen = layers.Dot(axes=1, dtype=dtype, name="seen")([places, content])
     return layers.Flatten(name="seen_flat")(seen)
-
-
-def _application(network: str, image_size: int, pretrained: bool) -> keras.Model:
-    """A network of `keras.applications` from pixels 0..255 to its last map, frozen."""
-    shape = (image_size, image_size, 3)
-    try:
-        body = getattr(keras.applications, network)(
-            include_top=False, input_shape=shape, weights="imagenet" if pretrained else None
-        )
-    except Exception as problem:  # whatever a download, its file or a size can lead to
-        raise InputError(
-            f"{network} for images of {image_size} pixels could not be had ({first_line(problem)}): connect to the "
-            "internet, change data.image_size, or use text.image_encoder small"
-        ) from None
-    pixels = keras.Input(shape, name="pixels")
-    model = keras.Model(pixels, body(APPLICATIONS[network].preprocess_input(pixels)), name=network.lower())
-    model.trainable = False
-    return model

@@ -12,7 +12,15 @@ import numpy as np
 
 from stackgan_keras.errors import InputError, first_line
 from stackgan_keras.files import atomic_write
-from stackgan_keras.models import attribute_classifier, discriminators, generators, image_encoder, text_encoder
+from stackgan_keras.models import (
+    attribute_classifier,
+    discriminators,
+    efficientnet_lite0,
+    fid_inception,
+    generators,
+    image_encoder,
+    text_encoder,
+)
 
 CONFIG = "stackgan_keras_recipe"  # attribute: JSON of the network's name and its builder's keywords
 VARIABLES = "stackgan_keras_variables"  # attribute: JSON list of [path, shape]
@@ -26,6 +34,8 @@ NETWORKS = {
         text_encoder.text_encoder,
         image_encoder.image_encoder,
         attribute_classifier.attribute_classifier,
+        fid_inception.fid_inception,
+        efficientnet_lite0.efficientnet_lite0,
     )
 }
 # what version 0.1 called networks and keywords, and what it had that is no more

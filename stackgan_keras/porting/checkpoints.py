@@ -1,13 +1,12 @@
 """Tensors by name in checkpoints of other programs, read without running anything that stands in them."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from stackgan_keras.errors import InputError, first_line
-from stackgan_keras.porting import torch7
+from stackgan_keras.porting import torch7, torch_files
 
 TABLE_END = bytes.fromhex("57fb808b247547db")  # of a TensorFlow checkpoint in one file, and of the index of others
 
@@ -50,22 +49,26 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
     try:
         import torch
     except ImportError:
-        raise InputError(f"{path.name} needs torch to be read: pip install 'stackgan_keras[torch]'") from None
+        return {n: np.array(x, np.float32) for n, x in _flat(torch_files.read(path), np.ndarray).items()}
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as problem:  # torch raises a dozen kinds for files that are broken, foreign or hostile
         blamed = next((line.strip() for line in str(problem).splitlines() if "GLOBAL" in line), first_line(problem))
         reason = f"{path} cannot be read safely as a PyTorch checkpoint ({blamed})"
         raise InputError(f"{reason}: give a whole file of nothing but state dicts, as the release saves it") from None
+    found = _flat(content, torch.Tensor)
+    return {n: x.detach().to_dense().float().numpy() for n, x in found.items() if not x.is_complex()}
 
-    def tensors(values: dict, prefix: str) -> Iterator[tuple[str, np.ndarray]]:
-        for name, value in values.items():
-            if isinstance(value, dict):
-                yield from tensors(value, f"{prefix}{name}/")
-            elif isinstance(value, torch.Tensor) and not value.is_complex():
-                yield f"{prefix}{name}", value.detach().to_dense().float().numpy()
 
-    return dict(tensors(content, "")) if isinstance(content, dict) else {}
+def _flat(content, kind: type) -> dict:
+    """What is of this kind in a dict and the dicts in it, under names like `outer/inner`."""
+    found = {}
+    for name, value in content.items() if isinstance(content, dict) else ():
+        if isinstance(value, dict):
+            found |= {f"{name}/{inner}": each for inner, each in _flat(value, kind).items()}
+        elif isinstance(value, kind):
+            found[str(name)] = value
+    return found
 
 
 def _tensorflow_prefix(path: Path) -> Path | None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from stackgan_keras.errors import InputError, first_line
 from stackgan_keras.models import weights
+from stackgan_keras.porting import pretrained
 from stackgan_keras.porting import pytorch_release as pytorch
 from stackgan_keras.porting import tensorflow_release as tensorflow
 
@@ -22,6 +23,7 @@ class Kind(NamedTuple):
     prefixes: tuple[str, ...]  # with which some of its tensors' names begin, and none of the kinds that follow
     sizes: Callable[[dict], dict]  # its tensors to the builder's keywords
     layers: Callable[..., Iterator]  # these keywords to rows (their layer, our layer, its tensors)
+    unused: tuple[str, ...] = ()  # tensors that our network has no place for
 
     def tensors(self, keywords: dict) -> dict[str, tuple[str, str | Callable]]:
         """Our path, and the order of the axes, of each tensor by its name."""
@@ -32,11 +34,17 @@ class Kind(NamedTuple):
         }
 
 
+def _one_size(_state: dict) -> dict:
+    return {}
+
+
 KINDS = (
     Kind("stage2_generator", ("STAGE1_G.",), pytorch.stage2_generator_sizes, pytorch.stage2_generator),
     Kind("stage1_generator", ("upsample",), pytorch.stage1_generator_sizes, pytorch.stage1_generator),
     Kind("discriminator", ("encode_img.",), pytorch.discriminator_sizes, pytorch.discriminator),
     Kind("text_encoder", ("emb_proj.",), pytorch.text_encoder_sizes, pytorch.text_encoder),
+    Kind("fid_inception", ("Conv2d_1a_3x3.",), _one_size, pretrained.fid_inception, unused=("fc.bias",)),
+    Kind("efficientnet_lite0", ("_conv_stem.",), _one_size, pretrained.efficientnet_lite0),
     Kind("stage2_generator", ("hr_g_net/",), tensorflow.stage2_generator_sizes, tensorflow.stage2_generator),
     Kind("stage1_generator", ("g_net/",), tensorflow.stage1_generator_sizes, tensorflow.stage1_generator),
     Kind("discriminator", ("d_net/", "hr_d_net/"), tensorflow.discriminator_sizes, tensorflow.discriminator),
@@ -70,10 +78,10 @@ def convert(state: dict[str, np.ndarray]) -> tuple[keras.Model, weights.ModelCon
         model = config.build()
     except (ValueError, ArithmeticError) as problem:
         raise InputError(f"{config.network} with {config.keywords} is impossible ({problem}): {AS_SAVED}") from None
-    variables = weights.named_variables(model)
-    tensors = _kind(state).tensors(config.keywords)
+    variables, kind = weights.named_variables(model), _kind(state)
+    tensors = kind.tensors(config.keywords)
     faults = [f"{name} is missing" for name in tensors if name not in state]
-    faults += [f"{name} is left over" for name in state if name not in tensors]
+    faults += [f"{name} is left over" for name in state if name not in tensors and name not in kind.unused]
     for name in tensors.keys() & state.keys():
         path, order = tensors[name]
         try:

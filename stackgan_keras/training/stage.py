@@ -21,6 +21,7 @@ from stackgan_keras.models import weights
 from stackgan_keras.models.blocks import ARCHITECTURES, synchronize
 from stackgan_keras.models.runs import TEXT_ENCODER, find_run, weight_file
 from stackgan_keras.models.weights import ModelConfig
+from stackgan_keras.training.augmentation import DRAWS
 from stackgan_keras.training.distribution import make_strategy
 from stackgan_keras.training.logs import plot_curves
 from stackgan_keras.training.optimizers import make_adam, make_cosine_adam, make_ema
@@ -156,6 +157,7 @@ class StageTraining:
             truncated=truncated,
             directions=train.r1_weight > 0,
             stage1_size=self.stage.stage1_size if train.pixel_weight else None,
+            augmentations=3 * DRAWS if train.augmentation else 0,
             seed=train.seed,
         )
 
@@ -180,10 +182,10 @@ class StageTraining:
         if tf.train.latest_checkpoint(str(self.logs / "checkpoints")):
             return
         train, seed = self.settings.train, WARMUP_SEED + self.settings.train.seed
-        stream = replace(self.stream, seed=seed, directions=False, stage1_size=self.stage.stage1_size)
+        stream = replace(self.stream, seed=seed, directions=False, augmentations=0, stage1_size=self.stage.stage1_size)
         schedule = Schedule.of(train, train.warmup_epochs, stream.steps_per_epoch)
         with self.strategy.scope():
-            optimizer = make_cosine_adam(train.generator_learning_rate, schedule.steps)
+            optimizer = make_cosine_adam(train.warmup_learning_rate, schedule.steps)
             optimizer.build(self.generator.trainable_variables)
         trainer = Trainer(
             strategy=self.strategy,
@@ -213,8 +215,8 @@ class StageTraining:
                 kept = self.stage.generator.build()
                 kept.set_weights(self.generator.get_weights())
                 after_step = make_ema(kept, self.generator, train.ema_decay)
-        weights_of_losses = {name: getattr(train, name) for name in ("kl_weight", "r1_weight", "pixel_weight")}
-        objective = Objective(self.settings.discriminator.text, **weights_of_losses)
+        terms = {name: getattr(train, name) for name in ("kl_weight", "r1_weight", "pixel_weight", "augmentation")}
+        objective = Objective(self.settings.discriminator.text, **terms)
         trainer = Trainer(
             strategy=self.strategy,
             train_step=TrainStep(

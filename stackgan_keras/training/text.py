@@ -4,6 +4,7 @@ Source: the symmetric joint embedding of Reed et al., "Learning Deep Representat
 Descriptions", CVPR 2016, in mini-batches as in their ICML 2016 release.
 """
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +12,20 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
 from stackgan_keras import config
 from stackgan_keras.config import Folders, Settings
 from stackgan_keras.data import images, published
-from stackgan_keras.data.pipeline import PairStream, decode
+from stackgan_keras.data.pipeline import FeaturePairStream, PairStream, decode, fingerprint
 from stackgan_keras.data.published import Dataset
 from stackgan_keras.errors import InputError
-from stackgan_keras.models import image_encoder, text_encoder, weights
+from stackgan_keras.files import atomic_write
+from stackgan_keras.models import text_encoder, weights
 from stackgan_keras.models.runs import IMAGE_ENCODER, TEXT_ENCODER, find_run
 from stackgan_keras.models.weights import ModelConfig
+from stackgan_keras.porting import extractors
+from stackgan_keras.porting.extractors import Extractor
 from stackgan_keras.training import losses
 from stackgan_keras.training.optimizers import make_rmsprop
 from stackgan_keras.training.run import check_same_run, data_root, make_writable
@@ -32,10 +37,23 @@ LOSSES = {"hinge": losses.joint_embedding, "cross_entropy": losses.contrastive}
 
 @dataclass(frozen=True, eq=False)
 class Encoders:
-    """A text encoder and an image encoder whose outputs, both (B, text_dim), score a pair by their inner product."""
+    """A text encoder and an image encoder whose outputs, both (B, text_dim), score a pair by their inner product.
+
+    With an `extractor` the image encoder takes its features, else images.
+    """
 
     text: keras.Model
     image: keras.Model
+    extractor: Extractor | None = None
+
+    def shown(self, pictures: np.ndarray) -> np.ndarray:
+        """Pictures (N, s, s, 3) uint8, or features (N, D) of them: what `embed_shown` reads."""
+        return pictures if self.extractor is None else self.extractor(pictures)[0]
+
+    def embed_shown(self, shown: np.ndarray) -> np.ndarray:
+        """The embeddings (N, text_dim) of what is `shown`."""
+        given = (part if self.extractor else images.to_range(part.astype(np.float32)) for part in _parts(shown))
+        return np.concatenate([np.asarray(self.image(part, training=False)) for part in given])
 
     @property
     def variables(self) -> list:
@@ -74,11 +92,10 @@ class Retrieval:
     picture_of: np.ndarray  # (M,) the picture each sentence was written for
 
     @classmethod
-    def of(cls, encoders: Encoders, dataset: Dataset, pictures: np.ndarray) -> "Retrieval":
-        """`pictures` is (N, s, s, 3) uint8, of the size the encoder takes."""
+    def of(cls, encoders: Encoders, dataset: Dataset, shown: np.ndarray) -> "Retrieval":
+        """`shown` is what the image encoder reads of the N pictures (`Encoders.shown`)."""
         sentences = [caption for captions in dataset.captions for caption in captions]
-        seen = [encoders.image(images.to_range(part.astype(np.float32)), training=False) for part in _parts(pictures)]
-        scores = text_encoder.embed(encoders.text, sentences) @ np.concatenate(seen).T
+        scores = text_encoder.embed(encoders.text, sentences) @ encoders.embed_shown(shown).T
         return cls(dataset, scores, np.repeat(np.arange(len(dataset)), [len(c) for c in dataset.captions]))
 
     def recall(self) -> float:
@@ -117,7 +134,8 @@ def train(settings: Settings, folders: Folders) -> Path:
     start = settings.train.init_from
     if start is not None:
         start = find_run(folders.output_dir, start, holding=["text_encoder"])
-    train_encoders((train_set, test_set), settings, TextFolders(folders.weights, logs, results), start)
+    text_folders = TextFolders(folders.weights, logs, results, folders.output_dir / "weights")
+    train_encoders((train_set, test_set), settings, text_folders, start)
     return path
 
 
@@ -128,6 +146,7 @@ class TextFolders:
     weights: Path
     logs: Path
     results: Path
+    extractors: Path = Path("weights")  # where those of feature extractors are
 
 
 def train_encoders(
@@ -149,20 +168,17 @@ def train_encoders(
         )
     keras.utils.set_random_seed(settings.train.seed)
     keras.config.set_dtype_policy(settings.train.precision)
+    extractor = None
+    if settings.text.image_encoder != "small":
+        extractor = extractors.load(settings.text.image_encoder, folders.extractors)
+    configs = model_configs(settings, extractor)
+    encoders = _build(configs, extractor, start)
     size, cache = settings.data.image_size, {"cache": settings.data.cache, "folder": folders.logs / "cache"}
-    stream = PairStream(
-        train_set,
-        decode(train_set, size, **cache),
-        size,
-        min(settings.text.batch_size, len(train_set)),
-        count=settings.text.captions,
-        seed=settings.train.seed,
-    )
-    configs = model_configs(settings)
-    encoders = _build(configs, start)
+    test_pictures = _centre_crops(decode(test_set, size, **cache), size)
+    outputs = _TextOutputs(encoders, configs, test_set, test_pictures, encoders.shown(test_pictures), folders)
+    stream = _stream(train_set, settings, extractor, cache)
     optimizer = make_rmsprop(settings.text.learning_rate, settings.text.lr_decay, stream.steps_per_epoch)
     optimizer.build(encoders.variables)
-    outputs = _TextOutputs(encoders, configs, test_set, _centre_crops(decode(test_set, size, **cache), size), folders)
     trainer = Trainer(
         strategy=tf.distribute.get_strategy(),  # one device: the networks are small, and all pairs of a batch count
         train_step=EncoderStep(encoders, optimizer, settings.text.loss),
@@ -182,19 +198,47 @@ def train_encoders(
     scale_embeddings(encoders, train_set, settings.text.embedding_scale)
     outputs.report()
     if settings.text.whiten:
-        whiten(encoders.text, train_set)
+        whiten(encoders, train_set)
     outputs.save()
     return encoders.text
 
 
-def _build(configs: dict[str, ModelConfig], start: Path | None) -> Encoders:
+def _build(configs: dict[str, ModelConfig], extractor: Extractor | None, start: Path | None) -> Encoders:
     """The encoders before their training, with the weights of the files in a folder `start`."""
-    image = image_encoder.image_encoder(**configs["image"].keywords, pretrained=True)
-    encoders = Encoders(configs["text"].build(), image)
+    encoders = Encoders(configs["text"].build(), configs["image"].build(), extractor)
     if start is not None:
         weights.load_into(encoders.text, start / TEXT_ENCODER)
         weights.load_into(encoders.image, start / IMAGE_ENCODER)
     return encoders
+
+
+def _stream(dataset: Dataset, settings: Settings, extractor: Extractor | None, cache: dict) -> PairStream:
+    size = settings.data.image_size
+    shown, stream = decode(dataset, size, **cache), PairStream
+    if extractor is not None:
+        made_of = f"{fingerprint(dataset)} {size} {extractor.digest}"
+        name = f"features_{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.npy"
+        shown, stream = _features_of_crops(shown, size, extractor, cache["folder"] / name), FeaturePairStream
+    return stream(
+        dataset,
+        shown,
+        size,
+        min(settings.text.batch_size, len(dataset)),
+        count=settings.text.captions,
+        seed=settings.train.seed,
+    )
+
+
+def _features_of_crops(pictures: np.ndarray, size: int, extractor: Extractor, path: Path) -> np.ndarray:
+    """The features (N, 10, D) of each picture's `ten_crops`, kept in a file, as a frozen network always gives these.
+
+    Source: Reed et al., CVPR 2016, section 5.
+    """
+    if not path.is_file():
+        with atomic_write(path) as unfinished, unfinished.open("wb") as file:
+            bar = tqdm(pictures, f"features by {extractor.name}", unit=" pictures", leave=False)
+            np.save(file, np.stack([extractor(images.ten_crops(picture, size))[0] for picture in bar]))
+    return np.load(path)
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,10 +249,11 @@ class _TextOutputs:
     configs: dict[str, ModelConfig]
     test_set: Dataset
     pictures: np.ndarray  # of the test set
+    shown: np.ndarray  # what the image encoder reads of them
     folders: TextFolders
 
     def grid(self) -> np.ndarray:
-        return Retrieval.of(self.encoders, self.test_set, self.pictures).grid(self.pictures)
+        return Retrieval.of(self.encoders, self.test_set, self.shown).grid(self.pictures)
 
     def write_grid(self, epoch: int, grid: np.ndarray) -> None:
         images.write(self.folders.results / f"epoch_{epoch:05d}.png", grid)
@@ -218,7 +263,7 @@ class _TextOutputs:
         weights.save(self.encoders.text, self.configs["text"], self.folders.weights / TEXT_ENCODER)
 
     def report(self) -> None:
-        found = Retrieval.of(self.encoders, self.test_set, self.pictures)
+        found = Retrieval.of(self.encoders, self.test_set, self.shown)
         figures = {"recall": found.recall(), "chance": found.chance(), "sentences": len(found.scores)}
         (self.folders.logs / "retrieval.json").write_text(json.dumps(figures) + "\n")
         print(
@@ -227,7 +272,7 @@ class _TextOutputs:
         )
 
 
-def model_configs(settings: Settings) -> dict[str, ModelConfig]:
+def model_configs(settings: Settings, extractor: Extractor | None = None) -> dict[str, ModelConfig]:
     """What builds the `text` and the `image` encoder that the settings ask for."""
     text_dim = settings.generator.text_dim
     text = {
@@ -236,12 +281,11 @@ def model_configs(settings: Settings) -> dict[str, ModelConfig]:
         "recurrent_dim": settings.text.recurrent_dim,
         "text_dim": text_dim,
     }
-    image = {
-        "network": settings.text.image_encoder,
-        "image_size": settings.data.image_size,
-        "filters": settings.text.image_filters,
-        "text_dim": text_dim,
-    }
+    image = {"network": settings.text.image_encoder, "text_dim": text_dim}
+    if extractor is None:
+        image |= {"image_size": settings.data.image_size, "filters": settings.text.image_filters}
+    else:
+        image["features"] = extractor.model.output["features"].shape[-1]
     return {"text": ModelConfig("text_encoder", text), "image": ModelConfig("image_encoder", image)}
 
 
@@ -253,23 +297,26 @@ def scale_embeddings(encoders: Encoders, dataset: Dataset, deviation: float) -> 
         project.set_weights([scale * weight for weight in project.get_weights()])
 
 
-def whiten(encoder: keras.Model, dataset: Dataset) -> None:
+def whiten(encoders: Encoders, dataset: Dataset) -> None:
     """Turns the embeddings of sentences to their principal components, and these to nearly the same deviation.
 
     What the components with the largest deviation tell a generator learns long before the others, and some hold what
     a sentence is about: which of two colours is the crown's, which the back's. A component of deviation s gets
-    s / (s + 0.05 d) d, where d is that of all together, so that what hardly ever differs is not blown up. Scores with
-    the embeddings of pictures mean nothing from then on. (Kessy, Lewin and Strimmer, "Optimal Whitening and
-    Decorrelation", The American Statistician, 2018: PCA whitening.)
+    s / (s + 0.05 d) d, where d is that of all together, so that what hardly ever differs is not blown up. (Kessy,
+    Lewin and Strimmer, "Optimal Whitening and Decorrelation", The American Statistician, 2018: PCA whitening.)
+    The image encoder is turned the other way, so that a picture still ranks sentences as before: by then it is all
+    that their scores are good for, as each picture's are moved by the same number.
     """
-    embeddings = _sample(encoder, dataset, 10_000).astype(np.float64)
+    embeddings = _sample(encoders.text, dataset, 10_000).astype(np.float64)
     mean, (variances, components) = embeddings.mean(axis=0), np.linalg.eigh(np.cov(embeddings, rowvar=False))
     deviations = np.sqrt(np.maximum(variances, 0))
     overall = np.sqrt(np.mean(deviations**2))
-    turn = components * overall / (deviations + 0.05 * overall)
-    project = encoder.get_layer("project")
+    gains = overall / (deviations + 0.05 * overall)
+    project = encoders.text.get_layer("project")
     kernel, bias = project.get_weights()
-    project.set_weights([kernel @ turn, (bias - mean) @ turn])
+    project.set_weights([kernel @ (components * gains), (bias - mean) @ (components * gains)])
+    project = encoders.image.get_layer("project")
+    project.set_weights([weight @ (components / gains) for weight in project.get_weights()])
 
 
 def _sample(encoder: keras.Model, dataset: Dataset, pictures: int) -> np.ndarray:

@@ -12,6 +12,7 @@ import tensorflow as tf
 from stackgan_keras.models.discriminators import LOGITS
 from stackgan_keras.models.generators import without_stage1
 from stackgan_keras.training import losses
+from stackgan_keras.training.augmentation import DRAWS, augment
 from stackgan_keras.training.distribution import GlobalBatch
 
 R1_STEP = 0.03  # of the finite difference, in images of [-1, 1]; bfloat16 would not see much less
@@ -25,6 +26,7 @@ class Objective:
     kl_weight: float = 2.0
     r1_weight: float = 0.0  # Mescheder et al. 2018
     pixel_weight: float = 0.0  # for Stage II alone: Ledig et al. 2017
+    augmentation: str | None = None  # policy of `augmentation.augment`: Zhao et al. 2020
 
 
 class TrainStep:
@@ -62,7 +64,9 @@ class TrainStep:
         text = {"mean": tf.stop_gradient(fake["mean"]), "embedding": batch["embedding"]}[self.objective.text]
 
         with tf.GradientTape() as tape:
-            scalars = self._discriminator_losses(batch, tf.stop_gradient(fake["image"]), text, everyone)
+            real = {**batch, "image": self._augmented(batch["image"], batch, 0)}
+            made = self._augmented(tf.stop_gradient(fake["image"]), batch, 1)
+            scalars = self._discriminator_losses(real, made, text, everyone)
             loss = scalars["discriminator"] + self.objective.r1_weight * scalars.get("r1", 0.0)
             loss = self.discriminator_optimizer.scale_loss(loss)
         _apply(self.discriminator_optimizer, tape, loss, self.discriminator.trainable_variables)
@@ -107,7 +111,8 @@ class TrainStep:
 
     def _generator_losses(self, batch: dict, fake: dict, text, everyone: GlobalBatch) -> dict:
         """Fake images against the discriminator after its step, the KL, and Stage II's pixel loss."""
-        logits = self._logits(self.encode_image(fake["image"], training=True), text)
+        features = self.encode_image(self._augmented(fake["image"], batch, 2), training=True)
+        logits = self._logits(features, text)
         scalars = {
             "generator": sum(everyone.mean(losses.binary_cross_entropy(x, 1.0)) for x in logits.values()),
             "kl": kl_of(fake, everyone),
@@ -115,6 +120,13 @@ class TrainStep:
         if self.refine is not None:
             scalars["pixel"] = pixel_loss_of(self.refine, batch, everyone)[1]
         return scalars
+
+    def _augmented(self, images, batch: dict, turn: int):
+        """The images as the discriminator sees them at one of its three turns: real, fake, for the generator."""
+        if self.objective.augmentation is None:
+            return images
+        draws = batch["augmentation"][:, turn * DRAWS : (turn + 1) * DRAWS]
+        return augment(images, draws, self.objective.augmentation)
 
     def _logits(self, features, text) -> dict:
         """The logits of images' features, each image with its own sentence."""

@@ -1,0 +1,113 @@
+"""What networks read in pictures, batch after batch, so that no picture is kept; of real pictures once for all."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from keras import ops
+from tqdm import tqdm
+
+from stackgan_keras.data import images
+from stackgan_keras.data.pipeline import fingerprint
+from stackgan_keras.data.published import Dataset
+from stackgan_keras.evaluation.attributes import Reader
+from stackgan_keras.files import atomic_write
+from stackgan_keras.porting.extractors import Extractor
+from stackgan_keras.training.text import Encoders
+
+BATCH = 32  # pictures at a time
+OF_EXTRACTOR = ("features", "probabilities")
+
+
+@dataclass(frozen=True, eq=False)
+class Readers:
+    """The networks that read pictures; each may be missing."""
+
+    extractor: Extractor | None = None
+    attributes: Reader | None = None
+    encoders: Encoders | None = None
+
+    def read(self, pictures: np.ndarray) -> dict[str, np.ndarray]:
+        """What all say of pictures (N, size, size, 3) uint8, an array of N rows each.
+
+        The extractor's `features` and `probabilities`, the image encoder's `embeddings`, the classifier's
+        `attribute_features`, and the colour of each of `attributes.PARTS`.
+        """
+        said = {}
+        if self.extractor is not None:
+            rows = zip(OF_EXTRACTOR, self.extractor(pictures), strict=True)
+            said |= {name: values for name, values in rows if values is not None}
+        if self.attributes is not None:
+            colours, said["attribute_features"] = self.attributes(pictures)
+            said |= colours
+        if self.encoders is not None:
+            said["embeddings"] = self._embed(pictures, said)
+        return said
+
+    def _embed(self, pictures: np.ndarray, said: dict) -> np.ndarray:
+        encoders = self.encoders
+        if encoders.extractor is None:
+            return encoders.embed_shown(_resized(pictures, encoders.image.input.shape[1]))
+        if encoders.extractor is self.extractor:
+            return encoders.embed_shown(said["features"])
+        return encoders.embed_shown(encoders.shown(pictures))
+
+    def read_all(self, pictures: Iterable[np.ndarray], about: str, total: int) -> dict[str, np.ndarray]:
+        """`read` of single pictures (size, size, 3) as they come, with a progress bar."""
+        bar = tqdm(pictures, about, total, unit=" pictures", leave=False)
+        return joined([self.read(np.stack(batch)) for batch in batched(bar)])
+
+
+def batched(items: Iterable, size: int = BATCH) -> Iterator[list]:
+    items = iter(items)
+    while batch := list(islice(items, size)):
+        yield batch
+
+
+def joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def framed(dataset: Dataset, size: int, seed: int, chosen: Iterable[int]) -> Iterator[np.ndarray]:
+    """The `chosen` real pictures (size, size, 3) uint8 as training shows them: random crops, not mirrored."""
+    places = images.load_size(size) - size + 1
+    for i in chosen:
+        picture = images.read(
+            dataset.paths[i], None if dataset.boxes is None else dataset.boxes[i], images.load_size(size)
+        )
+        y, x = np.random.default_rng([seed, i]).integers(places, size=2)
+        yield picture[y : y + size, x : x + size]
+
+
+def read_real(readers: Readers, dataset: Dataset, size: int, seed: int, folder: Path) -> dict[str, np.ndarray]:
+    """What `readers` say of all pictures of a dataset, `framed`. What the extractor says is kept in `folder`."""
+    about, everything = f"real pictures, {size}", range(len(dataset))
+    if readers.extractor is None:
+        return readers.read_all(framed(dataset, size, seed, everything), about, len(dataset))
+    made_of = f"{fingerprint(dataset)} {size} {seed} {readers.extractor.digest} {readers.extractor.preprocessing}"
+    path = folder / f"{readers.extractor.name}_{size}_{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.npz"
+    if not path.is_file():
+        said = readers.read_all(framed(dataset, size, seed, everything), about, len(dataset))
+        with atomic_write(path) as unfinished, unfinished.open("wb") as file:
+            np.savez(file, **{name: said[name] for name in OF_EXTRACTOR if name in said})
+        return said
+    with np.load(path) as kept:
+        said = dict(kept)
+    encoders = readers.encoders
+    if encoders is not None and encoders.extractor is readers.extractor:
+        said["embeddings"] = encoders.embed_shown(said["features"])
+        encoders = None
+    others = replace(readers, extractor=None, encoders=encoders)
+    if others.attributes is not None or others.encoders is not None:
+        said |= others.read_all(framed(dataset, size, seed, everything), about, len(dataset))
+    return said
+
+
+def _resized(pictures: np.ndarray, size: int) -> np.ndarray:
+    if pictures.shape[1] == size:
+        return pictures
+    pixels = ops.image.resize(ops.cast(pictures, "float32"), (size, size), interpolation="bilinear", antialias=True)
+    return np.asarray(pixels)

