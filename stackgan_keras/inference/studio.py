@@ -37,14 +37,20 @@ class Studio:
 
     def examples(self, name) -> list[str]:
         """Sentences that suit a run: the lines of `examples.txt` beside its weights, or those of its kind."""
-        file = find_run(self.output_dir, name) / "examples.txt"
+        file = self._folder(name) / "examples.txt"
         lines = read_text(file).split("\n") if file.is_file() else ()
         return [s for s in lines if s.strip()] or list(next(s for kind, s in EXAMPLES.items() if kind in name.lower()))
 
     def load(self, name):
         """A run's `StackGAN`, anew where a training has written newer weights."""
-        folder = find_run(self.output_dir, name)
+        folder = self._folder(name)
         return self.loaded(folder, max(file.stat().st_mtime for file in folder.glob("*.weights.h5")))
+
+    def _folder(self, name) -> Path:
+        names = self.runs()
+        if name not in names:
+            raise InputError(f"there is no run {str(name)[:40]!r}: choose one of {', '.join(names)}")
+        return find_run(self.output_dir, name)
 
     def _loaded(self, folder: Path, _written: float):
         with quietly():
