@@ -10,7 +10,6 @@ import re
 import shlex
 import shutil
 import socket
-import subprocess
 import sys
 import time
 import urllib.error
@@ -21,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from helpers import awake, ended, refusal
+from helpers import awake, ended, fetch, pixels, refusal, serving
 from PIL import Image
 
 from stackgan_keras import app, generate
@@ -89,10 +88,6 @@ def out(tmp_path_factory):
 @pytest.fixture(scope="module")
 def studio(out):
     return Studio(out)
-
-
-def pixels(file) -> np.ndarray:
-    return np.asarray(Image.open(file).convert("RGB"))
 
 
 # -- the page without the page ------------------------------------------------------------------------------------
@@ -275,24 +270,8 @@ def test_a_space_installs_what_the_package_needs():
 def server(out, tmp_path_factory):
     """The address of the page, with the runs in `out`."""
     pytest.importorskip("gradio", reason="the page needs gradio: pip install '.[app]'")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = tmp_path_factory.mktemp("server") / "log"
-    with log.open("w") as file:
-        words = ["-m", "stackgan_keras.app", "--output_dir", str(out), "--port", str(port)]
-        paths = os.pathsep.join([str(REPOSITORY), *sys.path])
-        process = subprocess.Popen(
-            [sys.executable, *words], stdout=file, stderr=file, env=os.environ | {"PYTHONPATH": paths}
-        )
-    try:
-        until(lambda: "Running on" in log.read_text() or process.poll() is not None, 120)
-        assert process.poll() is None, log.read_text()
-        yield f"http://127.0.0.1:{port}"
-        assert "Traceback" not in log.read_text(), log.read_text()
-    finally:
-        process.terminate()
-        process.wait(30)
+    with serving(out, tmp_path_factory.mktemp("server") / "log") as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -308,25 +287,6 @@ def ask(server):
             return str(problem)
 
     return ask
-
-
-def until(condition, seconds=60):
-    """What the condition gives as soon as it is true; it may fail until then."""
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            if found := condition():
-                return found
-        except Exception:
-            if time.monotonic() > end:
-                raise
-        assert time.monotonic() < end, "it took too long"
-        time.sleep(0.05)
-
-
-def fetch(address) -> bytes:
-    with urllib.request.urlopen(address, timeout=30) as answer:
-        return answer.read()
 
 
 def of_gallery(found) -> list[np.ndarray]:
