@@ -90,6 +90,7 @@ class Generator(Section):
     condition_dim: Count = setting(128, "dimensions of the condition drawn from an embedding")
     noise_dim: Count = setting(100, "dimensions of the noise (Stage I)")
     residual_blocks: CountOrZero = setting(4, "residual blocks (Stage II)")
+    read_text_again: bool = setting(True, "Stage II is given the sentence, too; no: the Stage-I image alone")
     augment_condition: bool = setting(True, "conditioning augmentation; no: the condition is its mean")
     condition_noise_scale: Scale = setting(1.0, "factor on the condition's noise around its mean")
     conditional_batch_norm: bool = setting(False, "scale and shift the channels of every up-block by the condition")
@@ -111,6 +112,7 @@ class Train(Section):
     discriminator_learning_rate: Rate = setting(2e-4, "step size of the discriminator's Adam at the start")
     lr_decay_epochs: Count = setting(100, "epochs after which both learning rates halve, again and again")
     kl_weight: Weight = setting(2.0, "weight of the KL divergence of the conditioning augmentation")
+    interpolation_weight: Weight = setting(0.0, "weight of the generator's loss on sentences half-way between two")
     r1_weight: Weight = setting(0.0, "weight of the R1 gradient penalty at real pictures")
     augmentation: Literal["translation,cutout", "color,translation,cutout"] | None = setting(
         None, "differentiable augmentation of all that the discriminator sees, for few pictures"

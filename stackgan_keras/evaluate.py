@@ -13,7 +13,10 @@ import hashlib
 import json
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from stackgan_keras.command_line import Parser, quietly, run
 from stackgan_keras.config import Folders
@@ -26,6 +29,7 @@ SEED = 2017  # other birds than those of any shipped config
 METRICS = ("fid", "kid", "inception_score", "r_precision", "diversity", "attributes")
 OF_EXTRACTOR = {"fid", "kid", "inception_score"}
 EXTRACTOR = "efficientnet_lite0"
+NEIGHBOURS = 8  # pictures whose nearest training pictures are shown
 
 
 def main() -> None:
@@ -58,6 +62,8 @@ def main() -> None:
         print(f"features: {readers.extractor.name}, images {readers.extractor.preprocessing}", flush=True)
     rows = evaluation.rows(runs)
     print(table(rows))
+    if given.neighbours:
+        _write_neighbours(given, evaluation, runs)
     for note in notes:
         print(f"note: {note}")
     about = {
@@ -84,11 +90,11 @@ def _readers(given: argparse.Namespace, folders: list[Path], notes: list[str]):
     from stackgan_keras.porting import extractors
 
     extractor = reader = None
-    if given.metrics & OF_EXTRACTOR:
+    if given.metrics & OF_EXTRACTOR or given.neighbours:
         try:
             extractor = extractors.load(given.extractor or EXTRACTOR, given.output_dir / "weights")
         except InputError as problem:
-            if given.extractor or given.chosen & OF_EXTRACTOR:
+            if given.extractor or given.neighbours or given.chosen & OF_EXTRACTOR:
                 raise
             given.metrics -= OF_EXTRACTOR
             notes.append(f"no FID, KID and Inception Score: {problem}")
@@ -162,6 +168,24 @@ def _data(given: argparse.Namespace, runs: list, notes: list[str]):
     return root, dataset, others, spread_captions(captions, given.count)
 
 
+def _write_neighbours(given: argparse.Namespace, evaluation, runs: list) -> None:
+    """A sheet for each run: some of its pictures, of sentences that are evenly spread, beside training pictures."""
+    from stackgan_keras.data import images
+    from stackgan_keras.evaluation.neighbours import sheet
+
+    train_set = evaluation.dataset if given.split == "train" else evaluation.others
+    if train_set is None:
+        raise InputError("--neighbours needs the training pictures of the data, which cannot be read: see the notes")
+    chosen = replace(evaluation, asked=evaluation.asked[:: max(1, len(evaluation.asked) // NEIGHBOURS)][:NEIGHBOURS])
+    for run_ in runs:
+        made = [picture["image"] for picture in run_.model.pictures(chosen.embeddings(run_), 1, given.seed)]
+        sentences = [(evaluation.dataset.captions[i] or ("",) * (j + 1))[j] for i, j in chosen.asked]
+        pixels = sheet(np.stack(made), sentences, train_set, evaluation.readers, given.seed, evaluation.cache)
+        path = Folders(given.output_dir, run_.name).results / "neighbours.png"
+        images.write(path, pixels)
+        print(f"nearest training pictures: {path}")
+
+
 def _about(extractor) -> dict:
     return {"name": extractor.name, "sha256": extractor.digest, "preprocessing": extractor.preprocessing}
 
@@ -204,6 +228,7 @@ def _arguments(arguments: list[str]) -> argparse.Namespace:
     add(
         "--reference", metavar="FILE", type=Path, help=".npz with mu and sigma for FID, in place of the data's pictures"
     )
+    add("--neighbours", action="store_true", help="write results/<run>/neighbours.png: the nearest training pictures")
     add("--seed", metavar="N", default=SEED, help=f"of noise, crops and synthetic birds (default {SEED})")
     given = parser.parse_args(arguments)
     if given.count is not None:

@@ -154,6 +154,15 @@ def test_without_augmentation_the_condition_is_the_mean():
     assert set(generators.stage2_generator(stage1=stage1, **keywords).input) == {"embedding", "noise", "epsilon"}
 
 
+def test_a_stage2_that_is_given_the_stage1_image_alone():
+    keywords = {**SMALL, "image_size": 128, "residual_blocks": 1, "read_text_again": False}
+    generator = generators.stage2_generator(stage1={**SMALL, "noise_dim": 5}, **keywords)
+    assert set(generator.input) == {"embedding", "noise", "stage1_epsilon"}
+    assert set(generator.output) == {"image", "stage1_image"}
+    assert not [path for path in weights.named_variables(generator) if path.startswith("conditioning_augmentation")]
+    assert set(generators.without_stage1(generator).input) == {"stage1_image"}
+
+
 @pytest.mark.parametrize("changed", ["embedding", "noise", "epsilon", "stage1_epsilon"])
 def test_every_input_of_stage2_changes_its_picture(changed):
     generator = generators.stage2_generator(

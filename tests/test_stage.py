@@ -218,6 +218,23 @@ def copy_of(with_stage1, output_dir, name):
     return folders
 
 
+def test_a_stage2_without_the_sentence_trains_and_draws(drawn, second):
+    chosen = stage2_settings(drawn, warmup_epochs=1, pixel_weight=1.0, max_steps=2)
+    alone = chosen.model_copy(
+        update={
+            "generator": chosen.generator.model_copy(update={"read_text_again": False}),
+            "discriminator": chosen.discriminator.model_copy(update={"text": "embedding"}),
+        }
+    )
+    train_stage2(alone, second)
+    metrics = json.loads((second.logs / "stage2/metrics.jsonl").read_text())
+    assert metrics["kl"] == 0 and metrics["pixel"] > 0
+    generator = weights.load(second.weights / "stage2_gen.weights.h5")
+    assert "epsilon" not in generator.input and "mean" not in generator.output
+    mean = alone.model_copy(update={"discriminator": chosen.discriminator.model_copy(update={"text": "mean"})})
+    assert "Stage II has no condition: set" in refusal(train_stage2, mean, second)
+
+
 def test_a_warm_up_comes_before_the_discriminator_and_has_draws_of_its_own(drawn, second, monkeypatch):
     streams, call = [], Trainer.__call__
     monkeypatch.setattr(Trainer, "__call__", lambda trainer: streams.append(trainer.stream) or call(trainer))

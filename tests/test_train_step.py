@@ -128,6 +128,31 @@ def test_mismatched_pairs_are_the_next_sentence_and_never_of_one_class():
     assert loss == pytest.approx(np.mean(np.log1p(np.exp(logits[[1, 3]]))), rel=1e-5)
 
 
+@pytest.mark.parametrize("text", ["mean", "embedding"])
+def test_the_loss_between_sentences_by_hand(text):
+    """Its images are those of embeddings half-way to the next sentence's, by the discriminator after its step."""
+    step = {"interpolation_weight": 0.5, "text": text, "learning_rates": [0.0, 2e-4]}
+    networks, plain = Networks(**step), Networks(**{**step, "interpolation_weight": 0.0})
+    batch = networks.batch()
+    scalars = networks.step(batch)
+    assert "interpolated" not in plain.step(batch)
+    part = {name: batch[name][:5] for name in networks.generator.input}
+    part["embedding"] = (batch["embedding"][:5] + batch["embedding"][1:]) / 2
+    made = networks.generator(part, training=True)
+    read = made["mean"] if text == "mean" else part["embedding"]
+    logits = networks.discriminator({"image": made["image"], "text": read}, training=True)["conditional"]
+    assert float(scalars["interpolated"]) == pytest.approx(float(np.sum(np.log1p(np.exp(-logits)))) / 6, rel=1e-4)
+
+
+def test_the_loss_between_sentences_moves_the_generator():
+    moved = []
+    for weight in (0.0, 0.5):
+        networks = Networks(interpolation_weight=weight)
+        networks.step(networks.batch())
+        moved.append(networks.generator.get_layer("up1_conv").get_weights()[0])
+    assert np.any(moved[0] != moved[1])
+
+
 @pytest.mark.parametrize("architecture", ["pytorch", "tensorflow"])
 def test_without_batch_norm_logits_depend_on_no_other_image(architecture):
     networks = Networks(stage=2, text="embedding", batch_norm=False, architecture=architecture)

@@ -71,6 +71,7 @@ def stage2_generator(
     text_dim: int = 1024,
     condition_dim: int = 128,
     residual_blocks: int = 4,
+    read_text_again: bool = True,
     augment_condition: bool = True,
     condition_noise_scale: float = 1.0,
     conditional_batch_norm: bool = False,
@@ -80,12 +81,17 @@ def stage2_generator(
 
     `stage1` holds the keywords of `stage1_generator`. In: as Stage I, and `stage1_epsilon`, the frozen part's own.
     Out: `image` (B, image_size, image_size, 3), `stage1_image`, `mean` and `log_variance` of this stage's own
-    conditioning augmentation. The layer `stage1_generator` is frozen and always in inference mode. `architecture` is
-    how the sentence is read, the only difference of this network between the releases.
+    conditioning augmentation, if it is to `read_text_again`: else the Stage-I image is all that it is given. The layer
+    `stage1_generator` is frozen and always in inference mode. `architecture` is how the sentence is read, the only
+    difference of this network between the releases.
     """
     frozen = stage1_generator(**stage1)
     frozen.trainable = False
-    inputs, text = _condition(text_dim, condition_dim, augment_condition, condition_noise_scale, architecture)
+    condition = None
+    inputs, text = text_inputs(text_dim, condition_dim, augment=False), {}
+    if read_text_again:
+        inputs, text = _condition(text_dim, condition_dim, augment_condition, condition_noise_scale, architecture)
+        condition = text.pop("condition")
     inputs["noise"] = keras.Input(frozen.input["noise"].shape[1:], name="noise")
     given = {"embedding": inputs["embedding"], "noise": inputs["noise"]}
     if "epsilon" in frozen.input:
@@ -95,8 +101,8 @@ def stage2_generator(
     x = convolve(stage1_image, filters, 3, "encode1", norm=False, slope=0.0)  # (B, s, s, filters), s: Stage I's size
     x = convolve(x, 2 * filters, 4, "encode2", strides=2, slope=0.0)  # (B, s/2, s/2, 2 filters)
     x = convolve(x, 4 * filters, 4, "encode3", strides=2, slope=0.0)  # (B, s/4, s/4, 4 filters)
-    condition = text.pop("condition")
-    x = layers.Concatenate(name="join")([x, tile(condition, x.shape[1], "tile")])
+    if condition is not None:
+        x = layers.Concatenate(name="join")([x, tile(condition, x.shape[1], "tile")])
     x = convolve(x, 4 * filters, 3, "join", slope=0.0)
     for i in range(1, residual_blocks + 1):
         x = residual_block(x, f"residual{i}")
@@ -108,10 +114,11 @@ def stage2_generator(
 def without_stage1(generator: keras.Model) -> keras.Model:
     """A `stage2_generator` as a function of any small image, by the same weights: what its pixel loss trains.
 
-    In: `stage1_image` (B, s, s, 3) in [-1, 1], `embedding` and (with `augment_condition`) `epsilon`. Out: `image`,
-    `mean` and `log_variance` as the generator gives them.
+    In: `stage1_image` (B, s, s, 3) in [-1, 1] and, as far as the generator reads them again, `embedding` and `epsilon`.
+    Out: `image`, `mean` and `log_variance` as the generator gives them.
     """
-    text = {name: generator.input[name] for name in ("embedding", "epsilon") if name in generator.input}
+    reads = ("embedding", "epsilon") if "mean" in generator.output else ()
+    text = {name: generator.input[name] for name in reads if name in generator.input}
     outputs = {name: output for name, output in generator.output.items() if name != "stage1_image"}
     first = generator.get_layer("encode1_conv").input
     rest = keras.Model([first, *text.values()], outputs, name="stage2")

@@ -12,7 +12,8 @@ from stackgan_keras.files import atomic_write
 
 PANELS = {
     "discriminator's losses": ["real", "real_unconditional", "mismatched", "fake", "fake_unconditional"],
-    "generator's loss": ["generator"],
+    "generator's loss": ["generator", "interpolated"],
+    "discriminator's loss on real pictures that it learned from, and not": ["real_train", "real_test"],
     "KL of the conditioning augmentation": ["kl"],
 }
 
@@ -58,7 +59,7 @@ def _step_of(line: str) -> float:
 def plot_curves(metrics: Path, path: Path) -> None:
     """Draws the losses of a `metrics.jsonl` into a PNG."""
     table = pd.read_json(metrics, lines=True)
-    figure = Figure(figsize=(13, 3.6), layout="constrained")
+    figure = Figure(figsize=(17, 3.6), layout="constrained")
     for axes, (title, names) in zip(figure.subplots(1, len(PANELS)), PANELS.items(), strict=True):
         for name in names:
             if name in table:

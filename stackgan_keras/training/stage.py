@@ -24,6 +24,7 @@ from stackgan_keras.models.weights import ModelConfig
 from stackgan_keras.training.augmentation import DRAWS
 from stackgan_keras.training.distribution import make_strategy
 from stackgan_keras.training.logs import plot_curves
+from stackgan_keras.training.memorization import Memorization
 from stackgan_keras.training.optimizers import make_adam, make_cosine_adam, make_ema
 from stackgan_keras.training.run import check_same_run, make_writable, read_datasets
 from stackgan_keras.training.samples import SampleGrid
@@ -82,10 +83,24 @@ def stage2(settings: Settings, folders: Folders) -> Stage:
             f"{file} is a Stage I of generator.architecture {inner.get('architecture', 'pytorch')} but Stage II is "
             f"asked for with {settings.generator.architecture}: give both the same"
         )
-    keywords = {**_generator_keywords(settings), "residual_blocks": settings.generator.residual_blocks}
+    names = ("residual_blocks", "read_text_again")
+    keywords = {**_generator_keywords(settings), **{name: getattr(settings.generator, name) for name in names}}
+    _check_text(settings)
     generator = ModelConfig("stage2_generator", {**keywords, "stage1": inner})
     logits = ARCHITECTURES[settings.discriminator.architecture].stage2_logits
     return Stage("stage2", generator, _discriminator(settings, logits), frozen=file)
+
+
+def _check_text(settings: Settings) -> None:
+    """A Stage II that is not given the sentence has no condition that anything else could read."""
+    generator = settings.generator
+    if generator.read_text_again:
+        return
+    if generator.conditional_batch_norm or settings.discriminator.text == "mean":
+        raise InputError(
+            "generator.read_text_again is no, so Stage II has no condition: set generator.conditional_batch_norm no "
+            "and discriminator.text embedding"
+        )
 
 
 def _generator_keywords(settings: Settings) -> dict:
@@ -143,6 +158,7 @@ class StageTraining:
         truncated = ARCHITECTURES[settings.generator.architecture].truncated_epsilon
         self.stream = self._stream(train_set, truncated)
         self.grid = SampleGrid(test_set, settings.data.image_size, truncated=truncated, seed=settings.train.seed)
+        self.memorization = Memorization(train_set, test_set, settings.data.image_size)
         self._announce()
 
     def _stream(self, dataset: Dataset, truncated: bool) -> AdversarialStream:
@@ -215,7 +231,10 @@ class StageTraining:
                 kept = self.stage.generator.build()
                 kept.set_weights(self.generator.get_weights())
                 after_step = make_ema(kept, self.generator, train.ema_decay)
-        terms = {name: getattr(train, name) for name in ("kl_weight", "r1_weight", "pixel_weight", "augmentation")}
+        terms = {
+            name: getattr(train, name)
+            for name in ("kl_weight", "interpolation_weight", "r1_weight", "pixel_weight", "augmentation")
+        }
         objective = Objective(self.settings.discriminator.text, **terms)
         trainer = Trainer(
             strategy=self.strategy,
@@ -265,6 +284,14 @@ class StageOutputs:
     training: StageTraining
     generator: keras.Model  # the one whose images are shown and whose weights are kept
     grids: str  # how their names begin
+
+    def figures(self) -> dict[str, float]:
+        """What the discriminator thinks of real pictures, while there is one."""
+        if self.grids != "epoch":
+            return {}
+        training = self.training
+        text = training.settings.discriminator.text
+        return training.memorization(training.generator, training.discriminator, text)
 
     def grid(self) -> np.ndarray:
         return self.training.grid(self.generator)

@@ -252,6 +252,9 @@ class _TextOutputs:
     shown: np.ndarray  # what the image encoder reads of them
     folders: TextFolders
 
+    def figures(self) -> dict[str, float]:
+        return {}
+
     def grid(self) -> np.ndarray:
         return Retrieval.of(self.encoders, self.test_set, self.shown).grid(self.pictures)
 

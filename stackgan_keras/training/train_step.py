@@ -24,6 +24,7 @@ class Objective:
 
     text: str = "mean"  # the generator's mean, or the `embedding`
     kl_weight: float = 2.0
+    interpolation_weight: float = 0.0  # GAN-INT: Reed et al. 2016
     r1_weight: float = 0.0  # Mescheder et al. 2018
     pixel_weight: float = 0.0  # for Stage II alone: Ledig et al. 2017
     augmentation: str | None = None  # policy of `augmentation.augment`: Zhao et al. 2020
@@ -61,7 +62,7 @@ class TrainStep:
 
         with tf.GradientTape() as generator_tape:
             fake = self.generator({name: batch[name] for name in self.generator.input}, training=True)
-        text = {"mean": tf.stop_gradient(fake["mean"]), "embedding": batch["embedding"]}[self.objective.text]
+        text = self._text(batch["embedding"], fake)
 
         with tf.GradientTape() as tape:
             real = {**batch, "image": self._augmented(batch["image"], batch, 0)}
@@ -75,6 +76,7 @@ class TrainStep:
             of_generator = self._generator_losses(batch, fake, text, everyone)
             loss = of_generator["generator"] + self.objective.kl_weight * of_generator["kl"]
             loss += self.objective.pixel_weight * of_generator.get("pixel", 0.0)
+            loss += self.objective.interpolation_weight * of_generator.get("interpolated", 0.0)
             loss = self.generator_optimizer.scale_loss(loss)
         _apply(self.generator_optimizer, generator_tape, loss, self.generator.trainable_variables)
         return scalars | of_generator
@@ -119,7 +121,26 @@ class TrainStep:
         }
         if self.refine is not None:
             scalars["pixel"] = pixel_loss_of(self.refine, batch, everyone)[1]
+        if self.objective.interpolation_weight:
+            scalars["interpolated"] = self._interpolated_loss(batch, everyone)
         return scalars
+
+    def _interpolated_loss(self, batch: dict, everyone: GlobalBatch):
+        """The generator's loss on embeddings half-way between each sentence's and the next one's, which no image has.
+
+        Source: Reed et al., "Generative Adversarial Text to Image Synthesis", ICML 2016, equation 5 with beta 0.5.
+        """
+        following = everyone.next_rows(batch["embedding"])
+        part = {name: values[: tf.shape(following)[0]] for name, values in batch.items()}
+        part["embedding"] = (part["embedding"] + following) / 2
+        made = self.generator({name: part[name] for name in self.generator.input}, training=True)
+        features = self.encode_image(self._augmented(made["image"], part, 2), training=True)
+        logits = self._logits(features, self._text(part["embedding"], made))
+        return sum(everyone.mean(losses.binary_cross_entropy(x, 1.0)) for x in logits.values())
+
+    def _text(self, embedding, made: dict):
+        """What the discriminator reads of sentences: their embeddings, or the generator's means of these."""
+        return embedding if self.objective.text == "embedding" else tf.stop_gradient(made["mean"])
 
     def _augmented(self, images, batch: dict, turn: int):
         """The images as the discriminator sees them at one of its three turns: real, fake, for the generator."""

@@ -41,6 +41,9 @@ class Schedule:
 class Outputs(Protocol):
     """What a run leaves for users on the way."""
 
+    def figures(self) -> dict[str, float]:
+        """Figures of the present state, beside the means of the epoch's losses."""
+
     def grid(self) -> np.ndarray:
         """An image grid (height, width, 3) uint8 of the present state."""
 
@@ -148,7 +151,8 @@ class Trainer:
         means = {k: float(np.mean([s[k] for s in read])) for k in read[0]}
         if self.chief:
             rate = len(read) * self.stream.batch_size / seconds
-            self.metrics.write(last, {"epoch": epoch + 1, **means, "pictures_per_second": rate})
+            figures = {"epoch": epoch + 1, **means, **self.outputs.figures(), "pictures_per_second": rate}
+            self.metrics.write(last, figures)
             if (epoch + 1) % self.schedule.sample_every == 0 or ended:
                 grid = self.outputs.grid()
                 self.outputs.write_grid(epoch + 1, grid)

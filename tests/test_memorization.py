@@ -1,0 +1,62 @@
+"""The discriminator's loss on training pictures beside that on pictures it never saw."""
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+from helpers import make_dataset
+
+from stackgan_keras.data.pipeline import decode
+from stackgan_keras.models import discriminators, generators
+from stackgan_keras.training.memorization import Memorization
+
+SIZE, TEXT_DIM = 16, 8
+
+
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory):
+    whole = make_dataset(tmp_path_factory.mktemp("data"), count=10, text_dim=TEXT_DIM)
+    embeddings = np.random.default_rng(0).normal(size=whole.embeddings.shape).astype(np.float32)
+    whole = replace(whole, embeddings=embeddings)
+    return [whole.subset(range(5)), whole.subset(range(5, 10))]
+
+
+@pytest.fixture(scope="module")
+def generator():
+    return generators.stage1_generator(
+        image_size=SIZE, filters=2, text_dim=TEXT_DIM, condition_dim=4, noise_dim=3, condition_noise_scale=1.0
+    )
+
+
+@pytest.mark.parametrize("text", ["embedding", "mean"])
+def test_the_losses_are_those_of_real_pictures_with_their_own_sentences(datasets, generator, text):
+    keras.utils.set_random_seed(1)
+    network = discriminators.discriminator(
+        image_size=SIZE, filters=2, text=text, text_dim=TEXT_DIM, condition_dim=4, batch_norm=False
+    )
+    found = Memorization(*datasets, SIZE)(generator, network, text)
+    assert list(found) == ["real_train", "real_test"]
+    for value, dataset in zip(found.values(), datasets, strict=True):
+        image = decode(dataset, SIZE)[:, 1:17, 1:17].astype(np.float32) / 127.5 - 1  # the middle of 19 pixels
+        sentence = np.stack([dataset.embeddings_of(i)[0] for i in range(5)])
+        if text == "mean":
+            zeros = {name: np.zeros((5, *x.shape[1:]), np.float32) for name, x in generator.input.items()}
+            sentence = np.asarray(generator({**zeros, "embedding": sentence}, training=False)["mean"])
+        logits = np.asarray(network({"image": image, "text": sentence}, training=False)["conditional"])
+        assert value == pytest.approx(np.mean(np.log1p(np.exp(-logits))), rel=1e-4)
+
+
+def test_a_discriminator_that_knows_its_pictures_by_heart_is_found_out(datasets, generator):
+    keras.utils.set_random_seed(0)
+    network = discriminators.discriminator(
+        image_size=SIZE, filters=8, text="embedding", text_dim=TEXT_DIM, condition_dim=4, batch_norm=False
+    )
+    measure = Memorization(*datasets, SIZE)
+    pictures, sentences = (np.concatenate(pair) for pair in zip(*measure.pairs.values(), strict=True))
+    model = keras.Model(network.input, network.output["conditional"])
+    model.compile("adam", keras.losses.BinaryCrossentropy(from_logits=True))
+    inputs = {"image": pictures.astype(np.float32) / 127.5 - 1, "text": sentences}
+    model.fit(inputs, np.repeat([1.0, 0.0], 5), epochs=60, verbose=0)  # as if the test pictures were none
+    found = measure(generator, network, "embedding")
+    assert found["real_train"] < 0.3 < 1 < found["real_test"]
