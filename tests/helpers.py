@@ -77,14 +77,15 @@ def awake(config):
 
 @contextmanager
 def serving(output_dir: Path, log: Path) -> Iterator[str]:
-    """The address of the page of `app`, which another process serves until the block ends; it must not fail."""
+    """The address of the page of `app`, which another process serves in a folder until the block ends; no faults."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = [sys.executable, "-m", "stackgan_keras.app", "--output_dir", str(output_dir), "--port", str(port)]
+    words = [sys.executable, "-m", "stackgan_keras.app", "--port", str(port)]
     paths = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
     with log.open("w") as file:
-        process = subprocess.Popen(words, stdout=file, stderr=file, env=os.environ | {"PYTHONPATH": paths})
+        environment = os.environ | {"PYTHONPATH": paths}
+        process = subprocess.Popen(words, stdout=file, stderr=file, cwd=output_dir, env=environment)
     try:
         until(lambda: "Running on" in log.read_text() or process.poll() is not None, 120)
         assert process.poll() is None, log.read_text()

@@ -195,10 +195,14 @@ def test_a_walk(open_page, model):
     page.write(page.labelled("From", "textarea"), RED)
     page.write(page.labelled("To", "textarea"), BLUE)
     page.click("Walk", "button.primary")
-    strip, animation = until(lambda: (found := page.addresses(".framed"))[1] and found[:2])
     made = model.interpolate(RED, BLUE, 12, 0)["image"]
-    assert np.array_equal(pixels(io.BytesIO(fetch(strip))), images.grid([made[:6], made[6:]]))
-    assert Image.open(io.BytesIO(fetch(animation))).n_frames == 22
+    expected = images.grid([made[:6], made[6:]])
+
+    def walked():
+        strip, animation = (io.BytesIO(fetch(each)) for each in page.addresses(".framed")[:2])
+        return np.array_equal(pixels(strip), expected) and Image.open(animation).n_frames == 22
+
+    until(walked)
     page.screenshot("walk_1280")
 
 
@@ -224,6 +228,8 @@ def test_a_phone(open_page, model):
     page.shows_both(model.generate(RED, 4, 0))
     for tab in ("Draw", "Walk", "Training"):
         page.open_tab(tab)
+        until(lambda tab=tab: tab != "Training" or "left." in page.all("body")[0].text)
+        until(lambda tab=tab: tab != "Walk" or len([each for each in page.addresses(".framed") if each]) > 1)
         until(lambda: page.browser.execute_script("return document.documentElement.scrollWidth") <= PHONE[0])
         page.screenshot(f"{tab.lower()}_390")
 

@@ -15,7 +15,7 @@ BUTTONS = ["download", "fullscreen"]
 THEME = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])  # other fonts come over the net
 CSS = """
 .stage1 img {image-rendering: pixelated}
-.stages .grid-wrap {max-height: none; padding-top: 2.4rem}
+.stages .grid-wrap {min-height: 0; max-height: none; padding-top: 2.4rem}
 .stages .caption-label {left: 0; right: 0; max-width: none; text-align: center; opacity: .85}
 .framed .image-container {padding-top: 2.4rem}
 .dice {min-width: 4rem !important; max-width: 4rem; font-size: 1.6rem}
@@ -38,8 +38,8 @@ def page(studio: Studio, name: str) -> gr.Blocks:
             run = gr.Dropdown(studio.runs(), value=name, label="Run", min_width=280)
         with gr.Tab("Draw"):
             _draw_tab(studio, run, made)
-        with gr.Tab("Walk"):
-            _walk_tab(studio, run)
+        with gr.Tab("Walk") as tab:
+            _walk_tab(studio, run, tab)
         with gr.Tab("Training") as tab:
             _training_tab(studio, tab)
     return made
@@ -103,7 +103,7 @@ def _draw_tab(studio: Studio, run: gr.Dropdown, page: gr.Blocks) -> None:
     gr.on([run.change, page.load], _told(choices), run, [run, examples], **HIDDEN)
 
 
-def _walk_tab(studio: Studio, run: gr.Dropdown) -> None:
+def _walk_tab(studio: Studio, run: gr.Dropdown, tab: gr.Tab) -> None:
     with gr.Row():
         ends = zip(studio.examples(run.value), ("From", "To"), strict=False)
         first, second = (gr.Textbox(sentence, label=label, min_width=280) for sentence, label in ends)
@@ -115,8 +115,9 @@ def _walk_tab(studio: Studio, run: gr.Dropdown) -> None:
             gr.Image(label=label, type="filepath", buttons=BUTTONS, elem_classes="framed", scale=scale)
             for label, scale in (("Strip", 2), ("Animation", 1))
         )
-    outputs = [strip, animation, _command()]
-    go.click(_told(studio.walk), [run, first, second, steps, seed], outputs, api_name="walk", **MODEL)
+    controls, outputs = [run, first, second, steps, seed], [strip, animation, _command()]
+    starts = [tab.select, go.click, first.submit, second.submit]
+    gr.on(starts, _told(studio.walk), controls, outputs, trigger_mode="always_last", api_name="walk", **MODEL)
 
 
 def _training_tab(studio: Studio, tab: gr.Tab) -> None:
