@@ -6,7 +6,7 @@ from functools import partial, wraps
 import gradio as gr
 
 from stackgan_keras.errors import InputError
-from stackgan_keras.inference.studio import MOST_COPIES, MOST_STEPS, Studio
+from stackgan_keras.inference.studio import MOST_COPIES, MOST_STEPS, Studio, is_example
 from stackgan_keras.training import progress
 
 REFRESH = 5  # seconds between looks at a training
@@ -37,11 +37,22 @@ def page(studio: Studio, name: str) -> gr.Blocks:
                 gr.Markdown("# StackGAN\nA sentence becomes a small image (Stage I), and that a larger one (Stage II).")
             run = gr.Dropdown(studio.runs(), value=name, label="Run", min_width=280)
         with gr.Tab("Draw"):
-            _draw_tab(studio, run, made)
+            text, examples, draw = _draw_tab(studio, run, made)
         with gr.Tab("Walk") as tab:
-            _walk_tab(studio, run, tab)
+            boxes = [text, *_walk_tab(studio, run, tab)]
         with gr.Tab("Training") as tab:
             _training_tab(studio, tab)
+
+        def suit(name, *texts):
+            """The runs that are there now, the run's examples, and these in the boxes that hold another run's."""
+            own = studio.examples(name)
+            places = zip(texts, (own[0], own[0], own[-1]), strict=True)
+            fitting = [gr.skip() if text in own or not is_example(text) else sentence for text, sentence in places]
+            return gr.Dropdown(studio.runs()), gr.Dataset(samples=[[sentence] for sentence in own]), *fitting
+
+        suiting = {"fn": _told(suit), "inputs": [run, *boxes], "outputs": [run, examples, *boxes], **HIDDEN}
+        made.load(**suiting)
+        run.change(**suiting).then(**draw, **HIDDEN)
     return made
 
 
@@ -58,7 +69,8 @@ def _told(method):
     return answer
 
 
-def _draw_tab(studio: Studio, run: gr.Dropdown, page: gr.Blocks) -> None:
+def _draw_tab(studio: Studio, run: gr.Dropdown, page: gr.Blocks) -> tuple[gr.Textbox, gr.Dataset, dict]:
+    """Its box, its examples, and what draws."""
     with gr.Row():
         with gr.Column(scale=3):
             text = gr.Textbox(studio.examples(run.value)[0], lines=3, max_lines=8, label="Sentences, one a line")
@@ -91,21 +103,19 @@ def _draw_tab(studio: Studio, run: gr.Dropdown, page: gr.Blocks) -> None:
         return *(gr.Gallery(files, columns=columns, visible=bool(files)) for files in stages), command
 
     draw = {"fn": _told(shown), "inputs": controls, "outputs": outputs, "show_progress_on": again, **MODEL}
-    moved = [control.change for control in controls if control is not text]
+    moved = [control.change for control in (count, seed, noise, epsilon, same)]
     gr.on([go.click, page.load, text.submit, *moved], trigger_mode="always_last", api_name="draw", **draw)
     gr.on([text.change, page.load], studio.unread, [run, text], note, api_name="unread", **MODEL)
     examples.click(lambda sample: sample[0], examples, text, **HIDDEN).then(**draw, **HIDDEN)
     dice.click(lambda: random.randrange(2**31), None, seed, **HIDDEN)
-
-    def choices(name):
-        return gr.Dropdown(studio.runs()), gr.Dataset(samples=[[sentence] for sentence in studio.examples(name)])
-
-    gr.on([run.change, page.load], _told(choices), run, [run, examples], **HIDDEN)
+    return text, examples, draw
 
 
-def _walk_tab(studio: Studio, run: gr.Dropdown, tab: gr.Tab) -> None:
+def _walk_tab(studio: Studio, run: gr.Dropdown, tab: gr.Tab) -> list[gr.Textbox]:
+    """Its two boxes."""
     with gr.Row():
-        ends = zip(studio.examples(run.value), ("From", "To"), strict=False)
+        own = studio.examples(run.value)
+        ends = ((own[0], "From"), (own[-1], "To"))
         first, second = (gr.Textbox(sentence, label=label, min_width=280) for sentence, label in ends)
     with gr.Row(equal_height=True):
         steps = _slider(2, MOST_STEPS, 12, step=1, label="Images")
@@ -118,6 +128,7 @@ def _walk_tab(studio: Studio, run: gr.Dropdown, tab: gr.Tab) -> None:
     controls, outputs = [run, first, second, steps, seed], [strip, animation, _command()]
     starts = [tab.select, go.click, first.submit, second.submit]
     gr.on(starts, _told(studio.walk), controls, outputs, trigger_mode="always_last", api_name="walk", **MODEL)
+    return [first, second]
 
 
 def _training_tab(studio: Studio, tab: gr.Tab) -> None:

@@ -109,6 +109,10 @@ class Studio:
         return folder
 
 
+def is_example(text) -> bool:
+    return any(text in sentences for sentences in EXAMPLES.values())
+
+
 def _text(text) -> str:
     if not isinstance(text, str) or len(text) > MOST_LETTERS:
         raise InputError(f"the sentences are no text of at most {MOST_LETTERS:,} characters: write less")
