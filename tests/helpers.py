@@ -87,13 +87,13 @@ def serving(output_dir: Path, log: Path) -> Iterator[str]:
         environment = os.environ | {"PYTHONPATH": paths}
         process = subprocess.Popen(words, stdout=file, stderr=file, cwd=output_dir, env=environment)
     try:
-        until(lambda: "Running on" in log.read_text() or process.poll() is not None, 120)
+        until(lambda: "Running on" in log.read_text() or process.poll() is not None, 400)
         assert process.poll() is None, log.read_text()
         yield f"http://127.0.0.1:{port}"
         assert "Traceback" not in log.read_text(), log.read_text()
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(200)
 
 
 def until(condition, seconds: float = 60):

@@ -45,7 +45,7 @@ def out(tmp_path_factory):
         process = subprocess.Popen([sys.executable, *words], stdout=log, stderr=log, env=environment)
     yield out
     process.terminate()
-    process.wait(60)
+    process.wait(200)
 
 
 @pytest.fixture(scope="module")
