@@ -37,8 +37,8 @@ test: .venv/installed
 	$(RUN) pytest -q -m "not slow"
 
 test-all: .venv/installed
-	$(BIN)/pip install --quiet --editable ".[test,onnx,litert,efficientnet]" "$(TORCH)" jax scipy \
-	  pytorch-fid torch-fidelity efficientnet-lite-pytorch
+	$(BIN)/pip install --quiet --editable ".[test,app,onnx,litert,efficientnet]" "$(TORCH)" jax scipy \
+	  pytorch-fid torch-fidelity efficientnet-lite-pytorch selenium
 	$(RUN) pytest -q
 
 lint: .venv/installed

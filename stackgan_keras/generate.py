@@ -66,13 +66,12 @@ def main() -> None:
         raise InputError("--interpolate draws one row of images: leave out --count, and give --steps for a longer one")
     with quietly():  # only now, as it takes seconds: help and missing sentences answer at once
         from stackgan_keras.inference.stackgan import StackGAN
-        from stackgan_keras.models import text_encoder
 
     weights = find_run(arguments.output_dir, arguments.run)
     model = StackGAN.load(weights, embedded=arguments.embedded is not None)
     print(f"weights: {weights}")
     for place, sentence in enumerate([] if arguments.embedded else sentences, start=1):
-        if note := text_encoder.unread(sentence):
+        if note := model.unread(sentence):
             print(f"note: sentence {place}: {note}")
     if "stage1_image" not in model.generator.output:
         print(

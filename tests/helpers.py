@@ -1,6 +1,13 @@
-"""What several tests share: small real data, how a refusal is read, and how a command ends."""
+"""What several tests share: small real data, how a refusal is read, how a command ends, and the page of `app`."""
 
+import os
+import socket
+import subprocess
 import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -66,3 +73,48 @@ def awake(config):
             scale = 4 if config.network == "text_encoder" else 1.5
             variable.assign(rng.normal(0, scale / np.sqrt(np.prod(variable.shape[:-1])), variable.shape))
     return model
+
+
+@contextmanager
+def serving(output_dir: Path, log: Path) -> Iterator[str]:
+    """The address of the page of `app`, which another process serves in a folder until the block ends; no faults."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [sys.executable, "-m", "stackgan_keras.app", "--port", str(port)]
+    paths = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
+    with log.open("w") as file:
+        environment = os.environ | {"PYTHONPATH": paths}
+        process = subprocess.Popen(words, stdout=file, stderr=file, cwd=output_dir, env=environment)
+    try:
+        until(lambda: "Running on" in log.read_text() or process.poll() is not None, 400)
+        assert process.poll() is None, log.read_text()
+        yield f"http://127.0.0.1:{port}"
+        assert "Traceback" not in log.read_text(), log.read_text()
+    finally:
+        process.terminate()
+        process.wait(200)
+
+
+def until(condition, seconds: float = 60):
+    """What the condition gives as soon as it is true; until then it may fail."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            if found := condition():
+                return found
+        except Exception:
+            if time.monotonic() > end:
+                raise
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.03)
+
+
+def fetch(address) -> bytes:
+    with urllib.request.urlopen(address, timeout=30) as answer:
+        return answer.read()
+
+
+def pixels(file) -> np.ndarray:
+    """An image file as (height, width, 3) uint8."""
+    return np.asarray(Image.open(file).convert("RGB"))

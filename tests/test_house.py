@@ -19,7 +19,7 @@ ORDER = [  # each imports only from those before it, and not from those beside i
     {"evaluation", "inference"},
     {
         *("prepare", "train_text", "train_stage1", "train_stage2", "train_attributes", "train_extractor"),
-        *("generate", "evaluate", "convert", "export"),
+        *("generate", "evaluate", "convert", "export", "app"),
     },
 ]
 FOLDERS = {"models", "data", "training", "evaluation", "inference", "porting"}

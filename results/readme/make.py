@@ -3,6 +3,9 @@
 python results/readme/make.py                              drawn birds, and what `drawn` and the demo make of sentences
 python results/readme/make.py --photographs DIR --birds B  and what a run on photographs made, DIR its --output_dir
 python results/readme/make.py --few DIR                    and what the run `few` makes of typed sentences, the same way
+
+The pictures of the page are left by STACKGAN_SCREENSHOTS=DIR pytest tests/test_app_browser.py: several_1280.png, its
+lowest bit rounded away, and draw_390.png.
 """
 
 import argparse

@@ -7,6 +7,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from stackgan_keras.errors import InputError, first_line
 
@@ -180,10 +181,13 @@ def _wrapped(text: str, font, width: int) -> list[str]:
     return lines
 
 
-def write(path: Path, pixels: np.ndarray) -> None:
-    """Saves (height, width, 3) uint8 as a PNG, making its folder."""
+def write(path: Path, pixels: np.ndarray, about: dict | None = None) -> None:
+    """Saves (height, width, 3) uint8 as a PNG, making its folder; what is said `about` it is kept in the file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path, "PNG")
+    text = PngInfo()
+    for key, value in (about or {}).items():
+        text.add_itxt(key, str(value))
+    Image.fromarray(pixels).save(path, "PNG", pnginfo=text)
 
 
 def write_gif(path: Path, frames: np.ndarray, milliseconds: Sequence[int]) -> None:

@@ -130,6 +130,11 @@ class StackGAN:
         codes = text_encoder.encode(_sentences(sentences))
         return np.concatenate([np.asarray(self._encode(row[None]), np.float32) for row in codes])
 
+    @staticmethod
+    def unread(sentence: str) -> str:
+        """What the text encoder does not read of a sentence, in words; empty where it reads all."""
+        return text_encoder.unread(sentence)
+
     def pictures(
         self,
         sentences: str | Iterable[str] | np.ndarray,

@@ -40,16 +40,16 @@ def has_weights(folder: Path, names: Iterable[str] = GENERATORS) -> bool:
     return any(weight_file(folder, name).is_file() for name in names)
 
 
+def runs_in(homes: Iterable[Path], names: Iterable[str] = GENERATORS) -> list[str]:
+    """The runs, by their names in order, that hold one at least of the networks in `names`."""
+    folders = [folder for home in homes if home.is_dir() for folder in home.iterdir()]
+    return sorted({folder.name for folder in folders if has_weights(folder, names)})
+
+
 def missing_run(folder: Path, names: Iterable[str] = GENERATORS) -> str:
     """The sentence for a run whose weights are not in `folder`."""
-    runs = {
-        path.name
-        for home in (folder.parent, *shipped_homes())
-        if home.is_dir()
-        for path in home.iterdir()
-        if has_weights(path, names)
-    }
-    remedy = f"take one of the runs {', '.join(sorted(runs))}, or train it" if runs else "train it"
+    runs = runs_in((folder.parent, *shipped_homes()), names)
+    remedy = f"take one of the runs {', '.join(runs)}, or train it" if runs else "train it"
     kind, command = ("text encoder", "train_text") if "text_encoder" in names else ("generator", "train_stage1")
     found = f"holds no {kind}" if folder.exists() else "is not there"
     return f"{folder} {found}: {remedy} with python -m stackgan_keras.{command} --run {folder.name}"

@@ -1,0 +1,132 @@
+"""What the page shows, without the page: checked values in; files, captions and commands out."""
+
+import shlex
+import shutil
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+
+from stackgan_keras.command_line import quietly
+from stackgan_keras.data import images
+from stackgan_keras.errors import InputError, whole_number
+from stackgan_keras.files import read_text
+from stackgan_keras.models.runs import find_run, runs_in, shipped_homes
+
+MOST_SENTENCES, MOST_LETTERS, MOST_COPIES, MOST_STEPS = 8, 10_000, 16, 24
+COLUMNS = 6  # images in a row of a walk's strip
+MILLISECONDS = 150  # that a frame of its animation is shown
+EXAMPLES = {  # by a part of the run's name
+    "flower": ("this flower has red petals with a yellow center", "a white flower", "the petals are purple and thin"),
+    "": ("this bird is red with black wings", "a small yellow bird with a black crown", "a blue bird with white wings"),
+}
+
+
+class Studio:
+    """What the page does, without the page: methods take what its controls hold and return what they show."""
+
+    def __init__(self, output_dir: Path):
+        self.output_dir = output_dir
+        self._temporary = tempfile.TemporaryDirectory()
+        self.folder = Path(self._temporary.name)  # for files, until the program ends
+        self.loaded = lru_cache(maxsize=2)(self._loaded)
+
+    def runs(self) -> list[str]:
+        """The runs that read sentences and draw."""
+        homes = [self.output_dir / "weights", *shipped_homes()]
+        return [name for name in runs_in(homes) if name in runs_in(homes, ["text_encoder"])]
+
+    def examples(self, name) -> list[str]:
+        """Sentences that suit a run: the lines of `examples.txt` beside its weights, or those of its kind."""
+        file = self._folder(name) / "examples.txt"
+        lines = read_text(file).split("\n") if file.is_file() else ()
+        return [s for s in lines if s.strip()] or list(next(s for kind, s in EXAMPLES.items() if kind in name.lower()))
+
+    def load(self, name):
+        """A run's `StackGAN`, anew where a training has written newer weights."""
+        folder = self._folder(name)
+        return self.loaded(folder, max(file.stat().st_mtime for file in folder.glob("*.weights.h5")))
+
+    def _folder(self, name) -> Path:
+        names = self.runs()
+        if name not in names:
+            raise InputError(f"there is no run {str(name)[:40]!r}: choose one of {', '.join(names)}")
+        return find_run(self.output_dir, name)
+
+    def _loaded(self, folder: Path, _written: float):
+        with quietly():
+            from stackgan_keras.inference.stackgan import StackGAN
+        return StackGAN.load(folder)
+
+    def unread(self, name, text) -> str:
+        """What the run's text encoder does not read, sentence by sentence, or why it reads nothing."""
+        try:
+            notes = [(place, self.load(name).unread(s)) for place, s in enumerate(_sentences(text), start=1)]
+        except InputError as problem:
+            return f"{problem}."
+        return "\n\n".join(f"Sentence {place}: {note}." for place, note in notes if note)
+
+    def draw(self, name, text, count, seed, noise_scale, epsilon_scale, same_noise):
+        """Stage I and Stage II, each a list of (PNG, caption), and the command that makes the same images."""
+        sentences, count, seed = _sentences(text), whole_number("count", _whole(count), 1, MOST_COPIES), _whole(seed)
+        asked = {"noise_scale": noise_scale, "epsilon_scale": epsilon_scale, "same_noise": same_noise is True}
+        made = self.load(name).generate(sentences, count, seed, **asked)
+        stages = {"Stage I": made.get("stage1_image", made["image"]), "Stage II": made["image"]}
+        shown, folder = {"Stage I": [], "Stage II": []}, self._emptied()
+        for stage in list(stages) if "stage1_image" in made else ["Stage I"]:
+            for place, sentence in enumerate(sentences):
+                for copy in range(count):
+                    file = folder / f"{name}_seed{seed}_{place + 1:02d}_copy{copy + 1:02d}_{stage.replace(' ', '')}.png"
+                    about = {"sentence": sentence, "place": place + 1, "copy": copy + 1, "stage": stage, "run": name}
+                    images.write(file, stages[stage][place, copy], about | {"seed": seed} | asked)
+                    caption = f"seed {seed}, copy {copy + 1}"
+                    shown[stage].append((str(file), caption if len(sentences) == 1 else f"{sentence[:60]}, {caption}"))
+        scales = [word for scale, value in list(asked.items())[:2] for word in (f"--{scale}", str(value)) if value != 1]
+        words = ["--count", str(count), *scales, *["--same_noise"] * asked["same_noise"]]
+        return *shown.values(), self._command(name, seed, words, sentences)
+
+    def walk(self, name, first, second, steps, seed):
+        """A strip (PNG) and an animation (GIF) of images between two sentences, and the command that makes them."""
+        ends = [_text(sentence) for sentence in (first, second)]
+        steps, seed = whole_number("steps", _whole(steps), 2, MOST_STEPS), _whole(seed)
+        made = self.load(name).interpolate(*ends, steps, seed)["image"]
+        stem = self._emptied() / f"{name}_walk_seed{seed}_steps{steps}"
+        strip, animation = stem.with_suffix(".png"), stem.with_suffix(".gif")
+        about = {"from": ends[0], "to": ends[1], "steps": steps, "run": name, "seed": seed}
+        images.write(strip, images.grid([made[i : i + COLUMNS] for i in range(0, steps, COLUMNS)]), about)
+        there_and_back = made[[*range(steps), *range(steps - 2, 0, -1)]]
+        images.write_gif(animation, images.enlarge(there_and_back, 256), [MILLISECONDS] * len(there_and_back))
+        return str(strip), str(animation), self._command(name, seed, ["--interpolate", "--steps", str(steps)], ends)
+
+    def _command(self, name: str, seed: int, words: list[str], sentences: list[str]) -> str:
+        below = [] if self.output_dir == Path() else ["--output_dir", str(self.output_dir)]
+        words = ["--run", name, *below, "--seed", str(seed), *words, "--", *sentences]
+        return f"python -m stackgan_keras.generate {shlex.join(words)}"
+
+    def _emptied(self) -> Path:
+        """The folder of the images asked for last: the page has copied those before."""
+        folder = self.folder / "made"
+        shutil.rmtree(folder, ignore_errors=True)
+        return folder
+
+
+def is_example(text) -> bool:
+    return any(text in sentences for sentences in EXAMPLES.values())
+
+
+def _text(text) -> str:
+    if not isinstance(text, str) or len(text) > MOST_LETTERS:
+        raise InputError(f"the sentences are no text of at most {MOST_LETTERS:,} characters: write less")
+    return text.encode("utf-8", "replace").decode()  # half an emoji is no text that can be sent back
+
+
+def _sentences(text) -> list[str]:
+    """The lines of the box; an empty box is one empty sentence."""
+    sentences = [line.strip() for line in _text(text).split("\n") if line.strip()] or [""]
+    if len(sentences) > MOST_SENTENCES:
+        raise InputError(f"{len(sentences)} sentences were given: write at most {MOST_SENTENCES}, one a line")
+    return sentences
+
+
+def _whole(value):
+    """Numbers come from a page as floats."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
