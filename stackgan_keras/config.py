@@ -6,6 +6,7 @@ Defaults are those of the original release. A setting is written `section.key` i
 
 import difflib
 import re
+from argparse import SUPPRESS, RawDescriptionHelpFormatter
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Literal, get_args
@@ -190,6 +191,12 @@ class Settings(Section):
         return {key: (mine[key], theirs[key]) for key in mine if mine[key] != theirs[key]}
 
 
+# what --help shows: of all training commands, and of those of the stages and of text alone
+COMMON = ("run", "data.root", "data.image_size", "train.init_from", "train.precision", "train.sample_every")
+OF_STAGES = ("generator.filters", "discriminator.filters", "train.batch_size", "train.epochs")
+OF_TEXT = ("text.image_encoder", "text.batch_size", "text.captions", "text.epochs")
+
+
 class Folders:
     """Where a run keeps what it makes."""
 
@@ -234,17 +241,23 @@ def write(settings: Settings, path: Path) -> None:
         unfinished.write_text(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
 
 
-def from_command_line(arguments: list[str], *, prog: str, description: str, preset: str, defaults: dict):
+def from_command_line(
+    arguments: list[str], *, prog: str, description: str, preset: str, defaults: dict, common: tuple[str, ...] = ()
+):
     """The settings and output folder that a training command was given.
 
     Later sources win: the release's defaults, the stage's `defaults` (nested), a YAML file, the command line. The
-    YAML file is `--config`, or `preset` if neither `--config` nor `--data.root` is given.
+    YAML file is `--config`, or `preset` if neither `--config` nor `--data.root` is given. `--help` shows the settings
+    in `COMMON` and `common`, `--help-all` all of them.
     Returns (`Settings`, output folder). Raises `InputError` for anything that is no valid setting.
     """
     base = _flat(defaults)
     usage = f"{prog}\n           [--config FILE] [--output_dir DIR] [--section.key VALUE ...]"
-    parser = Parser(prog=prog, usage=usage, description=description)
-    add = parser.add_argument
+    example = f"example:\n  {prog} --run mine --data.root data/mine --train.precision mixed_bfloat16"
+    formatter = RawDescriptionHelpFormatter
+    parser = Parser(prog=prog, usage=usage, description=description, epilog=example, formatter=formatter)
+    add, in_full = parser.add_argument, "--help-all" in arguments
+    add("--help-all", action="help", help="show this message with all settings and exit")
     add("--config", metavar="FILE", help=f"YAML file of settings, or name of a shipped one; without data: {preset}")
     add("--output_dir", metavar="DIR", type=Path, default=Path(), help="parent of weights, results, logs (default .)")
     groups = {"": parser}
@@ -253,6 +266,7 @@ def from_command_line(arguments: list[str], *, prog: str, description: str, pres
         if section not in groups:
             groups[section] = parser.add_argument_group(section)
         help_ = f"{field.description} (default {_shown(base.get(name, field.default))})"
+        help_ = help_ if in_full or name in COMMON + common else SUPPRESS
         groups[section].add_argument(f"--{name}", metavar=_kind(field.annotation), help=help_)
     given, unknown = parser.parse_known_args(arguments)
     if unknown:

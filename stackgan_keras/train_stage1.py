@@ -18,6 +18,7 @@ def main() -> None:
         description="Trains Stage I: sentences to images of 64 pixels.",
         preset="drawn_stage1",
         defaults={},
+        common=config.OF_STAGES,
     )
     with quietly():  # only now, as it takes seconds: help and wrong settings answer at once
         from stackgan_keras.training import stage

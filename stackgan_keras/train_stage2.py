@@ -18,6 +18,7 @@ def main() -> None:
         description="Trains Stage II: the images of a trained Stage I to images of 256 pixels.",
         preset="drawn_stage2",
         defaults={"data": {"image_size": 256}},
+        common=config.OF_STAGES,
     )
     with quietly():  # only now, as it takes seconds: help and wrong settings answer at once
         from stackgan_keras.training import stage

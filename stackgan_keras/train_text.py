@@ -18,6 +18,7 @@ def main() -> None:
         description="Trains the text encoder: sentences and pictures into one space.",
         preset="drawn_text",
         defaults={},
+        common=config.OF_TEXT,
     )
     folders = Folders(output_dir, settings.run)
     with quietly():  # only now, as it takes seconds: help and wrong settings answer at once

@@ -27,10 +27,15 @@ RELEASE = {  # the defaults of the PyTorch release, as far as it has the setting
 }
 
 
-def parse(*arguments, defaults=None):
+def parse(*arguments, defaults=None, **keywords):
     """What a training command makes of its arguments; its own settings file is none that exists."""
     return config.from_command_line(
-        [str(a) for a in arguments], prog="command", description="", preset="absent", defaults=defaults or {}
+        [str(a) for a in arguments],
+        prog="command",
+        description="",
+        preset="absent",
+        defaults=defaults or {},
+        **keywords,
     )
 
 
@@ -259,7 +264,7 @@ def test_a_setting_without_a_value():
 def test_help_lists_every_setting(columns, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", str(columns))
     with pytest.raises(SystemExit) as end:
-        parse("--help", defaults={"data": {"image_size": 256}})
+        parse("--help-all", defaults={"data": {"image_size": 256}})
     assert end.value.code == 0
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= columns
@@ -279,6 +284,18 @@ def test_help_lists_every_setting(columns, monkeypatch, capsys):
         "steps after which to end, whatever the epochs (default none)",
     ):
         assert shown in words
+
+
+def test_help_is_one_screen_of_what_is_changed_most(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "100")
+    for common, shown in ((config.OF_STAGES, "--train.epochs N"), (config.OF_TEXT, "--text.epochs N")):
+        with pytest.raises(SystemExit):
+            parse("--help", common=common)
+        text = capsys.readouterr().out
+        assert len(text.splitlines()) <= 50
+        assert shown in text and "--help-all" in text and "--train.seed" not in text
+        assert text.rstrip().splitlines()[-2] == "example:"
+        assert all(f"--{name} " in text for name in (*config.COMMON, *common))
 
 
 def test_changed_lists_both_values():
