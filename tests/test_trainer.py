@@ -38,6 +38,7 @@ class Seen:
 
     def write_grid(self, epoch, grid):
         self.grids.append(epoch)
+        return f"grid {epoch}"
 
     def save(self):
         self.saved += 1
@@ -130,6 +131,16 @@ def test_when_it_samples_and_saves(dataset, tmp_path):
     assert (trial.seen.grids, trial.seen.saved) == ([2, 4, 5], 3)
     assert len(list((tmp_path / "checkpoints").glob("*.index"))) == 2
     assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_one_live_line_and_a_word_of_what_is_written(dataset, tmp_path, capsys):
+    Trial(dataset, tmp_path, 4).run()
+    shown = capsys.readouterr()
+    lines = [line for line in shown.out.splitlines() if line.startswith("epoch")]
+    assert lines[0] == "epoch 2: images grid 2"
+    assert lines[-1] == f"epoch 2: checkpoint {tmp_path}/checkpoints/ckpt-4"
+    last = shown.err.replace("\r", "\n").strip().splitlines()[-1]
+    assert last.startswith("epoch 2 of 2") and "discriminator=" in last and "generator=" in last and "kl=" not in last
 
 
 def test_a_finished_run_says_so_and_changes_nothing(dataset, tmp_path, capsys):

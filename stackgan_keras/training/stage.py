@@ -296,8 +296,10 @@ class StageOutputs:
     def grid(self) -> np.ndarray:
         return self.training.grid(self.generator)
 
-    def write_grid(self, epoch: int, grid: np.ndarray) -> None:
-        images.write(self.training.results / f"{self.grids}_{epoch:05d}.png", grid)
+    def write_grid(self, epoch: int, grid: np.ndarray) -> Path:
+        path = self.training.results / f"{self.grids}_{epoch:05d}.png"
+        images.write(path, grid)
+        return path
 
     def save(self) -> None:
         stage, folder, logs = self.training.stage, self.training.folders.weights, self.training.logs

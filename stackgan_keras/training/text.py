@@ -258,8 +258,10 @@ class _TextOutputs:
     def grid(self) -> np.ndarray:
         return Retrieval.of(self.encoders, self.test_set, self.shown).grid(self.pictures)
 
-    def write_grid(self, epoch: int, grid: np.ndarray) -> None:
-        images.write(self.folders.results / f"epoch_{epoch:05d}.png", grid)
+    def write_grid(self, epoch: int, grid: np.ndarray) -> Path:
+        path = self.folders.results / f"epoch_{epoch:05d}.png"
+        images.write(path, grid)
+        return path
 
     def save(self) -> None:
         weights.save(self.encoders.image, self.configs["image"], self.folders.weights / IMAGE_ENCODER)

@@ -20,6 +20,7 @@ from stackgan_keras.training.distribution import is_chief
 from stackgan_keras.training.logs import Metrics
 
 READ_EVERY = 10  # steps between reads of the losses: each waits for the device
+SHOWN = ("discriminator", "generator", "pixel", "joint", "right_picture")  # on the live line, where a step has them
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ class Outputs(Protocol):
     def grid(self) -> np.ndarray:
         """An image grid (height, width, 3) uint8 of the present state."""
 
-    def write_grid(self, epoch: int, grid: np.ndarray) -> None:
-        """Writes the grid of an epoch."""
+    def write_grid(self, epoch: int, grid: np.ndarray) -> Path:
+        """Writes the grid of an epoch and returns its path."""
 
     def save(self) -> None:
         """Writes weights and curves."""
@@ -130,7 +131,9 @@ class Trainer:
         try:
             with bar:
                 per_epoch = self.stream.steps_per_epoch
-                for epoch in range(done // per_epoch, -(-self.schedule.steps // per_epoch)):
+                epochs = -(-self.schedule.steps // per_epoch)
+                for epoch in range(done // per_epoch, epochs):
+                    bar.set_description(f"epoch {epoch + 1} of {epochs}", refresh=False)
                     self._epoch(epoch, data, advance, bar)
         except KeyboardInterrupt:
             self._checkpoint()
@@ -144,7 +147,7 @@ class Trainer:
             pending.append(advance(next(data)))
             if len(pending) == READ_EVERY or step == last - 1:
                 read += [_checked({k: float(v) for k, v in s.items()}, self.folder) for s in pending]
-                bar.set_postfix({k: f"{v:.3f}" for k, v in read[-1].items()}, refresh=False)
+                bar.set_postfix({k: f"{read[-1][k]:.3f}" for k in SHOWN if k in read[-1]}, refresh=False)
                 bar.update(len(pending) * self.stream.batch_size)
                 pending = []
         seconds, ended = time.perf_counter() - started, last == self.schedule.steps
@@ -155,10 +158,13 @@ class Trainer:
             self.metrics.write(last, figures)
             if (epoch + 1) % self.schedule.sample_every == 0 or ended:
                 grid = self.outputs.grid()
-                self.outputs.write_grid(epoch + 1, grid)
+                path = self.outputs.write_grid(epoch + 1, grid)
                 self.metrics.write_image(last, grid)
+                bar.write(f"epoch {epoch + 1}: images {path}")
         if (epoch + 1) % self.schedule.save_every == 0 or ended:
             self._checkpoint()
+            if self.chief:
+                bar.write(f"epoch {epoch + 1}: checkpoint {self.manager.latest_checkpoint}")
 
     def _checkpoint(self) -> None:
         try:
