@@ -80,11 +80,12 @@ STAGE1 = {  # the change, and its source
     "captions_1": ("--data.captions_per_embedding 1", "the PyTorch release's one caption"),
     "captions_4": ("--data.captions_per_embedding 4", "the TensorFlow release's four captions"),
 }
-STAGE2 = {  # adversarial training at 128 pixels, with a pixel loss before and beside it
-    "both": ("", "Ledig et al. 2017"),
-    "no_pixel_loss": ("--train.pixel_weight 0 --train.warmup_epochs 0", "as released"),
-    "warmup_alone": ("--train.pixel_weight 0", ""),
-    "no_warmup": ("--train.warmup_epochs 0", ""),
+_WARMUP = "--train.warmup_epochs 1 --train.warmup_learning_rate 1e-3"
+STAGE2 = {  # adversarial training at 128 pixels, with a pixel loss beside it
+    "pixel_loss": ("", "Ledig et al. 2017"),
+    "no_pixel_loss": ("--train.pixel_weight 0", "as released"),
+    "warmup": (_WARMUP, "Ledig et al. 2017"),
+    "warmup_alone": (f"{_WARMUP} --train.pixel_weight 0", ""),
 }
 NARROW = "--generator.filters 16 --discriminator.filters 16"
 VARIANTS = {

@@ -88,7 +88,7 @@ def test_every_variant_has_settings_and_differs_in_what_it_says(ablations, tmp_p
     for name, variant in ablations.VARIANTS.items():
         settings = bench.settings(name, 1)
         assert settings.train.seed == 1 and settings.run == bench.folders(name, 1).run
-        base = bench.settings({"drawn_stage1": "all", "demo_stage2": "both"}.get(variant.config, name), 1)
+        base = bench.settings({"drawn_stage1": "all", "demo_stage2": "pixel_loss"}.get(variant.config, name), 1)
         changed = {f"--{key}" for key in base.changed(settings)} - {"--run", "--train.max_steps"}
         assert changed == {word for word in variant.change.split() if word.startswith("--")} - {
             word for word in ablations.NARROW.split() if word.startswith("--")
