@@ -71,6 +71,12 @@ def crop_box(box: Sequence[float], width: int, height: int) -> tuple[int, int, i
     return (left, top, right, bottom) if left < right and top < bottom else (0, 0, width, height)
 
 
+def centre_crops(pictures: np.ndarray, size: int) -> np.ndarray:
+    """The middles (N, size, size, 3) of larger pictures (N, s, s, 3), as they stand in a training crop on average."""
+    start = (pictures.shape[1] - size) // 2
+    return np.ascontiguousarray(pictures[:, start : start + size, start : start + size])
+
+
 def ten_crops(picture: np.ndarray, size: int) -> np.ndarray:
     """The middle of a picture (s, s, 3) and its four corners, and their mirror images: (10, size, size, 3)."""
     far = picture.shape[0] - size

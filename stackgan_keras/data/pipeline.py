@@ -58,8 +58,7 @@ def _reserve(path: Path) -> None:
 
 def _decode_into(pictures: np.ndarray, dataset: Dataset) -> np.ndarray:
     def decode_one(i: int) -> None:
-        box = None if dataset.boxes is None else dataset.boxes[i]
-        pictures[i] = images.read(dataset.paths[i], box, pictures.shape[1])
+        pictures[i] = images.read(dataset.paths[i], dataset.box_of(i), pictures.shape[1])
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes without holding Python's lock
         jobs = [pool.submit(decode_one, i) for i in range(len(dataset))]
@@ -72,13 +71,14 @@ def _decode_into(pictures: np.ndarray, dataset: Dataset) -> np.ndarray:
     return pictures
 
 
-def fingerprint(dataset: Dataset) -> str:
-    """Changes with the files, their sizes, their dates and their boxes."""
+def fingerprint(dataset: Dataset, *made_with: str | int) -> str:
+    """Changes with the files, their sizes, their dates and their boxes, and with what something is `made_with`."""
     digest = hashlib.sha256()
     for i, path in enumerate(dataset.paths):
         status = path.stat()
         box = None if dataset.boxes is None else dataset.boxes[i].tolist()
         digest.update(repr((str(path), status.st_size, status.st_mtime_ns, box)).encode())
+    digest.update("".join(f" {value}" for value in made_with).encode())
     return digest.hexdigest()[:16]
 
 

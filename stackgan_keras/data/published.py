@@ -62,6 +62,10 @@ class Dataset:
             raise IndexError(f"picture {index} of {len(self)}")
         return self.embeddings[self.first_embedding[index] : self.first_embedding[index + 1]]
 
+    def box_of(self, index):
+        """The box of picture `index`: x, y, width and height in pixels, or None where the source has no boxes."""
+        return None if self.boxes is None else self.boxes[index]
+
     def captioned(self):
         """The `Dataset` of the pictures that have captions. Raises InputError if none has."""
         kept = [i for i, captions in enumerate(self.captions) if captions]

@@ -51,12 +51,17 @@ class Reader:
         return {part: np.array(PARTS[part])[rows[part].argmax(axis=-1)] for part in PARTS}, rows["features"]
 
 
-def _fitted(pictures: np.ndarray, size: int):
-    """Pictures (N, s, s, 3) uint8 as the classifier takes them: (N, size, size, 3) floats, smoothly resized."""
+def resized(pictures: np.ndarray, size: int):
+    """Pictures (N, s, s, 3) uint8 smoothly resized for a network of one size: (N, size, size, 3) floats."""
     pixels = ops.cast(pictures, "float32")
     if pictures.shape[1] != size:
         pixels = ops.image.resize(pixels, (size, size), interpolation="bilinear", antialias=True)
-    return images.to_range(pixels)
+    return pixels
+
+
+def _fitted(pictures: np.ndarray, size: int):
+    """Pictures (N, s, s, 3) uint8 of any size as the classifier takes them, in [-1, 1]."""
+    return images.to_range(resized(pictures, size))
 
 
 def crops(pictures: np.ndarray, size: int, seed: int) -> np.ndarray:

@@ -66,9 +66,7 @@ def train(root: Path, path: Path, how: FineTuning) -> tuple[int, float, float]:
     _fit(model, base, ClassStream(train_set, shown, how.image_size, batch_size, seed=how.seed), how)
     with atomic_write(path) as unfinished:
         model.save(unfinished)
-    start = (seen.shape[1] - how.image_size) // 2
-    middle = seen[:, start : start + how.image_size, start : start + how.image_size]
-    _, probabilities = extractors.load(path)(middle)
+    _, probabilities = extractors.load(path)(images.centre_crops(seen, how.image_size))
     return len(test_set), float(np.mean(probabilities.argmax(axis=1) == test_set.class_ids)), 1 / len(classes)
 
 

@@ -1,19 +1,17 @@
 """What networks read in pictures, batch after batch, so that no picture is kept; of real pictures once for all."""
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from keras import ops
 from tqdm import tqdm
 
 from stackgan_keras.data import images
 from stackgan_keras.data.pipeline import fingerprint
 from stackgan_keras.data.published import Dataset
-from stackgan_keras.evaluation.attributes import Reader
+from stackgan_keras.evaluation.attributes import Reader, resized
 from stackgan_keras.files import atomic_write
 from stackgan_keras.porting.extractors import Extractor
 from stackgan_keras.training.text import Encoders
@@ -55,7 +53,7 @@ class Readers:
     def _embed(self, pictures: np.ndarray, said: dict) -> np.ndarray:
         encoders = self.encoders
         if encoders.extractor is None:
-            return encoders.embed_shown(_resized(pictures, encoders.image.input.shape[1]))
+            return encoders.embed_shown(np.asarray(resized(pictures, encoders.image.input.shape[1])))
         if encoders.extractor is self.extractor:
             return encoders.embed_shown(said["features"])
         return encoders.embed_shown(encoders.shown(pictures))
@@ -80,9 +78,7 @@ def framed(dataset: Dataset, size: int, seed: int, chosen: Iterable[int]) -> Ite
     """The `chosen` real pictures (size, size, 3) uint8 as training shows them: random crops, not mirrored."""
     places = images.load_size(size) - size + 1
     for i in chosen:
-        picture = images.read(
-            dataset.paths[i], None if dataset.boxes is None else dataset.boxes[i], images.load_size(size)
-        )
+        picture = images.read(dataset.paths[i], dataset.box_of(i), images.load_size(size))
         y, x = np.random.default_rng([seed, i]).integers(places, size=2)
         yield picture[y : y + size, x : x + size]
 
@@ -94,8 +90,9 @@ def read_real(readers: Readers, dataset: Dataset, size: int, seed: int, folder: 
         return {}
     if readers.extractor is None:
         return readers.read_all(framed(dataset, size, seed, everything), about, len(dataset))
-    made_of = f"{fingerprint(dataset)} {size} {seed} {readers.extractor.digest} {readers.extractor.preprocessing}"
-    path = folder / f"{readers.extractor.name}_{size}_{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.npz"
+    extractor = readers.extractor
+    made_of = fingerprint(dataset, size, seed, extractor.digest, extractor.preprocessing)
+    path = folder / f"{extractor.name}_{size}_{made_of}.npz"
     said = _kept(path)
     if said is None:
         said = readers.read_all(framed(dataset, size, seed, everything), about, len(dataset))
@@ -119,10 +116,3 @@ def _kept(path: Path) -> dict[str, np.ndarray] | None:
             return dict(kept)
     except Exception:  # numpy and zipfile raise a dozen kinds
         return None
-
-
-def _resized(pictures: np.ndarray, size: int) -> np.ndarray:
-    if pictures.shape[1] == size:
-        return pictures
-    pixels = ops.image.resize(ops.cast(pictures, "float32"), (size, size), interpolation="bilinear", antialias=True)
-    return np.asarray(pixels)

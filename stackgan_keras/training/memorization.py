@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from stackgan_keras.data import images
+from stackgan_keras.data.pipeline import decode
 from stackgan_keras.data.published import Dataset
 from stackgan_keras.training import losses
 
@@ -35,12 +36,9 @@ class Memorization:
 
 def _pairs(dataset: Dataset, image_size: int) -> tuple[np.ndarray, np.ndarray]:
     """The middles of evenly spread pictures (N, image_size, image_size, 3) uint8 and embeddings (N, text_dim)."""
-    chosen = np.unique(np.linspace(0, len(dataset) - 1, COUNT).round().astype(int))
-    boxes = [None if dataset.boxes is None else dataset.boxes[i] for i in chosen]
-    size = images.load_size(image_size)
-    pictures = (images.read(dataset.paths[i], box, size) for i, box in zip(chosen, boxes, strict=True))
-    middles = [images.ten_crops(picture, image_size)[0] for picture in pictures]
-    return np.stack(middles), np.stack([dataset.embeddings_of(i)[0] for i in chosen])
+    shown = dataset.subset(np.unique(np.linspace(0, len(dataset) - 1, COUNT).round().astype(int)))
+    pictures = images.centre_crops(decode(shown, image_size, cache="memory"), image_size)
+    return pictures, np.stack([shown.embeddings_of(i)[0] for i in range(len(shown))])
 
 
 def _losses(pictures, embeddings, generator, discriminator, text: str) -> np.ndarray:

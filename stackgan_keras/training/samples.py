@@ -36,8 +36,7 @@ class SampleGrid:
         chosen = np.unique(np.linspace(0, len(dataset) - 1, count).round().astype(int))
         self.embeddings = np.stack([dataset.embeddings_of(i)[0] for i in chosen])
         self.captions = [(dataset.captions[i] or ("",))[0] for i in chosen]
-        boxes = [None if dataset.boxes is None else dataset.boxes[i] for i in chosen]
-        pictures = [images.read(dataset.paths[i], box, image_size) for i, box in zip(chosen, boxes, strict=True)]
+        pictures = [images.read(dataset.paths[i], dataset.box_of(i), image_size) for i in chosen]
         self.real, self.rows, self.seed, self.truncated = np.stack(pictures), rows, seed, truncated
 
     def __call__(self, generator: keras.Model) -> np.ndarray:

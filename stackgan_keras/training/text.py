@@ -4,7 +4,6 @@ Source: the symmetric joint embedding of Reed et al., "Learning Deep Representat
 Descriptions", CVPR 2016, in mini-batches as in their ICML 2016 release.
 """
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,7 +173,7 @@ def train_encoders(
     configs = model_configs(settings, extractor)
     encoders = _build(configs, extractor, start)
     size, cache = settings.data.image_size, {"cache": settings.data.cache, "folder": folders.logs / "cache"}
-    test_pictures = _centre_crops(decode(test_set, size, **cache), size)
+    test_pictures = images.centre_crops(decode(test_set, size, **cache), size)
     outputs = _TextOutputs(encoders, configs, test_set, test_pictures, encoders.shown(test_pictures), folders)
     stream = _stream(train_set, settings, extractor, cache)
     optimizer = make_rmsprop(settings.text.learning_rate, settings.text.lr_decay, stream.steps_per_epoch)
@@ -216,8 +215,7 @@ def _stream(dataset: Dataset, settings: Settings, extractor: Extractor | None, c
     size = settings.data.image_size
     shown, stream = decode(dataset, size, **cache), PairStream
     if extractor is not None:
-        made_of = f"{fingerprint(dataset)} {size} {extractor.digest}"
-        name = f"features_{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.npy"
+        name = f"features_{fingerprint(dataset, size, extractor.digest)}.npy"
         shown, stream = _features_of_crops(shown, size, extractor, cache["folder"] / name), FeaturePairStream
     return stream(
         dataset,
@@ -328,12 +326,6 @@ def _sample(encoder: keras.Model, dataset: Dataset, pictures: int) -> np.ndarray
     """The embeddings of one caption each of about so many pictures, evenly spread."""
     captions = [captions[0] for captions in dataset.captions[:: max(1, len(dataset) // pictures)]]
     return text_encoder.embed(encoder, captions)
-
-
-def _centre_crops(pictures: np.ndarray, size: int) -> np.ndarray:
-    """The middle of each picture, as it stands in a training crop on average."""
-    start = (pictures.shape[1] - size) // 2
-    return np.ascontiguousarray(pictures[:, start : start + size, start : start + size])
 
 
 def _parts(pictures: np.ndarray, size: int = 64):
