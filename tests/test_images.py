@@ -174,3 +174,14 @@ def test_gif_keeps_frames_and_times(tmp_path):
             file.seek(i)
             assert file.info["duration"] == milliseconds
             np.testing.assert_array_equal(np.asarray(file.convert("RGB")), frames[i])
+
+
+def test_centre_crops_and_ten_crops_take_the_same_middle():
+    pictures = np.arange(2 * 76 * 76 * 3).reshape(2, 76, 76, 3)
+    middles = images.centre_crops(pictures, 64)
+    np.testing.assert_array_equal(middles, pictures[:, 6:70, 6:70])
+    for picture, middle in zip(pictures, middles, strict=True):
+        crops = images.ten_crops(picture, 64)
+        np.testing.assert_array_equal(crops[0], middle)
+        np.testing.assert_array_equal(crops[4], picture[12:, 12:])
+        np.testing.assert_array_equal(crops[5:], crops[:5, :, ::-1])
