@@ -37,7 +37,7 @@ test: .venv/installed
 	$(RUN) pytest -q -m "not slow"
 
 test-all: .venv/installed
-	$(BIN)/pip install --quiet --editable ".[test,app,onnx,litert,efficientnet]" "$(TORCH)" jax scipy \
+	$(BIN)/pip install --quiet --editable ".[test,app,notebook,onnx,litert,efficientnet]" "$(TORCH)" jax scipy \
 	  pytorch-fid torch-fidelity efficientnet-lite-pytorch selenium
 	$(RUN) pytest -q
 

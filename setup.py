@@ -46,6 +46,7 @@ setup(
         "onnx": ["tf2onnx>=1.16", "onnxruntime>=1.17"],  # for `export`
         "litert": ["ai-edge-litert>=1.2"],
         "torch7": ["torchfile>=0.1"],  # for `convert` and `generate --embedded`: what Lua wrote
+        "notebook": ["ipykernel>=6.29", "nbclient>=0.10"],  # to run the notebook's test
         "test": ["torchfile>=0.1", "pytest>=8", "pytest-xdist>=3.5", "ruff>=0.6"],
     },
 )

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from stackgan_keras import command_line, config
@@ -130,7 +129,6 @@ class Bench:
         file = folders.results / "scores.json"
         if not file.is_file():
             made = self.train(settings, folders, variant.stage1)
-            keras.config.set_dtype_policy("float32")
             rows = self.evaluation.rows([Run(name, StackGAN.load(folders.weights))])
             rows[name]["pictures_per_second"] = pictures_per_second(folders.logs / made.name / "metrics.jsonl")
             extractor = self.evaluation.readers.extractor

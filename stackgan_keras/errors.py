@@ -7,8 +7,12 @@ class InputError(Exception):
     """One sentence for the user: what was found, what was expected, and what to do.
 
     Raised for bad files, settings and folders; the commands print the sentence and end with exit code 2 instead of a
-    traceback.
+    traceback, and so does a cell of a notebook.
     """
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows of it."""
+        return [f"error: {self}"]
 
 
 def first_line(problem: Exception) -> str:

@@ -39,8 +39,9 @@ EXTRACTOR = "efficientnet_lite0"
 NEIGHBOURS = 8  # pictures whose nearest training pictures are shown
 
 
-def main() -> None:
-    given = _arguments(sys.argv[1:])
+def main(arguments: list[str] | None = None) -> None:
+    """What the command does with these arguments, else with its own."""
+    given = _arguments(sys.argv[1:] if arguments is None else arguments)
     folders = {name: find_run(given.output_dir, name) for name in given.run or ["drawn"]}
     with quietly():  # only now, as it takes seconds: help and wrong arguments answer at once
         from stackgan_keras.evaluation.frechet import Gaussian

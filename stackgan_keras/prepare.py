@@ -47,8 +47,9 @@ MAY_CHANGE = ("text.epochs", "train.max_steps")
 NAMED = 3  # skipped files that the summary names
 
 
-def main() -> None:
-    given, settings = _arguments(sys.argv[1:])
+def main(arguments: list[str] | None = None) -> None:
+    """What the command does with these arguments, else with its own."""
+    given, settings = _arguments(sys.argv[1:] if arguments is None else arguments)
     asked = _asked(given, settings)
     record = _earlier(given.out, asked)
     if record is None:

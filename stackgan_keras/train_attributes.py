@@ -26,6 +26,7 @@ def main() -> None:
     with quietly():  # only now, as it takes seconds: help and wrong arguments answer at once
         from stackgan_keras.data import drawn_birds
         from stackgan_keras.evaluation import classifier_training
+        from stackgan_keras.models.blocks import precision
         from stackgan_keras.training.run import make_writable
 
     path = Folders(given.output_dir, given.run).weights / CLASSIFIER
@@ -33,7 +34,8 @@ def main() -> None:
     root = given.root
     if root is None:
         root = drawn_birds.write(given.output_dir / "data" / "attribute_birds", **BIRDS, progress=True)
-    scores = classifier_training.train(root, path, epochs=given.epochs, seed=given.seed, precision=given.precision)
+    with precision(given.precision):
+        scores = classifier_training.train(root, path, epochs=given.epochs, seed=given.seed)
     print("colours read right on real drawn birds of species that it never saw:")
     for size, right in scores.items():
         print(f"{size:4} pixels: " + ", ".join(f"{part} {share:.1%}" for part, share in right.items()))

@@ -5,15 +5,18 @@ python -m stackgan_keras.train_stage2 --config birds_stage2 --data.root DIR on t
 """
 
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 from stackgan_keras import config
 from stackgan_keras.command_line import quietly, run
 from stackgan_keras.config import Folders
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None, on_grid: Callable[[Path], None] | None = None) -> None:
+    """What the command does with these arguments, else with its own; `on_grid` gets the path of every new grid."""
     settings, output_dir = config.from_command_line(
-        sys.argv[1:],
+        sys.argv[1:] if arguments is None else arguments,
         prog="python -m stackgan_keras.train_stage2",
         description="Trains Stage II: the images of a trained Stage I to images of 256 pixels.",
         preset="drawn_stage2",
@@ -24,7 +27,7 @@ def main() -> None:
         from stackgan_keras.training import stage
 
     folders = Folders(output_dir, settings.run)
-    grid = stage.train(stage.stage2(settings, folders), settings, folders)
+    grid = stage.train(stage.stage2(settings, folders), settings, folders, on_grid)
     print(f"images: {grid}\nweights: {folders.weights}")
 
 

@@ -5,15 +5,18 @@ python -m stackgan_keras.train_text --data.root DIR --run NAME      on your own 
 """
 
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 from stackgan_keras import config
 from stackgan_keras.command_line import quietly, run
 from stackgan_keras.config import Folders
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None, on_grid: Callable[[Path], None] | None = None) -> None:
+    """What the command does with these arguments, else with its own; `on_grid` gets the path of every new grid."""
     settings, output_dir = config.from_command_line(
-        sys.argv[1:],
+        sys.argv[1:] if arguments is None else arguments,
         prog="python -m stackgan_keras.train_text",
         description="Trains the text encoder: sentences and pictures into one space.",
         preset="drawn_text",
@@ -24,7 +27,7 @@ def main() -> None:
     with quietly():  # only now, as it takes seconds: help and wrong settings answer at once
         from stackgan_keras.training import text
 
-    path = text.train(settings, folders)
+    path = text.train(settings, folders, on_grid)
     print(f"weights: {path}\nwhat sentences find: {folders.results / 'text'}")
 
 

@@ -265,7 +265,6 @@ def test_augmented_pictures_keep_their_labels_and_are_seen_anew():
 @pytest.fixture
 def trained(monkeypatch):
     """Runs the command with these arguments and returns what it prints."""
-    policy = keras.config.dtype_policy()
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["train_attributes", *map(str, arguments)])
@@ -273,8 +272,7 @@ def trained(monkeypatch):
             train_attributes.main()
         return output.getvalue()
 
-    yield run
-    keras.config.set_dtype_policy(policy)
+    return run
 
 
 def test_what_training_leaves(trained, root, tmp_path, monkeypatch):

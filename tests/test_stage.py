@@ -123,11 +123,12 @@ def test_an_encoder_that_lies_with_the_data_comes_along(drawn, folders, tmp_path
 
 
 def test_without_an_encoder_the_datas_embeddings_serve_and_that_is_told(drawn, folders, capsys):
-    chosen = settings(drawn)
+    chosen, grids = settings(drawn, precision="mixed_bfloat16"), []
     train, _ = run.read_datasets(chosen, folders)
     np.testing.assert_array_equal(embeddings_of(train), embeddings_of(published.read(drawn, "train", text_dim=16)))
-    stage.train(stage.stage1(chosen), chosen, folders)
+    assert grids == [stage.train(stage.stage1(chosen), chosen, folders, grids.append)]
     assert "no text encoder" in capsys.readouterr().out
+    assert keras.config.dtype_policy().name == "float32"  # what is built after a training has nothing of its precision
 
 
 def test_an_encoder_of_another_size_is_refused(drawn, folders):
@@ -139,20 +140,18 @@ def test_an_encoder_of_another_size_is_refused(drawn, folders):
 # -- training the encoder -----------------------------------------------------------------------------------------
 
 
-def test_train_text_leaves_what_the_stages_need(drawn, tmp_path, capsys, monkeypatch):
-    folders, chosen = Folders(tmp_path, "tiny"), settings(drawn)
+def test_train_text_leaves_what_the_stages_need(drawn, tmp_path, capsys):
+    folders, chosen, grids = Folders(tmp_path, "tiny"), settings(drawn), []
     config.write(chosen, tmp_path / "tiny.yaml")
-    arguments = ["command", "--config", str(tmp_path / "tiny.yaml"), "--output_dir", str(tmp_path)]
-    monkeypatch.setattr("sys.argv", arguments)
-    train_text.main()
+    arguments = ["--config", str(tmp_path / "tiny.yaml"), "--output_dir", str(tmp_path)]
+    train_text.main(arguments, grids.append)
     assert "find their class" in capsys.readouterr().out
     assert weights.load(folders.weights / runs.TEXT_ENCODER).output_shape == (None, 16)
-    assert (folders.results / "text/epoch_00001.png").is_file()
+    assert grids == [folders.results / "text/epoch_00001.png"] and grids[0].is_file()
 
     (folders.weights / "stage1_gen.weights.h5").write_bytes(b"a stage that reads its embeddings")
     before = (folders.weights / runs.TEXT_ENCODER).read_bytes()
-    monkeypatch.setattr("sys.argv", [*arguments, "--text.epochs", "2"])
-    train_text.main()
+    train_text.main([*arguments, "--text.epochs", "2"])
     assert "left as it is" in capsys.readouterr().out
     assert (folders.weights / runs.TEXT_ENCODER).read_bytes() == before
 

@@ -20,7 +20,7 @@ BLURRED = 1 / 3  # share of the training pictures that go through 64 pixels: Sta
 BRIGHTNESS = 20.0  # grey levels by which a training picture may be lighter or darker
 
 
-def train(root: Path, path: Path, *, epochs: int, seed: int, precision: str) -> dict[int, dict[str, float]]:
+def train(root: Path, path: Path, *, epochs: int, seed: int) -> dict[int, dict[str, float]]:
     """Trains a classifier on the drawn birds at `root` and saves it at `path`.
 
     Returns, for each of `SIZES`, the share of each part's colours that it reads right in the test set.
@@ -30,7 +30,6 @@ def train(root: Path, path: Path, *, epochs: int, seed: int, precision: str) -> 
         raise InputError(f"{root} holds {len(train_set)} pictures to train on: the classifier needs {BATCH} or more")
     labels, expected = (attributes.truth(root, dataset.names) for dataset in (train_set, test_set))
     keras.utils.set_random_seed(seed)
-    keras.config.set_dtype_policy(precision)
     config = ModelConfig("attribute_classifier", attributes.CLASSIFIER)
     classifier, size = config.build(), attributes.CLASSIFIER["image_size"]
     steps = len(train_set) // BATCH

@@ -5,6 +5,8 @@ as N(1, 0.02), as released.
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import keras
@@ -14,6 +16,17 @@ from keras import initializers, layers, ops
 from stackgan_keras.errors import InputError
 
 CORE = 4  # pixels: every network narrows to, or grows from, a 4x4 map
+
+
+@contextmanager
+def precision(policy: str) -> Iterator[None]:
+    """Keras's dtype policy for the networks that are built in the block; what comes after it is as before."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 class Architecture(NamedTuple):

@@ -18,6 +18,7 @@ from keras import layers
 
 from stackgan_keras.errors import InputError, first_line
 from stackgan_keras.models import weights
+from stackgan_keras.models.blocks import precision
 from stackgan_keras.models.fid_inception import fid_inception
 from stackgan_keras.porting import conversion, torch_files
 
@@ -79,12 +80,8 @@ def load(name: str | Path, folder: Path = Path("weights")) -> Extractor:
     of nothing but weights is one of `keras.applications.InceptionV3`. Raises `InputError` for what is not there or
     does not fit.
     """
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")  # features are compared, so they depend on no training's precision
-    try:
+    with precision("float32"):  # features are compared, so they depend on no training's precision
         return _load(name, folder)
-    finally:
-        keras.config.set_dtype_policy(policy)
 
 
 def _load(name: str | Path, folder: Path) -> Extractor:

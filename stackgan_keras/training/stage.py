@@ -18,7 +18,7 @@ from stackgan_keras.data.pipeline import AdversarialStream, decode
 from stackgan_keras.data.published import Dataset
 from stackgan_keras.errors import InputError
 from stackgan_keras.models import weights
-from stackgan_keras.models.blocks import ARCHITECTURES, synchronize
+from stackgan_keras.models.blocks import ARCHITECTURES, precision, synchronize
 from stackgan_keras.models.runs import TEXT_ENCODER, find_run, weight_file
 from stackgan_keras.models.weights import ModelConfig
 from stackgan_keras.training.augmentation import DRAWS
@@ -29,7 +29,7 @@ from stackgan_keras.training.optimizers import make_adam, make_cosine_adam, make
 from stackgan_keras.training.run import check_same_run, make_writable, read_datasets
 from stackgan_keras.training.samples import SampleGrid
 from stackgan_keras.training.train_step import Objective, TrainStep, WarmupStep
-from stackgan_keras.training.trainer import Schedule, Trainer
+from stackgan_keras.training.trainer import OnGrid, Schedule, Trainer
 
 WARMUP_SEED = 2**31  # added to train.seed, which is smaller: a warm-up has crops, captions and noise of its own
 
@@ -123,31 +123,31 @@ def _discriminator(settings: Settings, logits: tuple[str, ...]) -> ModelConfig:
     return ModelConfig("discriminator", keywords)
 
 
-def train(stage: Stage, settings: Settings, folders: Folders) -> Path:
+def train(stage: Stage, settings: Settings, folders: Folders, on_grid: OnGrid = None) -> Path:
     """Trains one stage adversarially and returns the path of its newest image grid.
 
-    Leaves `weights/<run>/<stage>_gen.weights.h5` and `…_dis.weights.h5`, grids and curves in `results/<run>/<stage>/`,
-    checkpoints, metrics and the settings in `logs/<run>/<stage>/`. If that holds a checkpoint of the same settings,
-    training goes on from there.
+    `on_grid` is called with the path of every grid that is written. Leaves `weights/<run>/<stage>_gen.weights.h5` and
+    `…_dis.weights.h5`, grids and curves in `results/<run>/<stage>/`, checkpoints, metrics and the settings in
+    `logs/<run>/<stage>/`. If that holds a checkpoint of the same settings, training goes on from there.
     """
-    training = StageTraining(stage, settings, folders)
-    if settings.train.warmup_epochs:
-        training.warm_up()
-    training.train()
+    with precision(settings.train.precision):
+        training = StageTraining(stage, settings, folders, on_grid)
+        if settings.train.warmup_epochs:
+            training.warm_up()
+        training.train()
     return max(training.results.glob("epoch_*.png"), default=training.results)  # only the first machine draws any
 
 
 class StageTraining:
     """The state of a stage's training: networks, stream and folders."""
 
-    def __init__(self, stage: Stage, settings: Settings, folders: Folders):
-        self.stage, self.settings, self.folders = stage, settings, folders
+    def __init__(self, stage: Stage, settings: Settings, folders: Folders, on_grid: OnGrid = None):
+        self.stage, self.settings, self.folders, self.on_grid = stage, settings, folders, on_grid
         self.logs, self.results = folders.logs / stage.name, folders.results / stage.name
         make_writable(self.logs, self.results, folders.weights)
         check_same_run(settings, self.logs)
         train_set, test_set = read_datasets(settings, folders)
         keras.utils.set_random_seed(settings.train.seed)
-        keras.config.set_dtype_policy(settings.train.precision)
         self.strategy = make_strategy()
         with self.strategy.scope():
             self.generator, self.discriminator = stage.generator.build(), stage.discriminator.build()
@@ -211,6 +211,7 @@ class StageTraining:
             schedule=schedule,
             folder=self.logs / "warmup",
             outputs=StageOutputs(self, self.generator, grids="warmup"),
+            on_grid=self.on_grid,
         )
         if trainer.done < schedule.steps:
             config.write(self.settings, self.logs / "config.yaml")
@@ -252,6 +253,7 @@ class StageTraining:
             schedule=Schedule.of(train, train.epochs, self.stream.steps_per_epoch),
             folder=self.logs,
             outputs=StageOutputs(self, kept, grids="epoch"),
+            on_grid=self.on_grid,
             after_step=after_step,
         )
         config.write(self.settings, self.logs / "config.yaml")

@@ -21,6 +21,7 @@ from stackgan_keras.data.published import Dataset
 from stackgan_keras.errors import InputError
 from stackgan_keras.files import atomic_write
 from stackgan_keras.models import text_encoder, weights
+from stackgan_keras.models.blocks import precision
 from stackgan_keras.models.runs import IMAGE_ENCODER, TEXT_ENCODER, find_run
 from stackgan_keras.models.weights import ModelConfig
 from stackgan_keras.porting import extractors
@@ -28,7 +29,7 @@ from stackgan_keras.porting.extractors import Extractor
 from stackgan_keras.training import losses
 from stackgan_keras.training.optimizers import make_rmsprop
 from stackgan_keras.training.run import check_same_run, data_root, make_writable
-from stackgan_keras.training.trainer import Schedule, Trainer
+from stackgan_keras.training.trainer import OnGrid, Schedule, Trainer
 
 GRID_SENTENCES, GRID_IMAGES = 8, 4  # on the grid that shows what sentences find
 LOSSES = {"hinge": losses.joint_embedding, "cross_entropy": losses.contrastive}
@@ -115,11 +116,12 @@ class Retrieval:
         return images.labelled_grid(rows, [sentences[i] for i in chosen])
 
 
-def train(settings: Settings, folders: Folders) -> Path:
+def train(settings: Settings, folders: Folders, on_grid: OnGrid = None) -> Path:
     """Trains the run's text encoder on the settings' data and returns the path of its weight file.
 
-    Leaves grids of what sentences find in `results/<run>/text/`, checkpoints, metrics and settings in
-    `logs/<run>/text/`, and goes on from there. An encoder with which a stage was already trained is left as it is.
+    `on_grid` is called with the path of every grid that is written. Leaves grids of what sentences find in
+    `results/<run>/text/`, checkpoints, metrics and settings in `logs/<run>/text/`, and goes on from there. An encoder
+    with which a stage was already trained is left as it is.
     """
     path = folders.weights / TEXT_ENCODER
     if path.is_file() and any(folders.weights.glob("stage*_gen.weights.h5")):
@@ -134,7 +136,7 @@ def train(settings: Settings, folders: Folders) -> Path:
     if start is not None:
         start = find_run(folders.output_dir, start, holding=["text_encoder"])
     text_folders = TextFolders(folders.weights, logs, results, folders.output_dir / "weights")
-    train_encoders((train_set, test_set), settings, text_folders, start)
+    train_encoders((train_set, test_set), settings, text_folders, start, on_grid)
     return path
 
 
@@ -149,7 +151,11 @@ class TextFolders:
 
 
 def train_encoders(
-    datasets: tuple[Dataset, Dataset], settings: Settings, folders: TextFolders, start: Path | None = None
+    datasets: tuple[Dataset, Dataset],
+    settings: Settings,
+    folders: TextFolders,
+    start: Path | None = None,
+    on_grid: OnGrid = None,
 ) -> keras.Model:
     """Trains a text encoder and its image encoder on a training set's captions and pictures, saves and returns it.
 
@@ -159,14 +165,18 @@ def train_encoders(
     """
     folders.logs.mkdir(parents=True, exist_ok=True)
     train_set, test_set = (dataset.captioned() for dataset in datasets)
-    classes = len(np.unique(train_set.class_ids))
-    if classes < 2:
+    if len(np.unique(train_set.class_ids)) < 2:
         raise InputError(
             "all training pictures are of one class, but a text encoder learns from what tells classes apart: "
             "give each picture a class of its own, or sort the pictures into two or more"
         )
     keras.utils.set_random_seed(settings.train.seed)
-    keras.config.set_dtype_policy(settings.train.precision)
+    with precision(settings.train.precision):
+        return _train_encoders((train_set, test_set), settings, folders, start, on_grid)
+
+
+def _train_encoders(datasets, settings: Settings, folders: TextFolders, start, on_grid) -> keras.Model:
+    train_set, test_set = datasets
     extractor = None
     if settings.text.image_encoder != "small":
         extractor = extractors.load(settings.text.image_encoder, folders.extractors)
@@ -186,8 +196,10 @@ def train_encoders(
         schedule=Schedule.of(settings.train, settings.text.epochs, stream.steps_per_epoch),
         folder=folders.logs,
         outputs=outputs,
+        on_grid=on_grid,
     )
     config.write(settings, folders.logs / "config.yaml")
+    classes = len(np.unique(train_set.class_ids))
     print(
         f"text and image encoder of run {settings.run}: {len(train_set)} pictures of {classes} classes, "
         f"{stream.steps_per_epoch} steps of {stream.batch_size} an epoch, "

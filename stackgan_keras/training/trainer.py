@@ -2,6 +2,7 @@
 
 import math
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from stackgan_keras.training.distribution import is_chief
 from stackgan_keras.training.logs import Metrics
 
 READ_EVERY = 10  # steps between reads of the losses: each waits for the device
+OnGrid = Callable[[Path], None] | None  # called with the path of every image grid that is written
 SHOWN = ("discriminator", "generator", "pixel", "joint", "right_picture")  # on the live line, where a step has them
 
 
@@ -69,6 +71,7 @@ class Trainer:
     schedule: Schedule
     folder: Path  # for checkpoints, metrics.jsonl and TensorBoard's files
     outputs: Outputs
+    on_grid: OnGrid = None
     after_step: Callable[[tf.Tensor], None] | None = None  # called in the graph with the number of steps
 
     def __post_init__(self):
@@ -126,7 +129,7 @@ class Trainer:
             unit=" pictures",
             smoothing=0.05,
             disable=not self.chief,
-            mininterval=0.5 if os.isatty(2) else 60,
+            mininterval=0.5 if os.isatty(2) or "ipykernel" in sys.modules else 60,  # a log file grows by every line
         )
         try:
             with bar:
@@ -161,6 +164,8 @@ class Trainer:
                 path = self.outputs.write_grid(epoch + 1, grid)
                 self.metrics.write_image(last, grid)
                 bar.write(f"epoch {epoch + 1}: images {path}")
+                if self.on_grid:
+                    self.on_grid(path)
         if (epoch + 1) % self.schedule.save_every == 0 or ended:
             self._checkpoint()
             if self.chief:
