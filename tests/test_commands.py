@@ -181,6 +181,7 @@ def test_both_stages_leave_what_they_should(trained):
         assert np.array_equal(inside[f"stage1_generator/{path}"], variable)  # frozen, and complete
 
 
+@pytest.mark.slow
 def test_both_stages_of_the_tensorflow_release(train, drawn, out):
     style = ["--generator.architecture", "tensorflow", "--discriminator.architecture", "tensorflow"]
     for stage in STAGES:

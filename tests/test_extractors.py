@@ -143,6 +143,7 @@ def as_saved(model: keras.Model, network: str) -> dict[str, np.ndarray]:
     return state
 
 
+@pytest.mark.slow
 def test_the_file_of_pytorch_fid_becomes_a_weight_file(tmp_path, monkeypatch, capsys):
     model = fid_inception()
     state = {**as_saved(model, "fid_inception"), "fc.bias": np.ones(1008, np.float32)}

@@ -229,7 +229,7 @@ def test_generator_learns_through_the_augmentation():
     assert all(moved)
 
 
-@pytest.mark.parametrize("stage", [1, 2])
+@pytest.mark.parametrize("stage", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_r1_is_half_the_squared_gradient_at_real_images_and_makes_it_smaller(stage):
     networks = Networks(stage, r1_weight=1e-9, learning_rate=1e-9)
     batch = networks.batch()
@@ -330,18 +330,21 @@ def train(strategy, stage, warm_up):
     return sums, networks.variables()
 
 alone, together = (tf.distribute.MirroredStrategy(devices) for devices in (["CPU:0"], ["CPU:0", "CPU:1"]))
-for stage, warm_up in ((1, False), (2, False), (2, True)):
-    (one, ones), (two, twos) = (train(strategy, stage, warm_up) for strategy in (alone, together))
-    for name in one:
-        np.testing.assert_allclose(one[name], two[name], rtol=1e-6, err_msg=name)
-    for name in ones:
-        np.testing.assert_allclose(ones[name], twos[name], atol=2e-6, err_msg=name)
+(one, ones), (two, twos) = (train(strategy, {stage}, {warm_up}) for strategy in (alone, together))
+for name in one:
+    np.testing.assert_allclose(one[name], two[name], rtol=1e-6, err_msg=name)
+for name in ones:
+    np.testing.assert_allclose(ones[name], twos[name], atol=2e-6, err_msg=name)
 print("two replicas equal one")
 """
 
 
-def test_two_replicas_equal_one(request):
+@pytest.mark.parametrize(
+    ("stage", "warm_up"),
+    [(1, False), pytest.param(2, False, marks=pytest.mark.slow), pytest.param(2, True, marks=pytest.mark.slow)],
+)
+def test_two_replicas_equal_one(request, stage, warm_up):
     """In float64, so that only a wrong mean could tell them apart."""
-    script = TWO_REPLICAS.format(tests=str(request.path.parent))
+    script = TWO_REPLICAS.format(tests=str(request.path.parent), stage=stage, warm_up=warm_up)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert "two replicas equal one" in done.stdout, done.stderr[-3000:]
