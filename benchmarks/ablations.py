@@ -82,6 +82,7 @@ STAGE1 = {  # the change, and its source
 _WARMUP = "--train.warmup_epochs 1 --train.warmup_learning_rate 1e-3"
 STAGE2 = {  # adversarial training at 128 pixels, with a pixel loss beside it
     "pixel_loss": ("", "Ledig et al. 2017"),
+    "pixel_loss_250": ("--train.pixel_weight 250", "Ledig et al. 2017"),
     "no_pixel_loss": ("--train.pixel_weight 0", "as released"),
     "warmup": (_WARMUP, "Ledig et al. 2017"),
     "warmup_alone": (f"{_WARMUP} --train.pixel_weight 0", ""),
