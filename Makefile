@@ -34,7 +34,7 @@ train-drawn: .venv/installed
 	$(RUN) stackgan_keras.evaluate --run $(DRAWN) --count 400
 
 test: .venv/installed
-	$(RUN) pytest -q -m "not slow"
+	$(RUN) pytest -q -m "not slow" -n 2 --dist loadfile
 
 test-all: .venv/installed
 	$(BIN)/pip install --quiet --editable ".[test,app,notebook,onnx,litert,efficientnet]" "$(TORCH)" jax scipy \

@@ -310,7 +310,7 @@ def test_find_run(run):
 # -- what is refused ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("given", [{}, [], (), iter([])], ids=repr)
+@pytest.mark.parametrize("given", [{}, [], (), iter([])], ids=["dict", "list", "tuple", "iterator"])
 def test_no_sentence(model, given):
     assert refusal(model.generate, given) == "there is no sentence: give at least one"
 
