@@ -15,7 +15,7 @@ from stackgan_keras.data import images
 PURPOSE_OF = dict(zip(("noise", "epsilon", "stage1_epsilon"), INPUTS, strict=True))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # JAX wants a hash
 class Batches:
     """A function of the data on the device and a step: a batch as `AdversarialStream` describes it.
 

@@ -19,6 +19,7 @@ from pathlib import Path
 os.environ["KERAS_BACKEND"] = "jax"  # before Keras is imported
 
 import jax
+import jax.numpy as jnp
 import jax_step
 import keras
 import numpy as np
@@ -153,15 +154,15 @@ class Outputs:
 
     def _grid(self) -> np.ndarray:
         shown = self.training.packed.grid
-        copies = []
+        embeddings, copies = jnp.array(shown["embeddings"]), []
         for copy in range(COPIES):
-            inputs = self.training.batches.inputs(2**31 - 1 - copy, len(shown["embeddings"]))  # no step's
-            outputs = self.generator({"embedding": shown["embeddings"], **inputs}, training=False)
+            inputs = self.training.batches.inputs(2**31 - 1 - copy, len(embeddings))  # no step's
+            outputs = self.generator({"embedding": embeddings, **inputs}, training=False)
             copies.append({name: images.to_uint8(value) for name, value in outputs.items() if name.endswith("image")})
         return images.sample_grid(shown["real"], copies, shown["captions"].tolist())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # JAX wants a hash
 class Loop:
     """Steps until the last one or the deadline, in a folder that has their state."""
 
@@ -207,9 +208,9 @@ class Loop:
         def next_one(_, carried):
             state, sums = carried
             state, scalars = one(state)
-            return state, jax.tree.map(jax.numpy.add, sums, scalars)
+            return state, jax.tree.map(jnp.add, sums, scalars)
 
-        nothing = jax.tree.map(lambda x: jax.numpy.zeros(x.shape, x.dtype), jax.eval_shape(one, state)[1])
+        nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(one, state)[1])
         return jax.lax.fori_loop(0, count, next_one, (state, nothing))
 
     def _check(self, means: dict) -> None:
@@ -232,7 +233,7 @@ class Loop:
             raise InputError(
                 f"{self.folder / STATE} is of other networks: delete it to start again, or give another --run"
             )
-        state = jax.tree.unflatten(shape, [jax.numpy.array(value) for value in kept])
+        state = jax.tree.unflatten(shape, [jnp.array(value) for value in kept])
         self.step.write_back(state)
         return state
 
