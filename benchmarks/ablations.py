@@ -28,7 +28,7 @@ from stackgan_keras.evaluation.readings import Readers
 from stackgan_keras.evaluation.scores import Evaluation, Run, spread_captions
 from stackgan_keras.files import atomic_write
 from stackgan_keras.inference.stackgan import StackGAN
-from stackgan_keras.models import weights
+from stackgan_keras.models import stages, weights
 from stackgan_keras.models.runs import CLASSIFIER, TEXT_ENCODER, find_run, weight_file
 from stackgan_keras.porting import extractors
 from stackgan_keras.training import stage
@@ -138,14 +138,14 @@ class Bench:
                 unfinished.write_text(json.dumps({"rows": rows, **of}, indent=1) + "\n", encoding="utf-8")
         return json.loads(file.read_text(encoding="utf-8"))
 
-    def train(self, settings: Settings, folders: Folders, stage1: str | None) -> stage.Stage:
+    def train(self, settings: Settings, folders: Folders, stage1: str | None) -> stages.Stage:
         folders.weights.mkdir(parents=True, exist_ok=True)
         shutil.copy(self.shipped / TEXT_ENCODER, folders.weights)
         share_embeddings(folders)
         if stage1:
             self.scores(stage1, settings.train.seed)  # trains it
             shutil.copy(weight_file(self.folders(stage1, settings.train.seed).weights, "stage1_gen"), folders.weights)
-        made = stage.stage2(settings, folders) if stage1 else stage.stage1(settings)
+        made = stages.stage2(settings, folders) if stage1 else stages.stage1(settings)
         stage.train(made, settings, folders)
         return made
 

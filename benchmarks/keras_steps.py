@@ -13,8 +13,9 @@ from release import CONDITION_DIM, KL_WEIGHT, LEARNING_RATE, NOISE_DIM, TEXT_DIM
 
 from stackgan_keras.models import blocks, discriminators, generators
 from stackgan_keras.models.discriminators import LOGITS
+from stackgan_keras.training.objective import Objective
 from stackgan_keras.training.optimizers import make_adam
-from stackgan_keras.training.train_step import Objective, TrainStep
+from stackgan_keras.training.train_step import TrainStep
 
 
 def set_up(threads: int) -> None:

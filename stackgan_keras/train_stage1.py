@@ -24,10 +24,11 @@ def main(arguments: list[str] | None = None, on_grid: Callable[[Path], None] | N
         common=config.OF_STAGES,
     )
     with quietly():  # only now, as it takes seconds: help and wrong settings answer at once
+        from stackgan_keras.models import stages
         from stackgan_keras.training import stage
 
     folders = Folders(output_dir, settings.run)
-    grid = stage.train(stage.stage1(settings), settings, folders, on_grid)
+    grid = stage.train(stages.stage1(settings), settings, folders, on_grid)
     print(f"images: {grid}\nweights: {folders.weights}")
     data = f" --data.root {settings.data.root}" if settings.data.root else ""
     print(f"next: python -m stackgan_keras.train_stage2 --run {settings.run} --output_dir {output_dir}{data}")

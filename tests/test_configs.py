@@ -9,11 +9,12 @@ import tensorflow as tf
 
 from stackgan_keras import config
 from stackgan_keras.config import Folders
-from stackgan_keras.models import runs, weights
+from stackgan_keras.models import runs, stages, weights
 from stackgan_keras.porting.extractors import Extractor
-from stackgan_keras.training import optimizers, stage, text
+from stackgan_keras.training import optimizers, text
 from stackgan_keras.training.augmentation import DRAWS
-from stackgan_keras.training.train_step import Objective, TrainStep
+from stackgan_keras.training.objective import Objective
+from stackgan_keras.training.train_step import TrainStep
 
 FILES = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"))
 STAGE_FILES = [file for file in FILES if not file.stem.endswith("_text")]
@@ -78,16 +79,16 @@ def test_a_step_at_reduced_width(file, tmp_path):
 
 def reduced_stage(file, settings, folders):
     if file.stem.endswith("stage1"):
-        return stage.stage1(settings)
+        return stages.stage1(settings)
     first = settings.model_copy(
         update={
             "data": settings.data.model_copy(update={"image_size": 64}),
             "train": settings.train.model_copy(update={"warmup_epochs": 0, "pixel_weight": 0.0}),
         }
     )
-    stage1 = stage.stage1(first)
+    stage1 = stages.stage1(first)
     weights.save(stage1.generator.build(), stage1.generator, runs.weight_file(folders.weights, "stage1_gen"))
-    return stage.stage2(settings, folders)
+    return stages.stage2(settings, folders)
 
 
 @pytest.mark.parametrize("file", [f for f in FILES if f.stem.endswith("_text")], ids=lambda file: file.stem)

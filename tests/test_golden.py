@@ -18,7 +18,8 @@ import tensorflow as tf
 from stackgan_keras.models import weights
 from stackgan_keras.porting import checkpoints, conversion
 from stackgan_keras.training import losses, optimizers
-from stackgan_keras.training.train_step import Objective, TrainStep
+from stackgan_keras.training.objective import Objective
+from stackgan_keras.training.train_step import TrainStep
 
 TINY = Path(__file__).parent / "pytorch_tiny.npz"
 LOSSES = ("discriminator", "real", "mismatched", "fake", "generator", "kl")  # in the order of the files

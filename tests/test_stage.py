@@ -11,7 +11,7 @@ from helpers import refusal
 from stackgan_keras import config, train_text
 from stackgan_keras.config import Folders
 from stackgan_keras.data import drawn_birds, published
-from stackgan_keras.models import runs, text_encoder, weights
+from stackgan_keras.models import runs, stages, text_encoder, weights
 from stackgan_keras.training import run, stage, text
 from stackgan_keras.training.trainer import Trainer
 
@@ -47,7 +47,7 @@ def settings(root, size=32, **train):
 
 
 def train_stage1(chosen, folders):
-    return stage.train(stage.stage1(chosen), chosen, folders)
+    return stage.train(stages.stage1(chosen), chosen, folders)
 
 
 def stage2_settings(root, **train):
@@ -57,7 +57,7 @@ def stage2_settings(root, **train):
 
 
 def train_stage2(chosen, folders):
-    return stage.train(stage.stage2(chosen, folders), chosen, folders)
+    return stage.train(stages.stage2(chosen, folders), chosen, folders)
 
 
 def put_encoder(folder, seed=0, **sizes):
@@ -126,7 +126,7 @@ def test_without_an_encoder_the_datas_embeddings_serve_and_that_is_told(drawn, f
     chosen, grids = settings(drawn, precision="mixed_bfloat16"), []
     train, _ = run.read_datasets(chosen, folders)
     np.testing.assert_array_equal(embeddings_of(train), embeddings_of(published.read(drawn, "train", text_dim=16)))
-    assert grids == [stage.train(stage.stage1(chosen), chosen, folders, grids.append)]
+    assert grids == [stage.train(stages.stage1(chosen), chosen, folders, grids.append)]
     assert "no text encoder" in capsys.readouterr().out
     assert keras.config.dtype_policy().name == "float32"  # what is built after a training has nothing of its precision
 
@@ -192,7 +192,7 @@ def test_r1_is_logged(drawn, folders):
 
 def test_what_is_for_stage2_alone_is_refused_for_stage1(drawn):
     for name, value in (("warmup_epochs", 1), ("pixel_weight", 10.0)):
-        sentence = refusal(stage.stage1, settings(drawn, **{name: value}))
+        sentence = refusal(stages.stage1, settings(drawn, **{name: value}))
         assert f"train.{name} is {value}" in sentence and "Stage II alone" in sentence
 
 
@@ -284,14 +284,14 @@ def test_stage2_holds_its_stage1_as_it_was(drawn, second):
 
 def test_a_stage1_that_does_not_fit_is_refused(drawn, second, folders):
     chosen = stage2_settings(drawn)
-    assert "there is no Stage I of the run tiny" in refusal(stage.stage2, chosen, folders)
+    assert "there is no Stage I of the run tiny" in refusal(stages.stage2, chosen, folders)
     for section, key, value, said in (
         ("generator", "text_dim", 8, "reads embeddings of 16 dimensions but generator.text_dim is 8"),
         ("data", "image_size", 16, "data.image_size is 16 but the images of"),
         ("generator", "architecture", "tensorflow", "is a Stage I of generator.architecture pytorch"),
     ):
         changed = getattr(chosen, section).model_copy(update={key: value})
-        assert said in refusal(stage.stage2, chosen.model_copy(update={section: changed}), second)
+        assert said in refusal(stages.stage2, chosen.model_copy(update={section: changed}), second)
 
 
 # -- weights to start from ----------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from PIL import Image
 from stackgan_keras import config
 from stackgan_keras.config import Folders
 from stackgan_keras.data import writing
-from stackgan_keras.models import weights
+from stackgan_keras.models import stages, weights
 from stackgan_keras.training import samples, stage
 
 COLOURS = {"a red square": (220, 30, 30), "a blue square": (30, 30, 220)}
@@ -58,7 +58,7 @@ def test_stage1_learns_to_draw_the_colour_it_is_told(tmp_path):
         }
     )
     folders = Folders(tmp_path, "toy")
-    grid = stage.train(stage.stage1(settings), settings, folders)
+    grid = stage.train(stages.stage1(settings), settings, folders)
     assert grid.is_file()
     generator = weights.load(folders.weights / "stage1_gen.weights.h5")
     drawn = samples.generate(generator, np.repeat(np.stack(list(embeddings.values())), 8, axis=0), 0, 0)["image"]

@@ -11,7 +11,8 @@ import tensorflow as tf
 from stackgan_keras.models import blocks, discriminators, generators, weights
 from stackgan_keras.training import optimizers
 from stackgan_keras.training.augmentation import DRAWS
-from stackgan_keras.training.train_step import Objective, TrainStep, WarmupStep
+from stackgan_keras.training.objective import Objective
+from stackgan_keras.training.train_step import TrainStep, WarmupStep
 
 SIZES = {"text_dim": 6, "condition_dim": 4}
 

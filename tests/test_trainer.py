@@ -13,7 +13,8 @@ from stackgan_keras.data.pipeline import AdversarialStream, decode
 from stackgan_keras.errors import InputError
 from stackgan_keras.models import discriminators, generators
 from stackgan_keras.training import distribution, optimizers, samples
-from stackgan_keras.training.train_step import Objective, TrainStep
+from stackgan_keras.training.objective import Objective
+from stackgan_keras.training.train_step import TrainStep
 from stackgan_keras.training.trainer import Schedule, Trainer
 
 SIZES = {"filters": 2, "text_dim": 6, "condition_dim": 4}

@@ -4,7 +4,6 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
@@ -110,6 +109,19 @@ def labelled_grid(rows: Sequence[np.ndarray], captions: Sequence[str], *, max_li
     return np.concatenate([strip, sheet])
 
 
+def sample_grid(real: np.ndarray, copies: Sequence[dict[str, np.ndarray]], captions: Sequence[str]) -> np.ndarray:
+    """`labelled_grid` of real pictures (N, size, size, 3), and below them the `image` of each of a generator's outputs.
+
+    Where these hold a `stage1_image`, it stands above the image, enlarged. One caption a column.
+    """
+    rows = [real]
+    for made in copies:
+        if "stage1_image" in made:
+            rows.append(enlarge(made["stage1_image"], real.shape[1]))
+        rows.append(made["image"])
+    return labelled_grid(rows, captions)
+
+
 def block_sheet(captions: Sequence[str], blocks: Sequence[Sequence[np.ndarray]], names: Sequence[str]) -> np.ndarray:
     """Several grids on one sheet (height, width, 3), each with its sentence above it and its rows' `names` left of it.
 
@@ -150,8 +162,10 @@ def label(text: str, width: int, *, size: int = 12, max_lines: int | None = None
     Any text: what cannot be shown becomes a box or a question mark. Lines over `max_lines` are left out, with "…".
     """
     try:
+        import matplotlib  # only here: its font knows many alphabets, but some packages of it come without
+
         font = ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf", size)
-    except OSError:  # some packages of matplotlib come without this font, which knows many alphabets
+    except (ImportError, OSError):
         font = ImageFont.load_default(size)
     kept = "".join(c for c in text if unicodedata.category(c) != "Cf")  # what steers, such as the joiners between emoji
     shown = "".join(c if c.isprintable() or c == "\n" else " " if c.isspace() else "\ufffd" for c in kept)

@@ -23,7 +23,6 @@ from functools import cache, partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-import pandas as pd
 
 from stackgan_keras.data import pickles
 from stackgan_keras.data.writing import SUFFIXES
@@ -287,6 +286,8 @@ def _read_boxes(root, names):
 
 def _read_table(path, types):
     """A table of words parted by any white space."""
+    import pandas as pd  # only here: it takes a second, and what has no boxes does without
+
     return pd.read_csv(
         path, sep=r"\s+", header=None, names=list(types), index_col=False, dtype=types, encoding="latin-1"
     )

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 from keras import layers, ops
-from tqdm import tqdm
 
 from stackgan_keras.errors import InputError
 
@@ -82,6 +81,8 @@ def unread(sentence: str) -> str:
 
 def embed(model: keras.Model, sentences: Sequence[str], *, progress: bool = False) -> np.ndarray:
     """The embeddings (N, text_dim) float32 of sentences, any strings; `progress` shows a bar."""
+    from tqdm import tqdm  # only here: networks are also built where there is none
+
     embeddings = np.empty((len(sentences), model.output_shape[1]), np.float32)
     with tqdm(total=len(sentences), desc="embedding", unit=" sentences", disable=not progress, leave=False) as bar:
         for start in range(0, len(sentences), BATCH):

@@ -4,7 +4,7 @@ Gradients go through it to the generator, so that it does not learn to draw the 
 "Differentiable Augmentation for Data-Efficient GAN Training", NeurIPS 2020, with the ranges of its release.
 """
 
-import tensorflow as tf
+from keras import ops
 
 DRAWS = 7  # uniform numbers that an image takes: brightness, saturation, contrast, and two places each
 
@@ -15,30 +15,31 @@ def augment(images, draws, policy: str):
     `policy` names the changes in their order, as in "color,translation,cutout". What comes in at an edge, and what is
     cut out, is 0. Colours may leave [-1, 1].
     """
-    draws = tf.cast(draws, images.dtype)
     for name in policy.split(","):
         images = CHANGES[name](images, draws)
     return images
 
 
 def _color(images, draws):
-    brightness, saturation, contrast = (draws[:, i, None, None, None] for i in range(3))
+    brightness, saturation, contrast = (ops.cast(draws[:, i, None, None, None], images.dtype) for i in range(3))
     images = images + brightness - 0.5
-    grey = tf.reduce_mean(images, axis=3, keepdims=True)
+    grey = ops.mean(images, axis=3, keepdims=True)
     images = grey + (images - grey) * 2 * saturation
-    mean = tf.reduce_mean(images, axis=(1, 2, 3), keepdims=True)
+    mean = ops.mean(images, axis=(1, 2, 3), keepdims=True)
     return mean + (images - mean) * (contrast + 0.5)
 
 
 def _translate(images, draws):
     """Moves each image by up to an eighth of its size."""
-    size = images.shape[1]
+    size, channels = images.shape[2:]
     most = size // 8
-    moves = tf.cast(tf.floor(draws[:, 3:5] * (2 * most + 1)), tf.int32)  # 0: as far as it goes
-    images = tf.pad(images, [[0, 0], [most, most], [most, most], [0, 0]])
-    for axis in (1, 2):
-        places = tf.range(size) + moves[:, axis - 1, None]
-        images = tf.gather(images, places, axis=axis, batch_dims=1)
+    moves = ops.cast(ops.floor(draws[:, 3:5] * (2 * most + 1)), "int32")  # 0: as far as it goes
+    image = ops.arange(ops.shape(images)[0], dtype="int32")[:, None]
+    for axis in range(2):  # whole rows at a time, which is fast, then columns as rows
+        images = ops.pad(images, [[0, 0], [most, most], [0, 0], [0, 0]])
+        rows = image * (size + 2 * most) + moves[:, axis, None] + ops.arange(size, dtype="int32")  # (B, size)
+        images = ops.take(ops.reshape(images, (-1, size * channels)), rows, axis=0)
+        images = ops.swapaxes(ops.reshape(images, (-1, size, size, channels)), 1, 2)
     return images
 
 
@@ -46,12 +47,12 @@ def _cut_out(images, draws):
     """Blanks a square of half the size, anywhere, also partly outside."""
     size = images.shape[1]
     half = size // 2
-    centres = tf.floor(tf.cast(draws[:, 5:7], tf.float32) * (size + 1 - half % 2))
-    pixels = tf.range(size, dtype=tf.float32)
+    centres = ops.floor(ops.cast(draws[:, 5:7], "float32") * (size + 1 - half % 2))
+    pixels = ops.arange(size, dtype="float32")
     first = centres - half // 2
     inside = (pixels >= first[..., None]) & (pixels < first[..., None] + half)  # (B, 2, size)
     blank = inside[:, 0, :, None, None] & inside[:, 1, None, :, None]
-    return tf.where(blank, tf.zeros((), images.dtype), images)
+    return ops.where(blank, ops.zeros((), images.dtype), images)
 
 
 CHANGES = {"color": _color, "translation": _translate, "cutout": _cut_out}

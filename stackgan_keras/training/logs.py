@@ -1,6 +1,5 @@
 """A run's figures: `metrics.jsonl`, the same for TensorBoard, and loss curves."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import pandas as pd
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from stackgan_keras.files import atomic_write
+from stackgan_keras.training.metrics_file import MetricsFile
 
 PANELS = {
     "discriminator's losses": ["real", "real_unconditional", "mismatched", "fake", "fake_unconditional"],
@@ -18,24 +17,15 @@ PANELS = {
 }
 
 
-class Metrics:
+class Metrics(MetricsFile):
     """One line of figures an epoch in `metrics.jsonl`, and TensorBoard's files, in a folder."""
 
     def __init__(self, folder: Path):
-        self.path = folder / "metrics.jsonl"
+        super().__init__(folder / "metrics.jsonl")
         self.board = None
 
-    def rewind(self, step: int) -> None:
-        """Removes the lines after `step`, which a resumed run will write again, and one that is not whole."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        if self.path.exists():
-            kept = [line for line in self.path.read_text().splitlines() if _step_of(line) <= step]
-            with atomic_write(self.path) as unfinished:
-                unfinished.write_text("".join(f"{line}\n" for line in kept))
-
     def write(self, step: int, scalars: dict) -> None:
-        with self.path.open("a") as file:
-            file.write(json.dumps({"step": step, **{k: round(v, 6) for k, v in scalars.items()}}) + "\n")
+        super().write(step, scalars)
         with self._tensorboard().as_default(step=step):
             for name, value in scalars.items():
                 tf.summary.scalar(name, value)
@@ -47,13 +37,6 @@ class Metrics:
     def _tensorboard(self):
         self.board = self.board or tf.summary.create_file_writer(str(self.path.parent / "tensorboard"))
         return self.board
-
-
-def _step_of(line: str) -> float:
-    try:
-        return json.loads(line)["step"]
-    except (ValueError, KeyError, TypeError):  # the run was killed while it wrote this line
-        return float("inf")
 
 
 def plot_curves(metrics: Path, path: Path) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import keras
-import tensorflow as tf
+from keras import ops
 
 
 def make_adam(learning_rate: float, decay_every: int) -> keras.optimizers.Optimizer:
@@ -27,7 +27,7 @@ def make_rmsprop(learning_rate: float, decay: float, decay_every: int) -> keras.
     return _loss_scaled(keras.optimizers.Adam(schedule, beta_1=0.0, beta_2=0.99, epsilon=1e-8))
 
 
-def make_ema(averaged: keras.Model, model: keras.Model, decay: float) -> Callable[[tf.Tensor], None]:
+def make_ema(averaged: keras.Model, model: keras.Model, decay: float) -> Callable:
     """A function of the number of steps done that moves the variables of `averaged` towards those of `model`.
 
     All variables, batch norm's too (Karras et al., "Progressive Growing of GANs", ICLR 2018). The average starts short,
@@ -35,10 +35,10 @@ def make_ema(averaged: keras.Model, model: keras.Model, decay: float) -> Callabl
     """
 
     def move(steps):
-        steps = tf.cast(steps, tf.float32)
-        keep = tf.minimum(decay, (1 + steps) / (10 + steps))
+        steps = ops.cast(steps, keras.config.floatx())
+        keep = ops.minimum(decay, (1 + steps) / (10 + steps))
         for slow, fast in zip(averaged.variables, model.variables, strict=True):
-            slow.value.assign_add((1 - keep) * (fast.value - slow.value))
+            slow.assign_add((1 - keep) * (fast - slow))
 
     return move
 

@@ -41,10 +41,5 @@ class SampleGrid:
 
     def __call__(self, generator: keras.Model) -> np.ndarray:
         """The labelled grid (height, width, 3) uint8 for the generator as it is now."""
-        rows = [self.real]
-        for copy in range(self.rows):
-            made = generate(generator, self.embeddings, copy, self.seed, self.truncated)
-            if "stage1_image" in made:
-                rows.append(images.enlarge(made["stage1_image"], self.real.shape[1]))
-            rows.append(made["image"])
-        return images.labelled_grid(rows, self.captions)
+        copies = [generate(generator, self.embeddings, copy, self.seed, self.truncated) for copy in range(self.rows)]
+        return images.sample_grid(self.real, copies, self.captions)

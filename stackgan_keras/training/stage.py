@@ -1,7 +1,4 @@
-"""A stage from settings to trained weights: what `train_stage1` and `train_stage2` do.
-
-Only this file knows which stage it is: all that differs is in a `Stage`.
-"""
+"""A stage's training, from settings to trained weights: what `train_stage1` and `train_stage2` do."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,111 +13,22 @@ from stackgan_keras.data import images
 from stackgan_keras.data.noise import widths_of
 from stackgan_keras.data.pipeline import AdversarialStream, decode
 from stackgan_keras.data.published import Dataset
-from stackgan_keras.errors import InputError
 from stackgan_keras.models import weights
 from stackgan_keras.models.blocks import ARCHITECTURES, precision, synchronize
-from stackgan_keras.models.runs import TEXT_ENCODER, find_run, weight_file
-from stackgan_keras.models.weights import ModelConfig
+from stackgan_keras.models.runs import TEXT_ENCODER, weight_file
+from stackgan_keras.models.stages import Stage
 from stackgan_keras.training.augmentation import DRAWS
 from stackgan_keras.training.distribution import make_strategy
 from stackgan_keras.training.logs import plot_curves
 from stackgan_keras.training.memorization import Memorization
+from stackgan_keras.training.objective import Objective
 from stackgan_keras.training.optimizers import make_adam, make_cosine_adam, make_ema
 from stackgan_keras.training.run import check_same_run, make_writable, read_datasets
 from stackgan_keras.training.samples import SampleGrid
-from stackgan_keras.training.train_step import Objective, TrainStep, WarmupStep
+from stackgan_keras.training.train_step import TrainStep, WarmupStep
 from stackgan_keras.training.trainer import OnGrid, Schedule, Trainer
 
 WARMUP_SEED = 2**31  # added to train.seed, which is smaller: a warm-up has crops, captions and noise of its own
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What sets a stage apart: its two networks, and the Stage I that its generator holds, if any."""
-
-    name: str  # of its files and folders
-    generator: ModelConfig
-    discriminator: ModelConfig
-    frozen: Path | None = None  # weight file of that Stage I
-
-    @property
-    def stage1_size(self) -> int | None:
-        """Pixels of the images that its generator starts from."""
-        return self.generator.keywords.get("stage1", {}).get("image_size")
-
-
-def stage1(settings: Settings) -> Stage:
-    """Stage I. Raises `InputError` for settings that are about Stage II alone."""
-    for name in ("warmup_epochs", "pixel_weight"):
-        if value := getattr(settings.train, name):
-            raise InputError(f"train.{name} is {value}, which is for Stage II alone: leave it out for Stage I")
-    keywords = {**_generator_keywords(settings), "noise_dim": settings.generator.noise_dim}
-    generator = ModelConfig("stage1_generator", keywords)
-    return Stage("stage1", generator, _discriminator(settings, ("conditional",)))
-
-
-def stage2(settings: Settings, folders: Folders) -> Stage:
-    """Stage II on the run's own Stage I. Raises `InputError` where that is missing or does not fit the settings."""
-    file = weight_file(folders.weights, "stage1_gen")
-    if not file.is_file():
-        raise InputError(
-            f"there is no Stage I of the run {settings.run} at {file}: "
-            f"run python -m stackgan_keras.train_stage1 --run {settings.run} first, with the same --output_dir"
-        )
-    inner = weights.read_config(file, "stage1_generator").keywords
-    if inner["text_dim"] != settings.generator.text_dim:
-        raise InputError(
-            f"{file} reads embeddings of {inner['text_dim']} dimensions but generator.text_dim is "
-            f"{settings.generator.text_dim}: give both stages the same data and the same generator.text_dim"
-        )
-    if settings.data.image_size < inner["image_size"]:
-        raise InputError(
-            f"data.image_size is {settings.data.image_size} but the images of {file} have "
-            f"{inner['image_size']} pixels: ask Stage II for as many or more"
-        )
-    if inner.get("architecture", "pytorch") != settings.generator.architecture:
-        raise InputError(
-            f"{file} is a Stage I of generator.architecture {inner.get('architecture', 'pytorch')} but Stage II is "
-            f"asked for with {settings.generator.architecture}: give both the same"
-        )
-    names = ("residual_blocks", "read_text_again")
-    keywords = {**_generator_keywords(settings), **{name: getattr(settings.generator, name) for name in names}}
-    _check_text(settings)
-    generator = ModelConfig("stage2_generator", {**keywords, "stage1": inner})
-    logits = ARCHITECTURES[settings.discriminator.architecture].stage2_logits
-    return Stage("stage2", generator, _discriminator(settings, logits), frozen=file)
-
-
-def _check_text(settings: Settings) -> None:
-    """A Stage II that is not given the sentence has no condition that anything else could read."""
-    generator = settings.generator
-    if generator.read_text_again:
-        return
-    if generator.conditional_batch_norm or settings.discriminator.text == "mean":
-        raise InputError(
-            "generator.read_text_again is no, so Stage II has no condition: set generator.conditional_batch_norm no "
-            "and discriminator.text embedding"
-        )
-
-
-def _generator_keywords(settings: Settings) -> dict:
-    names = ("filters", "text_dim", "condition_dim", "augment_condition", "condition_noise_scale")
-    names += ("conditional_batch_norm", "architecture")
-    return {"image_size": settings.data.image_size, **{name: getattr(settings.generator, name) for name in names}}
-
-
-def _discriminator(settings: Settings, logits: tuple[str, ...]) -> ModelConfig:
-    keywords = {
-        "image_size": settings.data.image_size,
-        "filters": settings.discriminator.filters,
-        "logits": logits,
-        "text": settings.discriminator.text,
-        "batch_norm": settings.discriminator.batch_norm,
-        "text_dim": settings.generator.text_dim,
-        "condition_dim": settings.generator.condition_dim,
-        "architecture": settings.discriminator.architecture,
-    }
-    return ModelConfig("discriminator", keywords)
 
 
 def train(stage: Stage, settings: Settings, folders: Folders, on_grid: OnGrid = None) -> Path:
@@ -150,8 +58,7 @@ class StageTraining:
         keras.utils.set_random_seed(settings.train.seed)
         self.strategy = make_strategy()
         with self.strategy.scope():
-            self.generator, self.discriminator = stage.generator.build(), stage.discriminator.build()
-            self._init_weights()
+            self.generator, self.discriminator = stage.build(settings.train.init_from, folders.output_dir)
             if self.strategy.num_replicas_in_sync > 1:
                 synchronize(self.generator)
                 synchronize(self.discriminator)
@@ -176,22 +83,6 @@ class StageTraining:
             augmentations=3 * DRAWS if train.augmentation else 0,
             seed=train.seed,
         )
-
-    def _init_weights(self) -> None:
-        """Fills the networks with the weights of the run that `train.init_from` names, and the frozen Stage I.
-
-        That run has a generator. A discriminator that it lacks, as runs made to draw with do, starts anew.
-        """
-        if self.settings.train.init_from is not None:
-            home = find_run(self.folders.output_dir, self.settings.train.init_from)
-            weights.load_into(self.generator, weight_file(home, f"{self.stage.name}_gen"))
-            file = weight_file(home, f"{self.stage.name}_dis")
-            if file.is_file():
-                weights.load_into(self.discriminator, file)
-            else:
-                print(f"there is no {file}: the discriminator starts from random weights")
-        if self.stage.frozen is not None:
-            weights.load_into(self.generator.get_layer("stage1_generator"), self.stage.frozen)
 
     def warm_up(self) -> None:
         """Epochs in which the generator learns by the pixel loss alone, unless adversarial training has begun."""
@@ -232,15 +123,14 @@ class StageTraining:
                 kept = self.stage.generator.build()
                 kept.set_weights(self.generator.get_weights())
                 after_step = make_ema(kept, self.generator, train.ema_decay)
-        terms = {
-            name: getattr(train, name)
-            for name in ("kl_weight", "interpolation_weight", "r1_weight", "pixel_weight", "augmentation")
-        }
-        objective = Objective(self.settings.discriminator.text, **terms)
         trainer = Trainer(
             strategy=self.strategy,
             train_step=TrainStep(
-                self.generator, self.discriminator, generator_optimizer, discriminator_optimizer, objective
+                self.generator,
+                self.discriminator,
+                generator_optimizer,
+                discriminator_optimizer,
+                Objective.of(self.settings),
             ),
             trained={
                 "generator": self.generator,

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from stackgan_keras.data.drawn_birds.captions import describe
 from stackgan_keras.data.drawn_birds.embedding import embed
@@ -169,6 +168,8 @@ def _draw_all(
     """The pictures' birds, boxes and captions in order, drawn in this process or in several."""
     if workers is None:
         workers = 1 if len(pictures) <= FEW else _cores()
+    from tqdm import tqdm  # only here: data is also read where there is none
+
     draw_one = partial(_draw_one, folder, seed)
     bar = {"total": len(pictures), "desc": "drawing birds", "unit": "bird", "disable": not progress}
     if workers == 1:

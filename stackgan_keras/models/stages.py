@@ -1,0 +1,124 @@
+"""The two networks of a stage, as settings ask for them.
+
+Only this file knows which stage it is: all that differs is in a `Stage`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+from stackgan_keras.config import Folders, Settings
+from stackgan_keras.errors import InputError
+from stackgan_keras.models import weights
+from stackgan_keras.models.blocks import ARCHITECTURES
+from stackgan_keras.models.runs import find_run, weight_file
+from stackgan_keras.models.weights import ModelConfig
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What sets a stage apart: its two networks, and the Stage I that its generator holds, if any."""
+
+    name: str  # of its files and folders
+    generator: ModelConfig
+    discriminator: ModelConfig
+    frozen: Path | None = None  # weight file of that Stage I
+
+    @property
+    def stage1_size(self) -> int | None:
+        """Pixels of the images that its generator starts from."""
+        return self.generator.keywords.get("stage1", {}).get("image_size")
+
+    def build(self, init_from: str | None, output_dir: Path) -> tuple[keras.Model, keras.Model]:
+        """Generator and discriminator, with the frozen Stage I and the weights of the run `init_from`, if any.
+
+        That run is looked for below `output_dir`, then among those shipped, and has a generator. A discriminator that
+        it lacks, as runs made to draw with do, starts from random weights.
+        """
+        generator, discriminator = self.generator.build(), self.discriminator.build()
+        if init_from is not None:
+            home = find_run(output_dir, init_from)
+            weights.load_into(generator, weight_file(home, f"{self.name}_gen"))
+            file = weight_file(home, f"{self.name}_dis")
+            if file.is_file():
+                weights.load_into(discriminator, file)
+            else:
+                print(f"there is no {file}: the discriminator starts from random weights")
+        if self.frozen is not None:
+            weights.load_into(generator.get_layer("stage1_generator"), self.frozen)
+        return generator, discriminator
+
+
+def stage1(settings: Settings) -> Stage:
+    """Stage I. Raises `InputError` for settings that are about Stage II alone."""
+    for name in ("warmup_epochs", "pixel_weight"):
+        if value := getattr(settings.train, name):
+            raise InputError(f"train.{name} is {value}, which is for Stage II alone: leave it out for Stage I")
+    keywords = {**_generator_keywords(settings), "noise_dim": settings.generator.noise_dim}
+    generator = ModelConfig("stage1_generator", keywords)
+    return Stage("stage1", generator, _discriminator(settings, ("conditional",)))
+
+
+def stage2(settings: Settings, folders: Folders) -> Stage:
+    """Stage II on the run's own Stage I. Raises `InputError` where that is missing or does not fit the settings."""
+    file = weight_file(folders.weights, "stage1_gen")
+    if not file.is_file():
+        raise InputError(
+            f"there is no Stage I of the run {settings.run} at {file}: "
+            f"run python -m stackgan_keras.train_stage1 --run {settings.run} first, with the same --output_dir"
+        )
+    inner = weights.read_config(file, "stage1_generator").keywords
+    if inner["text_dim"] != settings.generator.text_dim:
+        raise InputError(
+            f"{file} reads embeddings of {inner['text_dim']} dimensions but generator.text_dim is "
+            f"{settings.generator.text_dim}: give both stages the same data and the same generator.text_dim"
+        )
+    if settings.data.image_size < inner["image_size"]:
+        raise InputError(
+            f"data.image_size is {settings.data.image_size} but the images of {file} have "
+            f"{inner['image_size']} pixels: ask Stage II for as many or more"
+        )
+    if inner.get("architecture", "pytorch") != settings.generator.architecture:
+        raise InputError(
+            f"{file} is a Stage I of generator.architecture {inner.get('architecture', 'pytorch')} but Stage II is "
+            f"asked for with {settings.generator.architecture}: give both the same"
+        )
+    names = ("residual_blocks", "read_text_again")
+    keywords = {**_generator_keywords(settings), **{name: getattr(settings.generator, name) for name in names}}
+    _check_text(settings)
+    generator = ModelConfig("stage2_generator", {**keywords, "stage1": inner})
+    logits = ARCHITECTURES[settings.discriminator.architecture].stage2_logits
+    return Stage("stage2", generator, _discriminator(settings, logits), frozen=file)
+
+
+def _check_text(settings: Settings) -> None:
+    """A Stage II that is not given the sentence has no condition that anything else could read."""
+    generator = settings.generator
+    if generator.read_text_again:
+        return
+    if generator.conditional_batch_norm or settings.discriminator.text == "mean":
+        raise InputError(
+            "generator.read_text_again is no, so Stage II has no condition: set generator.conditional_batch_norm no "
+            "and discriminator.text embedding"
+        )
+
+
+def _generator_keywords(settings: Settings) -> dict:
+    names = ("filters", "text_dim", "condition_dim", "augment_condition", "condition_noise_scale")
+    names += ("conditional_batch_norm", "architecture")
+    return {"image_size": settings.data.image_size, **{name: getattr(settings.generator, name) for name in names}}
+
+
+def _discriminator(settings: Settings, logits: tuple[str, ...]) -> ModelConfig:
+    keywords = {
+        "image_size": settings.data.image_size,
+        "filters": settings.discriminator.filters,
+        "logits": logits,
+        "text": settings.discriminator.text,
+        "batch_norm": settings.discriminator.batch_norm,
+        "text_dim": settings.generator.text_dim,
+        "condition_dim": settings.generator.condition_dim,
+        "architecture": settings.discriminator.architecture,
+    }
+    return ModelConfig("discriminator", keywords)
