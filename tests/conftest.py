@@ -1,10 +1,13 @@
 """Where the real data is, if it is there, and the environment in which TensorFlow starts."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as for users: some tests import TensorFlow before the package
+with suppress(ImportError):
+    import triton  # noqa: F401  PyTorch's compiler: where LiteRT is loaded before it, the process dies
 
 import pytest
 
