@@ -23,7 +23,7 @@ demo: .venv/installed
 	@echo "the same commands made in more time (make train-drawn)."
 	@echo "Your own pictures: .venv/bin/python -m stackgan_keras.prepare FOLDER --out data/mine"
 
-# makes weights/$(DRAWN) as the shipped weights/drawn were made; stopped, it goes on where it was
+# makes weights/$(DRAWN), as weights/drawn but for what the heads of its configs say; stopped, it goes on where it was
 train-drawn: .venv/installed
 	$(RUN) stackgan_keras.train_text --config drawn_text --run $(DRAWN)_text --train.precision $(PRECISION)
 	$(RUN) stackgan_keras.train_text --config drawn_finer_text --run $(DRAWN) --train.init_from $(DRAWN)_text \
