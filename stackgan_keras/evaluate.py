@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> None:
     models = {
         name: StackGAN.load(folder, embedded=not (folder / TEXT_ENCODER).is_file()) for name, folder in folders.items()
     }
-    runs = [Run(name, model, _encoders(given, folders[name], model, readers)) for name, model in models.items()]
+    runs = [Run(name, model, _encoders(given, folders[name], readers)) for name, model in models.items()]
     root, dataset, others, asked = _data(given, runs)
     if "r_precision" not in given.metrics:
         runs = [Run(run.name, run.model) for run in runs]
@@ -140,44 +140,19 @@ def _find_classifier(weights: Path, folders: list[Path]) -> Path:
     return found
 
 
-def _encoders(given: argparse.Namespace, folder: Path, model, readers):
+def _encoders(given: argparse.Namespace, folder: Path, readers):
     """The run's encoders, by which its R-precision is measured, or None."""
+    from stackgan_keras.training.text import Encoders
+
     if "r_precision" not in given.metrics:
         return None
     try:
-        return _load_encoders(given, folder, model, readers)
+        return Encoders.load(folder, given.output_dir / "weights", readers.extractor)
     except InputError as problem:
         if "r_precision" in given.chosen:
             raise
         given.notes.append(f"no R-precision of {folder.name}: {problem}")
         return None
-
-
-def _load_encoders(given: argparse.Namespace, folder: Path, model, readers):
-    from stackgan_keras.models import weights
-    from stackgan_keras.porting import extractors
-    from stackgan_keras.training.text import Encoders
-
-    for name in (TEXT_ENCODER, IMAGE_ENCODER):
-        if not (folder / name).is_file():
-            raise InputError(f"{folder} holds no {name}: train it with train_text, or copy it there")
-    network = weights.read_config(folder / IMAGE_ENCODER, "image_encoder").keywords.get("network", "small")
-    image, extractor = weights.load(folder / IMAGE_ENCODER), None
-    if network != "small":
-        same = readers.extractor is not None and network == (given.extractor or EXTRACTOR)
-        extractor = readers.extractor if same else extractors.load(network, given.output_dir / "weights")
-        features = extractor.model.output["features"].shape[-1]
-        if features != image.input_shape[-1]:
-            raise InputError(
-                f"{folder / IMAGE_ENCODER} reads {image.input_shape[-1]} features but {network} gives {features}: "
-                "put the extractor there with which it was trained"
-            )
-    if image.output_shape != model.encoder.output_shape:
-        raise InputError(
-            f"{folder} holds encoders of {model.encoder.output_shape[-1]} and {image.output_shape[-1]} dimensions: "
-            "take both from one training of train_text"
-        )
-    return Encoders(model.encoder, image, extractor)
 
 
 def _data(given: argparse.Namespace, runs: list):

@@ -1,5 +1,6 @@
-"""What several tests share: small real data, how a refusal is read, how a command ends, and the page of `app`."""
+"""What several tests share: small real data, refusals, how a command ends, benchmarks, and the page of `app`."""
 
+import importlib.util
 import os
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -17,6 +19,17 @@ from PIL import Image
 from stackgan_keras import command_line
 from stackgan_keras.data.published import Dataset
 from stackgan_keras.errors import InputError
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def benchmark(name: str) -> ModuleType:
+    """A program of `benchmarks/`, which is no package."""
+    specification = importlib.util.spec_from_file_location(name, REPOSITORY / f"benchmarks/{name}.py")
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module  # where dataclasses look for it
+    specification.loader.exec_module(module)
+    return module
 
 
 def make_dataset(folder: Path, count: int = 10, text_dim: int = 6, captions=(1, 3, 2), size: int = 120) -> Dataset:

@@ -1,17 +1,14 @@
 """The program of the paper's comparisons: it trains, goes on where it was stopped, scores, and prints its table."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import keras
 import pytest
-from helpers import ended
+from helpers import benchmark, ended
 
 from stackgan_keras.training import stage
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 BIRDS = {"count": 30, "classes": 6, "test_classes": 4, "embedding_dim": 1}  # twenty to be scored with
 TINY = [
     *("--data.synthetic_count", "60", "--data.synthetic_classes", "50", "--train.batch_size", "8"),
@@ -21,10 +18,7 @@ TINY = [
 
 @pytest.fixture
 def ablations(monkeypatch):
-    specification = importlib.util.spec_from_file_location("ablations", REPOSITORY / "benchmarks/ablations.py")
-    module = importlib.util.module_from_spec(specification)
-    monkeypatch.setitem(sys.modules, "ablations", module)  # where dataclasses look for it
-    specification.loader.exec_module(module)
+    module = benchmark("ablations")
     monkeypatch.setattr(module, "BIRDS", BIRDS)
     monkeypatch.setattr(module, "CAPTIONS", 20)
     return module

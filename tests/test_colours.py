@@ -1,15 +1,12 @@
 """The colour check of flowers: which photographs it takes, what it reads of petals, and its table."""
 
-import importlib.util
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import ended, make_dataset
+from helpers import benchmark, ended, make_dataset
 from PIL import Image
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 PAINT = {
     "red": (200, 20, 30),
     "orange": (240, 140, 20),
@@ -24,10 +21,7 @@ LEAF = (40, 120, 30)
 
 @pytest.fixture(scope="module")
 def colours():
-    specification = importlib.util.spec_from_file_location("colours", REPOSITORY / "benchmarks/colours.py")
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return benchmark("colours")
 
 
 def flower(colour: str, shade: int = 0, size: int = 64) -> np.ndarray:

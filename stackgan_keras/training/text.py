@@ -46,6 +46,35 @@ class Encoders:
     image: keras.Model
     extractor: Extractor | None = None
 
+    @classmethod
+    def load(cls, folder: Path, extractors_folder: Path, loaded: Extractor | None = None) -> "Encoders":
+        """The encoders of a run's folder of weights, with the extractor that its image encoder reads by.
+
+        That is `loaded` if it has the right name, else it is found in `extractors_folder`. Raises `InputError` where
+        one is missing or they do not belong together.
+        """
+        for name in (TEXT_ENCODER, IMAGE_ENCODER):
+            if not (folder / name).is_file():
+                raise InputError(f"{folder} holds no {name}: train it with train_text, or copy it there")
+        text, image = (weights.load(folder / name) for name in (TEXT_ENCODER, IMAGE_ENCODER))
+        network = weights.read_config(folder / IMAGE_ENCODER, "image_encoder").keywords.get("network", "small")
+        extractor = None
+        if network != "small":
+            is_loaded = loaded is not None and loaded.name == network
+            extractor = loaded if is_loaded else extractors.load(network, extractors_folder)
+            features = extractor.model.output["features"].shape[-1]
+            if features != image.input_shape[-1]:
+                raise InputError(
+                    f"{folder / IMAGE_ENCODER} reads {image.input_shape[-1]} features but {network} gives {features}: "
+                    "put the extractor there with which it was trained"
+                )
+        if image.output_shape != text.output_shape:
+            raise InputError(
+                f"{folder} holds encoders of {text.output_shape[-1]} and {image.output_shape[-1]} dimensions: "
+                "take both from one training of train_text"
+            )
+        return cls(text, image, extractor)
+
     def shown(self, pictures: np.ndarray) -> np.ndarray:
         """Pictures (N, s, s, 3) uint8, or features (N, D) of them: what `embed_shown` reads."""
         return pictures if self.extractor is None else self.extractor(pictures)[0]
