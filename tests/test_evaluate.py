@@ -168,7 +168,7 @@ def real(dataset, size):
 
 def test_runs_stand_beside_real_pictures_and_chance(called):
     assert called.lines[0] == f"{CAPTIONS} captions of {called.out}/data/evaluation_birds_{evaluate.SEED} (test)"
-    assert called.lines[1] == "features: net, images resized to 16 x 16 pixels, bilinear with antialiasing"
+    assert called.lines[1] == "features: net.keras, images resized to 16 x 16 pixels, bilinear with antialiasing"
     assert called.lines[2].split() == COLUMNS
     assert [row[:17].strip() for row in called.lines[3:9]] == ROWS
     assert len({len(line) for line in called.lines[2:9]}) == 1  # aligned
@@ -188,7 +188,7 @@ def test_the_file_of_a_run_holds_its_rows_and_what_repeats_them(called):
     assert (early["captions"], early["split"], early["seed"]) == (CAPTIONS, "test", evaluate.SEED)
     extractor = extractors.load(called.out / "net.keras")
     assert drawn["extractor"] == {
-        "name": "net",
+        "name": "net.keras",
         "sha256": extractor.digest,
         "preprocessing": extractor.preprocessing,
     }
@@ -488,8 +488,8 @@ def test_no_package_of_the_default_extractor(out, monkeypatch):
 def test_an_extractor_without_probabilities(out):
     save_extractor(out / "net.keras", probabilities=False)
     made = call(out, "--run", "early", "--count", "3")
-    assert "note: no Inception Score: net gives no probabilities of classes" in made.notes[0]
-    assert "net gives no probabilities" in refusal(call, out, "--metrics", "inception_score")
+    assert "note: no Inception Score: net.keras gives no probabilities of classes" in made.notes[0]
+    assert "net.keras gives no probabilities" in refusal(call, out, "--metrics", "inception_score")
 
 
 def test_no_image_encoder(out):

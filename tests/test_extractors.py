@@ -9,6 +9,7 @@ from helpers import ended, refusal
 from keras import layers
 
 from stackgan_keras import convert, weights
+from stackgan_keras.models.efficientnet_lite0 import efficientnet_lite0
 from stackgan_keras.models.fid_inception import fid_inception
 from stackgan_keras.porting import conversion, extractors
 
@@ -51,7 +52,7 @@ def test_a_classifier_gives_the_input_of_its_last_layer_and_its_probabilities(so
     assert (features.shape, features.dtype, probabilities.shape) == ((3, 4), np.float32, (3, 5))
     assert largest(features, pooled) < 1e-6
     assert largest(probabilities, model(shown.astype("float32"))) < 1e-6
-    assert extractor.name == "birds"
+    assert extractor.name == f"birds.{ending}"
     assert extractor.preprocessing == "resized to 8 x 8 pixels, bilinear with antialiasing"
 
 
@@ -162,6 +163,21 @@ def test_the_file_of_pytorch_fid_becomes_a_weight_file(tmp_path, monkeypatch, ca
     with_1000 = {**state, "fc.weight": state["fc.weight"][:1000], "AuxLogits.fc.bias": np.zeros(1000, np.float32)}
     sentence = refusal(conversion.convert, with_1000)  # torchvision's network
     assert "AuxLogits.fc.bias is left over; fc.weight is (1000, 2048)" in sentence
+
+
+SLOW_NETWORKS = [pytest.param(how, marks=pytest.mark.slow) for how in ("pytorch_fid", "tensorflow")]
+
+
+@pytest.mark.parametrize("preprocessing", [None, *SLOW_NETWORKS])
+def test_a_network_gives_the_same_called_by_itself_and_from_a_keras_file(preprocessing, tmp_path):
+    """`keras.layers.Resizing` would train the batch norm after it wherever `training` is not said."""
+    model = fid_inception(preprocessing=preprocessing) if preprocessing else efficientnet_lite0()
+    model.save(tmp_path / "kept.keras")
+    shown = pictures(2, 48)
+    features, probabilities = extractors.load(tmp_path / "kept.keras")(shown)
+    made = model(shown.astype("float32"))
+    assert largest(made["features"], features) < 1e-4 * features.max()
+    assert largest(made["probabilities"], probabilities) < 1e-4
 
 
 def test_the_average_pool_counts_no_padding():

@@ -83,7 +83,7 @@ def test_it_learns_classes_that_it_never_knew(trained):
 
 def test_what_it_leaves_is_an_extractor(given, trained):
     extractor = extractors.load(trained[1])
-    assert extractor.name == "birds"
+    assert extractor.name == "birds.keras"
     for size in (16, 50):
         features, probabilities = extractor(np.random.default_rng(0).integers(0, 256, (3, size, size, 3), np.uint8))
         assert features.shape == (3, 6) and probabilities.shape == (3, 2)

@@ -5,7 +5,7 @@ Source: github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite,
 """
 
 import keras
-from keras import layers
+from keras import layers, ops
 
 SIZE = 224  # pixels to which every image is resized
 CLASSES = 1000
@@ -27,7 +27,8 @@ def efficientnet_lite0() -> keras.Model:
     bilinearly, with antialiasing, and scaled to (pixels - 127) / 128, as the network was trained.
     """
     image = keras.Input((None, None, 3), name="image")
-    x = layers.Resizing(SIZE, SIZE, interpolation="bilinear", antialias=True, name="resize")(image)
+    # no layers.Resizing, which trains the batch norm behind it where a model is called without `training`
+    x = ops.image.resize(image, (SIZE, SIZE), interpolation="bilinear", antialias=True)
     x = layers.Rescaling(1 / 128, offset=-127 / 128, name="rescale")(x)
     x = layers.Conv2D(32, 3, 2, "same", use_bias=False, name="stem_conv")(x)  # (B, 112, 112, 32)
     x = _norm_relu(x, "stem")

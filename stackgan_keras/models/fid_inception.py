@@ -26,7 +26,7 @@ def fid_inception(*, preprocessing: str = "pytorch_fid") -> keras.Model:
         x = ResizeFromCorner(name="resize")(image)
         x = layers.Rescaling(1 / 128, offset=-1, name="rescale")(x)
     else:
-        x = layers.Resizing(SIZE, SIZE, interpolation="bilinear", antialias=False, name="resize")(image)
+        x = ops.image.resize(image, (SIZE, SIZE), interpolation="bilinear", antialias=False)
         x = layers.Rescaling(1 / 127.5, offset=-1, name="rescale")(x)
     x = _convolve(x, "Conv2d_1a_3x3", 32, 3, strides=2, padding="valid")  # (B, 149, 149, 32)
     x = _convolve(x, "Conv2d_2a_3x3", 32, 3, padding="valid")

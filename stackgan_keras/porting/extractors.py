@@ -14,7 +14,7 @@ from pathlib import Path
 import h5py
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, ops
 
 from stackgan_keras.errors import InputError, first_line
 from stackgan_keras.models import weights
@@ -164,9 +164,9 @@ def _from_keras_file(path: Path) -> Extractor:
     if channels != 3:
         raise InputError(f"{path} does not turn images (height, width, 3) into features: give such a model")
     if None in (height, width):
-        return Extractor(path.stem, "pixels from 0 to 255 as they are", model)
+        return Extractor(path.name, "pixels from 0 to 255 as they are", model)
     sentence = f"resized to {height} x {width} pixels, bilinear with antialiasing"
-    return Extractor(path.stem, sentence, _reading_pixels(model, (height, width)))
+    return Extractor(path.name, sentence, _reading_pixels(model, (height, width)))
 
 
 def _with_features(model: keras.Model) -> keras.Model:
@@ -189,7 +189,7 @@ def _reading_pixels(model: keras.Model, size: int | tuple[int, int], *scaling: l
     """The model for images of any size, which are resized to `size`, bilinearly and with antialiasing, and scaled."""
     height, width = (size, size) if isinstance(size, int) else size
     image = keras.Input((None, None, 3), name="image")
-    x = layers.Resizing(height, width, interpolation="bilinear", antialias=True, name="resize")(image)
+    x = ops.image.resize(image, (height, width), interpolation="bilinear", antialias=True)
     for layer in scaling:
         x = layer(x)
     return keras.Model(image, model(x), name=model.name)
