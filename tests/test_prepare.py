@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import pickle
+import shutil
 import sys
 
 import numpy as np
@@ -174,6 +175,45 @@ def test_flowers_are_found_under_their_published_names(run, encoder, tmp_path):
     assert records.names == ("jpg/image_00005", "jpg/image_00010")
     assert records.captions == (("flower 5",), ("flower 10",))
     assert records.class_ids.tolist() == [5, 10]
+
+
+def test_real_flowers_are_the_same_from_their_archive_and_from_a_captioned_folder(shared, run, encoder, tmp_path):
+    """Classes, splits and captions as published, and as folders with a metadata.jsonl; some captions are missing."""
+    names = {split: published.read(shared / "flowers", split, text_dim=None).names for split in published.SPLITS}
+    archive, own = tmp_path / "archive", tmp_path / "own"
+    texts = {path.stem: path for path in (shared / "flowers/text_c10").glob("*/*.txt")}
+    for split in published.SPLITS:
+        rows = []
+        for i, name in enumerate(names[split][:: len(names[split]) // 40]):
+            name = name.rpartition("/")[2]
+            kind = texts[name].parent.name
+            for home in (archive / "jpg", own / split / kind):
+                home.mkdir(parents=True, exist_ok=True)
+                shutil.copy(shared / f"flowers/jpg/{name}.jpg", home)
+            if i % 7:
+                (archive / "text_c10" / kind).mkdir(parents=True, exist_ok=True)
+                shutil.copy(texts[name], archive / "text_c10" / kind)
+                rows.append({"file_name": f"{kind}/{name}.jpg", "text": texts[name].read_text().splitlines()})
+        (own / split / "metadata.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    (archive / "test").mkdir()
+    shutil.copy(shared / "flowers/test/class_info.pickle", archive / "test")
+    made = {}
+    for source in (archive, own):
+        out = tmp_path / f"from_{source.name}"
+        said = run(source, "--out", out, "--text_encoder", encoder)
+        assert "skipped pictures without captions: 12" in said
+        records = {split: published.read(out, split, text_dim=DIM) for split in published.SPLITS}
+        made[source] = {
+            r.paths[i].read_bytes(): (split, r.captions[i], r.embeddings_of(i).tobytes(), numbered(r, i))
+            for split, r in records.items()
+            for i in range(len(r))
+        }
+    assert made[archive] == made[own] and len(made[own]) > 60
+
+
+def numbered(records, i):
+    """The first picture of the same class, whatever number that has."""
+    return records.paths[records.class_ids.tolist().index(records.class_ids[i])].stem
 
 
 # -- going on
