@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import itertools
 import json
+import math
 import re
 import shlex
 import shutil
@@ -38,6 +39,7 @@ OPTIONS = {  # what only some sources take
     **dict.fromkeys(sources.PUBLISHED, ("pictures", "captions", "tfds_dir")),
 }
 CONFIGS = {"cub": "birds_stage1", "oxford102": "flowers_stage1", "coco": "coco_stage1", "drawn": "drawn_stage1"}
+FEW, SEEN = 2000, 60_000  # training pictures that are few, and how many Stage I sees by `few_stage1` in all its epochs
 RECORD = "prepared.json"  # what a finished folder was made of, and what is in it
 RETRIEVAL = "retrieval"  # folder of image grids that show which pictures sentences find
 UNFINISHED = ".unfinished"  # folder of what is only needed until the end
@@ -274,14 +276,28 @@ def _summary(record: dict, out: Path) -> str:
     lines += [f"written: {out}", f"text encoder: {out / TEXT_ENCODER}, {record['text_dim']} numbers a sentence"]
     if (out / RETRIEVAL).is_dir():
         lines.append(f"what its sentences find: {out / RETRIEVAL}")
+    if _are_few(record):
+        lines.append(
+            f"note: {record['splits']['train']['pictures']} training pictures are few: with the next command networks "
+            "are narrower than published, and the discriminator sees the pictures augmented, as was best of 500; "
+            "few_stage2 goes with it"
+        )
     return "\n".join(lines)
 
 
 def _next_command(record: dict, out: Path) -> str:
-    known = CONFIGS.get(record["asked"]["source"])
-    command = ["python", "-m", "stackgan_keras.train_stage1", *(["--config", known] if known else [])]
-    command += ["--data.root", str(out), "--generator.text_dim", str(record["text_dim"]), "--run", record["run"]]
-    return shlex.join(command)
+    """The training of Stage I, by the source's config, or by that for few pictures."""
+    pictures = record["splits"]["train"]["pictures"]
+    settings = ["--config", known] if (known := CONFIGS.get(record["asked"]["source"])) else []
+    if _are_few(record):
+        settings = ["--config", "few_stage1", "--train.epochs", str(math.ceil(SEEN / pictures))]
+    command = ["python", "-m", "stackgan_keras.train_stage1", *settings, "--data.root", str(out)]
+    return shlex.join([*command, "--generator.text_dim", str(record["text_dim"]), "--run", record["run"]])
+
+
+def _are_few(record: dict) -> bool:
+    """Whether the published widths are too wide for the training pictures. Drawn ones are easier than photographs."""
+    return record["asked"]["source"] != "drawn" and record["splits"]["train"]["pictures"] < FEW
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import json
 import pickle
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -121,7 +122,8 @@ def test_a_folder_of_ones_own(run, folder, encoder, tmp_path):
     assert "skipped files that are no whole pictures: 1 (owl/fake (cannot identify" in said
     assert "skipped pictures without captions: 1 (jay/silent.png)" in said
     assert said.rstrip().endswith(
-        f"next: python -m stackgan_keras.train_stage1 --data.root {out} --generator.text_dim {DIM} --run out"
+        "next: python -m stackgan_keras.train_stage1 --config few_stage1 --train.epochs 3750 "
+        f"--data.root {out} --generator.text_dim {DIM} --run out"
     )
     record = json.loads((out / prepare.RECORD).read_text())
     assert record["splits"]["train"]["captions per picture (least, median, most)"][2] == 12
@@ -159,7 +161,8 @@ def test_the_real_birds(shared, run, encoder, tmp_path):
         np.testing.assert_array_equal(mine.class_ids, theirs.class_ids[order])
         assert mine.captions == tuple(theirs.captions[i] for i in order)
     assert "captions 2150 2090" in " ".join(said.split())
-    assert "--config birds_stage1" in said
+    assert "note: 215 training pictures are few" in said
+    assert "--config few_stage1 --train.epochs 280 --data.root" in said
 
 
 def test_flowers_are_found_under_their_published_names(run, encoder, tmp_path):
@@ -175,6 +178,14 @@ def test_flowers_are_found_under_their_published_names(run, encoder, tmp_path):
     assert records.names == ("jpg/image_00005", "jpg/image_00010")
     assert records.captions == (("flower 5",), ("flower 10",))
     assert records.class_ids.tolist() == [5, 10]
+
+
+@pytest.mark.parametrize("source, pictures", [("cub", 2000), ("drawn", 20)])
+def test_many_pictures_and_drawn_ones_get_the_published_widths(source, pictures):
+    asked = {"source": source}
+    record = {"asked": asked, "splits": {"train": {"pictures": pictures}}, "text_dim": 8, "run": "mine"}
+    command = prepare._next_command(record, Path("out"))
+    assert f"--config {prepare.CONFIGS[source]} --data.root out" in command and "epochs" not in command
 
 
 def test_real_flowers_are_the_same_from_their_archive_and_from_a_captioned_folder(shared, run, encoder, tmp_path):
