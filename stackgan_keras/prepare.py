@@ -39,7 +39,7 @@ OPTIONS = {  # what only some sources take
     **dict.fromkeys(sources.PUBLISHED, ("pictures", "captions", "tfds_dir")),
 }
 CONFIGS = {"cub": "birds_stage1", "oxford102": "flowers_stage1", "coco": "coco_stage1", "drawn": "drawn_stage1"}
-FEW, SEEN = 2000, 60_000  # training pictures that are few, and how many Stage I sees by `few_stage1` in all its epochs
+FEW, SEEN = 2000, 40_000  # training pictures that are few, and how many Stage I sees by `few_stage1` in all its epochs
 RECORD = "prepared.json"  # what a finished folder was made of, and what is in it
 RETRIEVAL = "retrieval"  # folder of image grids that show which pictures sentences find
 UNFINISHED = ".unfinished"  # folder of what is only needed until the end
@@ -278,9 +278,9 @@ def _summary(record: dict, out: Path) -> str:
         lines.append(f"what its sentences find: {out / RETRIEVAL}")
     if _are_few(record):
         lines.append(
-            f"note: {record['splits']['train']['pictures']} training pictures are few: with the next command networks "
-            "are narrower than published, and the discriminator sees the pictures augmented, as was best of 500; "
-            "few_stage2 goes with it"
+            f"note: {record['splits']['train']['pictures']} training pictures are few: the next command's networks are "
+            f"narrower than published, and its epochs show {SEEN:,} images, as was measured with 500; Stage II has "
+            "few_stage2"
         )
     return "\n".join(lines)
 

@@ -122,7 +122,7 @@ def test_a_folder_of_ones_own(run, folder, encoder, tmp_path):
     assert "skipped files that are no whole pictures: 1 (owl/fake (cannot identify" in said
     assert "skipped pictures without captions: 1 (jay/silent.png)" in said
     assert said.rstrip().endswith(
-        "next: python -m stackgan_keras.train_stage1 --config few_stage1 --train.epochs 3750 "
+        "next: python -m stackgan_keras.train_stage1 --config few_stage1 --train.epochs 2500 "
         f"--data.root {out} --generator.text_dim {DIM} --run out"
     )
     record = json.loads((out / prepare.RECORD).read_text())
@@ -162,7 +162,7 @@ def test_the_real_birds(shared, run, encoder, tmp_path):
         assert mine.captions == tuple(theirs.captions[i] for i in order)
     assert "captions 2150 2090" in " ".join(said.split())
     assert "note: 215 training pictures are few" in said
-    assert "--config few_stage1 --train.epochs 280 --data.root" in said
+    assert "--config few_stage1 --train.epochs 187 --data.root" in said
 
 
 def test_flowers_are_found_under_their_published_names(run, encoder, tmp_path):
