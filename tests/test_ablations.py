@@ -55,7 +55,7 @@ def test_it_goes_on_where_it_was_stopped_and_keeps_its_scores(ablations, tmp_pat
         return [[c.strip() for c in line.split("|")[1:-1]] for line in printed.splitlines() if line.startswith("| ")]
 
     head, of_training, *others = rows(out)
-    assert head[2:4] == ["FID (small)", "KID (small)"] and of_training[0] == "mini_no_text_stage2"
+    assert head[2:4] == ["FID (small.keras)", "KID (small.keras)"] and of_training[0] == "mini_no_text_stage2"
     assert "-" not in of_training and all(float(cell.rstrip("%")) >= 0 for cell in of_training[2:])
     assert [each[0] for each in others] == ["real pictures, 64", "real pictures, 128", "by chance"]
 
