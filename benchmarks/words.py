@@ -13,18 +13,17 @@ import re
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from stackgan_keras import command_line
 from stackgan_keras.data import published
-from stackgan_keras.data.published import Dataset
 from stackgan_keras.errors import whole_number
-from stackgan_keras.evaluation.readings import batched, framed
+from stackgan_keras.evaluation.readings import Readers, framed
+from stackgan_keras.evaluation.scores import spread_captions
 from stackgan_keras.models import text_encoder
 from stackgan_keras.models.runs import find_run
 from stackgan_keras.training.text import Encoders
 
-SIZE = 256  # pixels of the pictures that the image encoder reads
+SIZE = 256  # pixels of the pictures that the encoders are shown
 SEED = 0  # of their crops
 GROUPS = {
     "colours": ("red", "orange", "yellow", "white", "pink", "purple", "blue", "green", "brown", "black"),
@@ -47,7 +46,8 @@ def main() -> None:
     folder = find_run(given.output_dir, given.run, holding=["text_encoder"])
     encoders = Encoders.load(folder, given.output_dir / "weights")
     dataset = published.read(given.root, "test", text_dim=None).captioned()
-    pictures = embedded_pictures(encoders, dataset)
+    shown = framed(dataset, SIZE, SEED, range(len(dataset)))
+    pictures = Readers(encoders=encoders).read_all(shown, "pictures", len(dataset))["embeddings"]
     spread = text_encoder.embed(encoders.text, [captions[0] for captions in dataset.captions])
     unit = distance(spread, np.roll(spread, len(spread) // 2, axis=0))
     print("| exchanged | captions | moves | fits |\n|---|---|---|---|")
@@ -61,26 +61,20 @@ def main() -> None:
         print(f"| two captions of one picture | {len(several)} | {distance(first, second) / unit:.2f} | |")
 
 
-def embedded_pictures(encoders: Encoders, dataset: Dataset) -> np.ndarray:
-    """The embeddings (N, text_dim) of a dataset's pictures, as training shows them."""
-    size = SIZE if encoders.extractor else encoders.image.input_shape[1]
-    pictures = tqdm(framed(dataset, size, SEED, range(len(dataset))), "pictures", len(dataset), leave=False)
-    return np.concatenate([encoders.embed_shown(encoders.shown(np.stack(batch))) for batch in batched(pictures)])
-
-
 def measured(encoders, captions, pictures, group: str, count: int, unit: float) -> list[str]:
     """How many captions, how far they move and how often they fit: the cells of a row."""
-    found = [(i, caption, exchanged(caption, group)) for i, several in enumerate(captions) for caption in several]
-    found = [each for each in found if each[2]]
-    if not found:
+    taken = [tuple(caption for caption in several if exchanged(caption, group)) for several in captions]
+    asked = spread_captions(taken, count)
+    if not asked:
         return ["0", "-", "-"]
-    chosen = [found[i] for i in np.unique(np.linspace(0, len(found) - 1, count).astype(int))]
-    own = text_encoder.embed(encoders.text, [caption for _, caption, _ in chosen])
-    others = text_encoder.embed(encoders.text, [other for _, _, several in chosen for other in several])
-    place = np.repeat(np.arange(len(chosen)), [len(several) for _, _, several in chosen])
-    shown = pictures[[i for i, _, _ in chosen]][place]
-    fits = np.sum(own[place] * shown, axis=1) > np.sum(others * shown, axis=1)
-    return [str(len(chosen)), f"{distance(own[place], others) / unit:.2f}", f"{fits.mean():.0%}"]
+    sentences = [taken[i][j] for i, j in asked]
+    changed = [exchanged(sentence, group) for sentence in sentences]
+    place = np.repeat(np.arange(len(asked)), [len(several) for several in changed])
+    own = text_encoder.embed(encoders.text, sentences)[place]
+    others = text_encoder.embed(encoders.text, [other for several in changed for other in several])
+    shown = pictures[[i for i, _ in asked]][place]
+    fits = np.sum(own * shown, axis=1) > np.sum(others * shown, axis=1)
+    return [str(len(asked)), f"{distance(own, others) / unit:.2f}", f"{fits.mean():.0%}"]
 
 
 def exchanged(caption: str, group: str) -> list[str]:

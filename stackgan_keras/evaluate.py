@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> None:
     models = {
         name: StackGAN.load(folder, embedded=not (folder / TEXT_ENCODER).is_file()) for name, folder in folders.items()
     }
-    runs = [Run(name, model, _encoders(given, folders[name], readers)) for name, model in models.items()]
+    runs = [Run(name, model, _encoders(given, folders[name], model, readers)) for name, model in models.items()]
     root, dataset, others, asked = _data(given, runs)
     if "r_precision" not in given.metrics:
         runs = [Run(run.name, run.model) for run in runs]
@@ -140,14 +140,14 @@ def _find_classifier(weights: Path, folders: list[Path]) -> Path:
     return found
 
 
-def _encoders(given: argparse.Namespace, folder: Path, readers):
+def _encoders(given: argparse.Namespace, folder: Path, model, readers):
     """The run's encoders, by which its R-precision is measured, or None."""
     from stackgan_keras.training.text import Encoders
 
     if "r_precision" not in given.metrics:
         return None
     try:
-        return Encoders.load(folder, given.output_dir / "weights", readers.extractor)
+        return Encoders.load(folder, given.output_dir / "weights", model.encoder, readers.extractor)
     except InputError as problem:
         if "r_precision" in given.chosen:
             raise

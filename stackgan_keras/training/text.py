@@ -47,21 +47,30 @@ class Encoders:
     extractor: Extractor | None = None
 
     @classmethod
-    def load(cls, folder: Path, extractors_folder: Path, loaded: Extractor | None = None) -> "Encoders":
+    def load(
+        cls,
+        folder: Path,
+        extractors_folder: Path,
+        text: keras.Model | None = None,
+        extractor: Extractor | None = None,
+    ) -> "Encoders":
         """The encoders of a run's folder of weights, with the extractor that its image encoder reads by.
 
-        That is `loaded` if it has the right name, else it is found in `extractors_folder`. Raises `InputError` where
-        one is missing or they do not belong together.
+        The run's text encoder, and an extractor, are taken from the caller if they are loaded already; an extractor
+        of another name is left, and the right one found in `extractors_folder`. Raises `InputError` where one is
+        missing or they do not belong together.
         """
         for name in (TEXT_ENCODER, IMAGE_ENCODER):
             if not (folder / name).is_file():
                 raise InputError(f"{folder} holds no {name}: train it with train_text, or copy it there")
-        text, image = (weights.load(folder / name) for name in (TEXT_ENCODER, IMAGE_ENCODER))
+        text = text or weights.load(folder / TEXT_ENCODER)
         network = weights.read_config(folder / IMAGE_ENCODER, "image_encoder").keywords.get("network", "small")
-        extractor = None
-        if network != "small":
-            is_loaded = loaded is not None and loaded.name == network
-            extractor = loaded if is_loaded else extractors.load(network, extractors_folder)
+        image = weights.load(folder / IMAGE_ENCODER)
+        if network == "small":
+            extractor = None
+        else:
+            if extractor is None or extractor.name != network:
+                extractor = extractors.load(network, extractors_folder)
             features = extractor.model.output["features"].shape[-1]
             if features != image.input_shape[-1]:
                 raise InputError(
