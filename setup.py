@@ -6,6 +6,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
+SHIPPED = ("drawn", "flowers")  # runs whose weights come with the package
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "stackgan_keras/__init__.py").read_text())[1]
 
 setup(
@@ -20,10 +21,16 @@ setup(
     packages=[
         *find_packages(include=["stackgan_keras", "stackgan_keras.*"]),
         "stackgan_keras.configs",
-        "stackgan_keras.weights.drawn",
+        *(f"stackgan_keras.weights.{run}" for run in SHIPPED),
     ],
-    package_dir={"stackgan_keras.configs": "configs", "stackgan_keras.weights.drawn": "weights/drawn"},
-    package_data={"stackgan_keras.configs": ["*.yaml"], "stackgan_keras.weights.drawn": ["*.weights.h5"]},
+    package_dir={
+        "stackgan_keras.configs": "configs",
+        **{f"stackgan_keras.weights.{run}": f"weights/{run}" for run in SHIPPED},
+    },
+    package_data={
+        "stackgan_keras.configs": ["*.yaml"],
+        **{f"stackgan_keras.weights.{run}": ["*.weights.h5", "README.md"] for run in SHIPPED},
+    },
     install_requires=[
         "tensorflow>=2.19",
         "keras>=3.10",

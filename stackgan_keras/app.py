@@ -26,7 +26,7 @@ def main() -> None:
         if problem.name != "gradio":
             raise
         raise InputError("the page needs gradio, which is not installed: pip install 'stackgan_keras[app]'") from None
-    name = "drawn" if "drawn" in names else names[0]
+    name = "flowers" if "flowers" in names else names[0]
     studio.load(name).generate("", 1)  # whoever opens the page does not wait for this
     page.page(studio, name).queue(max_size=LONGEST_QUEUE).launch(
         server_name=given.host,

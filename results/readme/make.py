@@ -1,12 +1,18 @@
-"""The README's pictures: drawn birds, and what the shipped weights make of typed sentences.
+"""The README's pictures: what the shipped weights make of typed sentences, a walk between two, and drawn birds.
 
 python results/readme/make.py
+
+The sheet of nearest photographs is left by `evaluate --run flowers --data.root DIR --neighbours`.
 
 The pictures of the page are left by STACKGAN_SCREENSHOTS=DIR pytest tests/test_app_browser.py: several_1280.png, its
 lowest bit rounded away, and draw_390.png.
 """
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -19,7 +25,16 @@ from stackgan_keras.training.run import data_root
 
 HERE = Path(__file__).parent
 HOME = HERE.parents[1]
-SENTENCES = (
+FLOWERS = (
+    "this flower has pink petals and a yellow center",
+    "a white flower with rounded petals and a yellow center",
+    "this flower has bright orange petals with dark spots",
+    "the petals are red and long",
+    "a purple flower with many thin petals",
+    "this yellow flower has layered petals",
+)
+WALK = ("this flower has yellow petals", "this flower has purple petals")
+BIRDS = (
     "this bird is red with black wings",
     "a small yellow bird with a black crown",
     "a blue bird with a white belly and an orange beak",
@@ -30,7 +45,9 @@ SENTENCES = (
 
 
 def main() -> None:
-    save("typed", typed_grid(HOME / "weights/drawn", SENTENCES, count=4))
+    save("flowers", typed_grid(HOME / "weights/flowers", FLOWERS, count=3))
+    save("typed", typed_grid(HOME / "weights/drawn", BIRDS, count=4))
+    save_walk()
     demo = config.make(config.read("demo_stage1"))
     save("drawn_birds", data_grid(published.read(data_root(demo, Folders(HOME, "demo")), "test", text_dim=None)))
 
@@ -47,6 +64,15 @@ def typed_grid(folder: Path, sentences: tuple[str, ...], count: int) -> np.ndarr
     """The best images that a run has for typed sentences, so many of each, one below the other."""
     made = StackGAN.load(folder).generate(sentences, count=count, seed=0)
     return images.labelled_grid(list(made["image"].swapaxes(0, 1)), sentences)
+
+
+def save_walk() -> None:
+    """The animation that `generate --interpolate` leaves."""
+    with TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "stackgan_keras.generate", "--run", "flowers", "--output_dir", folder]
+        subprocess.run([*command, "--interpolate", *WALK, "--steps", "12"], cwd=HOME, check=True)
+        (made,) = Path(folder).rglob("*.gif")
+        shutil.copy(made, HERE / "walk.gif")
 
 
 def save(name: str, grid: np.ndarray) -> None:
