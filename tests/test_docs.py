@@ -78,7 +78,7 @@ def test_commands_and_their_options_exist(capsys, monkeypatch):
                 importlib.import_module(f"stackgan_keras.{command}").main()
             helps[command] = set(re.findall(r"--[\w.]+", capsys.readouterr().out))
         options = {word.partition("=")[0] for word in words if re.match(r"--\w", word)}
-        if command == "prepare":  # takes the settings of train_text, too
+        if command in (*TRAINING, "prepare"):  # `--help` has not all settings; `prepare` takes those of train_text
             options -= {f"--{name}" for name in settings()} | {"--config"}
         assert options <= helps[command], (command, words)
         if "--config" in words:

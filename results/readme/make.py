@@ -2,7 +2,7 @@
 
 python results/readme/make.py
 
-The sheet of nearest photographs is left by `evaluate --run flowers --data.root DIR --neighbours`.
+few_birds.png is from the last grid of a training of few_stage2 on 215 photographs, without these.
 
 The pictures of the page are left by STACKGAN_SCREENSHOTS=DIR pytest tests/test_app_browser.py: several_1280.png, its
 lowest bit rounded away, and draw_390.png.
@@ -28,9 +28,9 @@ HOME = HERE.parents[1]
 FLOWERS = (
     "this flower has pink petals and a yellow center",
     "a white flower with rounded petals and a yellow center",
-    "this flower has bright orange petals with dark spots",
+    "this flower has petals that are orange",
     "the petals are red and long",
-    "a purple flower with many thin petals",
+    "this flower has petals that are purple",
     "this yellow flower has layered petals",
 )
 WALK = ("this flower has yellow petals", "this flower has purple petals")
