@@ -24,7 +24,7 @@ from stackgan_keras.inference.stackgan import StackGAN
 pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).resolve().parents[1]
 DESKTOP, PHONE = (1280, 900), (390, 844)
-RED, PURPLE = "this flower has red petals with a yellow center", "a purple flower"
+PINK, PURPLE = "this flower has pink petals and a yellow center", "a purple flower"
 TINY = [
     *("--run", "followed", "--data.image_size", "16", "--generator.filters", "2", "--discriminator.filters", "2"),
     *("--generator.text_dim", "16", "--generator.condition_dim", "8", "--generator.noise_dim", "8"),
@@ -144,11 +144,11 @@ def open_page(browser, address):
 def test_sentences_become_images(open_page, model):
     started = time.monotonic()
     page = open_page()
-    page.shows_both(model.generate(RED, 4, 0))
+    page.shows_both(model.generate(PINK, 4, 0))
     first = time.monotonic() - started
     page.screenshot("draw_1280")
-    drawn = model.generate([RED, PURPLE], 4, 0)
-    page.write(page.labelled("Sentences, one a line", "textarea"), f"{RED}\n{PURPLE}")
+    drawn = model.generate([PINK, PURPLE], 4, 0)
+    page.write(page.labelled("Sentences, one a line", "textarea"), f"{PINK}\n{PURPLE}")
     page.click("Draw", "button.primary")
     typed = page.shows_both(drawn)
     page.screenshot("several_1280")
@@ -160,25 +160,25 @@ def test_controls_change_the_images(open_page, model):
     from selenium.webdriver.common.keys import Keys
 
     page = open_page()
-    page.shows_both(model.generate(RED, 4, 0))
+    page.shows_both(model.generate(PINK, 4, 0))
     page.click("🎲")
     seed = until(lambda: int(page.labelled("Seed").get_attribute("value")))
-    page.shows_both(model.generate(RED, 4, seed))
+    page.shows_both(model.generate(PINK, 4, seed))
     page.labelled("Noise strength", "input[@type='range']").send_keys(Keys.ARROW_LEFT * 4)
-    page.shows_both(model.generate(RED, 4, seed, noise_scale=0.8))
+    page.shows_both(model.generate(PINK, 4, seed, noise_scale=0.8))
     page.labelled("Condition strength", "input[@type='range']").send_keys(Keys.ARROW_RIGHT * 2)
-    page.shows_both(model.generate(RED, 4, seed, noise_scale=0.8, epsilon_scale=1.1))
-    page.write(page.labelled("Sentences, one a line", "textarea"), f"{RED}\n{PURPLE}")
+    page.shows_both(model.generate(PINK, 4, seed, noise_scale=0.8, epsilon_scale=1.1))
+    page.write(page.labelled("Sentences, one a line", "textarea"), f"{PINK}\n{PURPLE}")
     page.all("input[type=checkbox]")[0].click()
     scales = {"noise_scale": 0.8, "epsilon_scale": 1.1, "same_noise": True}
-    page.shows_both(model.generate([RED, PURPLE], 4, seed, **scales))
+    page.shows_both(model.generate([PINK, PURPLE], 4, seed, **scales))
     page.click("a white flower")
     page.shows_both(model.generate("a white flower", 4, seed, **scales))
 
 
 def test_another_run_brings_its_examples(open_page, model):
     page = open_page()
-    page.shows_both(model.generate(RED, 4, 0))
+    page.shows_both(model.generate(PINK, 4, 0))
     page.all("input[aria-label=Run]")[0].click()
     until(lambda: [each for each in page.all("ul[role=listbox] li") if "drawn" in each.text])[0].click()
     own = "this bird is red with black wings"
@@ -201,10 +201,10 @@ def test_what_is_wrong_or_not_read_is_said(open_page):
 def test_a_walk(open_page, model):
     page = open_page()
     page.open_tab("Walk")
-    page.write(page.labelled("From", "textarea"), RED)
+    page.write(page.labelled("From", "textarea"), PINK)
     page.write(page.labelled("To", "textarea"), PURPLE)
     page.click("Walk", "button.primary")
-    made = model.interpolate(RED, PURPLE, 12, 0)["image"]
+    made = model.interpolate(PINK, PURPLE, 12, 0)["image"]
     expected = images.grid([made[:6], made[6:]])
 
     def walked():
@@ -234,7 +234,7 @@ def test_a_training_is_followed(open_page, out):
 
 def test_a_phone(open_page, model):
     page = open_page(PHONE)
-    page.shows_both(model.generate(RED, 4, 0))
+    page.shows_both(model.generate(PINK, 4, 0))
     for tab in ("Draw", "Walk", "Training"):
         page.open_tab(tab)
         until(lambda tab=tab: tab != "Training" or "left." in page.all("body")[0].text)
@@ -245,7 +245,7 @@ def test_a_phone(open_page, model):
 
 def test_nothing_comes_over_the_net(open_page, model):
     page = open_page()
-    page.shows_both(model.generate(RED, 4, 0))
+    page.shows_both(model.generate(PINK, 4, 0))
     sent = [json.loads(each["message"])["message"] for each in page.browser.get_log("performance")]
     asked = [each["params"]["request"]["url"] for each in sent if each["method"] == "Network.requestWillBeSent"]
     assert asked and not [url for url in asked if not url.startswith((page.address, "data:", "blob:"))]

@@ -33,7 +33,7 @@ FLOWERS = (
     "this flower has petals that are purple",
     "this yellow flower has layered petals",
 )
-WALK = ("this flower has yellow petals", "this flower has purple petals")
+WALK = ("this yellow flower has layered petals", "this flower has pink petals and a yellow center")
 BIRDS = (
     "this bird is red with black wings",
     "a small yellow bird with a black crown",

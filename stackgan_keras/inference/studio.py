@@ -16,7 +16,7 @@ MOST_SENTENCES, MOST_LETTERS, MOST_COPIES, MOST_STEPS = 8, 10_000, 16, 24
 COLUMNS = 6  # images in a row of a walk's strip
 MILLISECONDS = 150  # that a frame of its animation is shown
 EXAMPLES = {  # by a part of the run's name
-    "flower": ("this flower has red petals with a yellow center", "a white flower", "the petals are purple and thin"),
+    "flower": ("this flower has pink petals and a yellow center", "a white flower", "the petals are red and long"),
     "": ("this bird is red with black wings", "a small yellow bird with a black crown", "a blue bird with white wings"),
 }
 
