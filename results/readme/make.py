@@ -2,7 +2,7 @@
 
 python results/readme/make.py
 
-few_birds.png is from the last grid of a training of few_stage2 on 215 photographs, without these.
+few_birds.png is the grid that the README's `generate --run few` leaves, after a training on 215 photographs.
 
 The pictures of the page are left by STACKGAN_SCREENSHOTS=DIR pytest tests/test_app_browser.py: several_1280.png, its
 lowest bit rounded away, and draw_390.png.
