@@ -99,9 +99,12 @@ class Generator(Section):
 
 class Discriminator(Section):
     architecture: Architecture = setting("pytorch", "release whose network it is; tensorflow wants text embedding")
-    filters: Count = setting(64, "width: channels of the first convolution (DF_DIM)")
+    filters: CountOrZero = setting(64, "width: channels of the first convolution (DF_DIM); 0: only heads on features")
     text: Literal["mean", "embedding"] = setting("mean", "text input: generator's mean, or embedding compressed anew")
     batch_norm: bool = setting(True, "batch norm after its convolutions; no: each image counts alone, as R1 supposes")
+    features: str | None = setting(
+        None, "frozen pretrained network that heads beside it read: efficientnet_lite0, or a Keras file"
+    )
 
 
 class Train(Section):

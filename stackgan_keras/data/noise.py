@@ -6,7 +6,7 @@ number. So any batch or image can be drawn again on its own, whatever was drawn 
 
 import tensorflow as tf
 
-(ORDER, TOP, LEFT, MIRROR, CAPTION, NOISE, EPSILON, STAGE1_EPSILON, DIRECTION, AUGMENTATION) = range(10)
+(ORDER, TOP, LEFT, MIRROR, CAPTION, NOISE, EPSILON, STAGE1_EPSILON, DIRECTION, AUGMENTATION, FRAMING) = range(11)
 PURPOSES = 16  # room to add some without changing the draws of the others
 GENERATOR_INPUTS = {"noise": NOISE, "epsilon": EPSILON, "stage1_epsilon": STAGE1_EPSILON}
 

@@ -198,7 +198,8 @@ class AdversarialStream(ImageStream):
     standard normal draws: what the generator takes, `noise` (B, noise_dim) and the epsilons, by `widths`. `truncated`
     epsilons stay within two deviations. If `directions` are asked for, there is a standard normal `direction` of the
     images' shape; with a `stage1_size` there is `stage1_image` (B, stage1_size, stage1_size, 3), the images made small;
-    with `augmentations` there are so many uniform draws, `augmentation` (B, augmentations).
+    with `augmentations` and `framings` there are so many uniform draws, `augmentation` (B, augmentations) and `framing`
+    (B, framings).
     """
 
     widths: dict[str, int]  # of the generator's random inputs
@@ -207,6 +208,7 @@ class AdversarialStream(ImageStream):
     directions: bool = False
     stage1_size: int | None = None
     augmentations: int = 0
+    framings: int = 0
 
     def _add_text(self, batch: dict, step, picture, rows: Rows) -> dict:
         order = self._caption_order(step, rows)
@@ -219,6 +221,8 @@ class AdversarialStream(ImageStream):
             batch["direction"] = self._normal(noise.DIRECTION, step, rows, batch["image"].shape[1:])
         if self.augmentations:
             batch["augmentation"] = self._uniform(noise.AUGMENTATION, step, rows, width=(self.augmentations,))
+        if self.framings:
+            batch["framing"] = self._uniform(noise.FRAMING, step, rows, width=(self.framings,))
         if self.stage1_size:
             block = self.image_size // self.stage1_size
             batch["stage1_image"] = tf.nn.avg_pool2d(batch["image"], block, block, "VALID")

@@ -6,8 +6,9 @@ Layer names are public: converters and the variable list in every weight file re
 from collections.abc import Callable
 
 import keras
-from keras import layers
+from keras import layers, ops
 
+from stackgan_keras.models import projected
 from stackgan_keras.models.blocks import (
     ARCHITECTURES,
     CORE,
@@ -23,6 +24,11 @@ from stackgan_keras.models.blocks import (
 LOGITS = {"conditional": "matched", "unconditional": "real"}  # names of outputs, and of the layers that compute them
 
 
+def head_name(logits: str, part: str = "image") -> str:
+    """The layer that computes these logits of one part of a discriminator."""
+    return LOGITS[logits] if part == "image" else f"{LOGITS[logits]}_{part}"
+
+
 def discriminator(
     *,
     image_size: int,
@@ -32,6 +38,7 @@ def discriminator(
     text_dim: int = 1024,
     condition_dim: int = 128,
     batch_norm: bool = True,
+    pretrained: bool = False,
     architecture: str = "pytorch",
 ) -> keras.Model:
     """Images to logits: `conditional` (real, and this sentence's?) and, if asked for, `unconditional` (real at all?).
@@ -41,22 +48,69 @@ def discriminator(
     Out: (B,) for each of `logits`. The layer `encode_image` and the layers of `LOGITS` are models too, so that one
     image's features can be paired with several sentences. `architecture` is one of `ARCHITECTURES`.
 
+    A `pretrained` one has heads on the maps of `projected.projections` beside this: these maps are further inputs, and
+    the logits are (B, 4), those of the plain part first. Without `filters` there are only the heads, (B, 3).
+
     Without `batch_norm` an image's logits depend on it and its sentence alone, as a gradient penalty supposes
     (Gulrajani et al., "Improved Training of Wasserstein GANs", NIPS 2017, section 4). With it mismatched pairs, which
     are a batch of their own, also show by that batch's moments.
     """
-    style = ARCHITECTURES[architecture]
-    layer = convolve if batch_norm else convolve_without_norm
-    encode_image = _image_encoder(image_size, filters, style, layer)
-    image = keras.Input(encode_image.input_shape[1:], name="image")
-    features = encode_image(image)
-    compressed = {"embedding": text_dim, "mean": None}[text]
-    conditional = _conditional_logits(features.shape[1:], 8 * filters, condition_dim, compressed, style, layer)
-    sentence = keras.Input(conditional.input["text"].shape[1:], name="text")
-    outputs = {"conditional": conditional({"features": features, "text": sentence})}
-    if "unconditional" in logits:
-        outputs["unconditional"] = _unconditional_logits(features.shape[1:], style)(features)
-    return keras.Model({"image": image, "text": sentence}, outputs, name="discriminator")
+    parts = projected.heads(logits, {"embedding": text_dim, "mean": condition_dim}[text]) if pretrained else {}
+    if filters:
+        style, layer = ARCHITECTURES[architecture], convolve if batch_norm else convolve_without_norm
+        encode_image = _image_encoder(image_size, filters, style, layer)
+        shape, compressed = encode_image.output.shape[1:], {"embedding": text_dim, "mean": None}[text]
+        heads = [_conditional_logits(shape, 8 * filters, condition_dim, compressed, style, layer)]
+        if "unconditional" in logits:
+            heads.append(_unconditional_logits(shape, style))
+        parts = {"image": (encode_image, *heads), **parts}
+    return _joined(parts)
+
+
+def _joined(parts: dict[str, tuple[keras.Model, ...]]) -> keras.Model:
+    """One network of all parts: of each its encoder, its conditional and perhaps its unconditional logits."""
+    inputs = {name: keras.Input(encode.input.shape[1:], name=name) for name, (encode, *_) in parts.items()}
+    inputs["text"] = keras.Input(next(iter(parts.values()))[1].input["text"].shape[1:], name="text")
+    found: dict[str, list] = {}
+    for name, (encode, conditional, *unconditional) in parts.items():
+        features = encode(inputs[name])
+        found.setdefault("conditional", []).append(conditional({"features": features, "text": inputs["text"]}))
+        for head in unconditional:
+            found.setdefault("unconditional", []).append(head(features))
+    outputs = {name: logits[0] if len(logits) == 1 else ops.stack(logits, axis=-1) for name, logits in found.items()}
+    return keras.Model(inputs, outputs, name="discriminator")
+
+
+class Parts:
+    """A discriminator taken apart, so that one image's features can be paired with several sentences.
+
+    `images` (a dict) is what the discriminator sees: its inputs without `text`.
+    """
+
+    def __init__(self, discriminator: keras.Model):
+        names = [name for name in discriminator.input if name != "text"]
+        self.encoders = {name: discriminator.get_layer(f"encode_{name}") for name in names}
+        self.heads = {
+            logits: {name: discriminator.get_layer(head_name(logits, name)) for name in names}
+            for logits in discriminator.output
+        }
+
+    def features(self, images: dict) -> dict:
+        """Of every part its features of the images."""
+        return {name: encode(images[name], training=True) for name, encode in self.encoders.items()}
+
+    def conditional(self, features: dict, text):
+        """Logits (B, parts) of the features, each with the sentence of its row."""
+        heads = self.heads["conditional"].items()
+        return ops.stack([head({"features": features[n], "text": text}, training=True) for n, head in heads], axis=-1)
+
+    def logits(self, features: dict, text) -> dict:
+        """All logits (B, parts) of the features, by name."""
+        found = {"conditional": self.conditional(features, text)}
+        if "unconditional" in self.heads:
+            heads = self.heads["unconditional"].items()
+            found["unconditional"] = ops.stack([head(features[n], training=True) for n, head in heads], axis=-1)
+        return found
 
 
 def _image_encoder(image_size: int, filters: int, style: Architecture, convolve: Callable) -> keras.Model:

@@ -111,12 +111,15 @@ def _generator_keywords(settings: Settings) -> dict:
 
 
 def _discriminator(settings: Settings, logits: tuple[str, ...]) -> ModelConfig:
+    if settings.discriminator.features is not None:
+        logits = ("conditional", "unconditional")
     keywords = {
         "image_size": settings.data.image_size,
         "filters": settings.discriminator.filters,
         "logits": logits,
         "text": settings.discriminator.text,
         "batch_norm": settings.discriminator.batch_norm,
+        "pretrained": settings.discriminator.features is not None,
         "text_dim": settings.generator.text_dim,
         "condition_dim": settings.generator.condition_dim,
         "architecture": settings.discriminator.architecture,

@@ -17,7 +17,7 @@ import numpy as np
 from keras import layers, ops
 
 from stackgan_keras.errors import InputError, first_line
-from stackgan_keras.models import weights
+from stackgan_keras.models import efficientnet_lite0, weights
 from stackgan_keras.models.blocks import precision
 from stackgan_keras.models.fid_inception import fid_inception
 from stackgan_keras.porting import conversion, torch_files
@@ -82,6 +82,15 @@ def load(name: str | Path, folder: Path = Path("weights")) -> Extractor:
     """
     with precision("float32"):  # features are compared, so they depend on no training's precision
         return _load(name, folder)
+
+
+def feature_maps(name: str, size: int) -> keras.Model:
+    """The frozen maps of strides 4, 8 and 16 that a discriminator's heads read, of images of one size.
+
+    In: (B, size, size, 3) in [-1, 1]. Out: `stride4`, `stride8`, `stride16`. Raises `InputError` as `load` does.
+    """
+    with precision("float32"):
+        return efficientnet_lite0.feature_maps(_load(name, Path()).model, size)
 
 
 def _load(name: str | Path, folder: Path) -> Extractor:

@@ -12,6 +12,7 @@ from keras import ops
 from stackgan_keras.data import images
 from stackgan_keras.data.pipeline import decode
 from stackgan_keras.data.published import Dataset
+from stackgan_keras.models.projected import FRAMING, frame
 from stackgan_keras.training import losses
 
 COUNT = 128  # pictures of either set
@@ -21,7 +22,8 @@ BATCH = 16  # at a time: what fits beside a training run
 class Memorization:
     """Some pictures of the training and of the test set, always the same, each with one of its sentences."""
 
-    def __init__(self, train_set: Dataset, test_set: Dataset, image_size: int):
+    def __init__(self, train_set: Dataset, test_set: Dataset, image_size: int, pretrained: keras.Model | None = None):
+        self.pretrained = pretrained
         self.pairs = {"real_train": _pairs(train_set, image_size), "real_test": _pairs(test_set, image_size)}
 
     def __call__(self, generator: keras.Model, discriminator: keras.Model, text: str) -> dict[str, float]:
@@ -30,8 +32,26 @@ class Memorization:
         `text` is what it reads: the generator's `mean` or the `embedding`.
         """
         return {
-            name: float(np.mean(_losses(*pairs, generator, discriminator, text))) for name, pairs in self.pairs.items()
+            name: float(np.mean(self._losses(*pairs, generator, discriminator, text)))
+            for name, pairs in self.pairs.items()
         }
+
+    def _losses(self, pictures, embeddings, generator, discriminator, text: str) -> np.ndarray:
+        """The losses (N,) of the conditional logits."""
+        found = []
+        for start in range(0, len(pictures), BATCH):
+            image = images.to_range(ops.cast(pictures[start : start + BATCH], "float32"))
+            sentence = ops.convert_to_tensor(embeddings[start : start + BATCH])
+            if text == "mean":
+                others = {name: ops.zeros((len(image), *x.shape[1:])) for name, x in generator.input.items()}
+                sentence = generator({**others, "embedding": sentence}, training=False)["mean"]
+            seen = {"image": image}
+            if self.pretrained is not None:
+                seen |= self.pretrained(frame(image, ops.zeros((len(image), FRAMING))), training=False)
+            given = {name: seen[name] for name in discriminator.input if name != "text"}
+            logits = discriminator({**given, "text": sentence}, training=False)["conditional"]
+            found.append(ops.convert_to_numpy(losses.binary_cross_entropy(logits, 1.0)))
+        return np.concatenate(found)
 
 
 def _pairs(dataset: Dataset, image_size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -39,17 +59,3 @@ def _pairs(dataset: Dataset, image_size: int) -> tuple[np.ndarray, np.ndarray]:
     shown = dataset.subset(np.unique(np.linspace(0, len(dataset) - 1, COUNT).round().astype(int)))
     pictures = images.centre_crops(decode(shown, image_size, cache="memory"), image_size)
     return pictures, np.stack([shown.embeddings_of(i)[0] for i in range(len(shown))])
-
-
-def _losses(pictures, embeddings, generator, discriminator, text: str) -> np.ndarray:
-    """The losses (N,) of the conditional logits."""
-    found = []
-    for start in range(0, len(pictures), BATCH):
-        image = images.to_range(ops.cast(pictures[start : start + BATCH], "float32"))
-        sentence = ops.convert_to_tensor(embeddings[start : start + BATCH])
-        if text == "mean":
-            others = {name: ops.zeros((len(image), *x.shape[1:])) for name, x in generator.input.items()}
-            sentence = generator({**others, "embedding": sentence}, training=False)["mean"]
-        logits = discriminator({"image": image, "text": sentence}, training=False)["conditional"]
-        found.append(ops.convert_to_numpy(losses.binary_cross_entropy(logits, 1.0)))
-    return np.concatenate(found)

@@ -11,11 +11,13 @@ import keras
 from keras import ops
 
 from stackgan_keras.config import Settings
-from stackgan_keras.models.discriminators import LOGITS
+from stackgan_keras.models.discriminators import Parts
 from stackgan_keras.models.generators import without_stage1
+from stackgan_keras.models.projected import FRAMING, frame
 from stackgan_keras.training import losses
 from stackgan_keras.training.augmentation import DRAWS, augment
 
+REAL, FAKE = range(2)  # whose draws: real and fake images are augmented and framed apart
 R1_STEP = 0.03  # of the finite difference, in images of [-1, 1]; bfloat16 would not see much less
 
 
@@ -59,15 +61,21 @@ class Losses:
     gradient).
     """
 
-    def __init__(self, generator: keras.Model, discriminator: keras.Model, objective: Objective):
-        self.generator, self.objective = generator, objective
-        self.encode_image = discriminator.get_layer("encode_image")
-        self.logits_of = {name: discriminator.get_layer(LOGITS[name]) for name in discriminator.output}
+    def __init__(
+        self,
+        generator: keras.Model,
+        discriminator: keras.Model,
+        objective: Objective,
+        pretrained: keras.Model | None = None,
+    ):
+        self.generator, self.objective, self.pretrained = generator, objective, pretrained
+        self.discriminator = Parts(discriminator)
         self.refine = without_stage1(generator) if objective.pixel_weight else None
 
     def fake(self, batch: dict) -> dict:
-        """What the generator makes of a batch."""
-        return self.generator({name: batch[name] for name in self.generator.input}, training=True)
+        """What the generator makes of a batch, and as `seen` what the discriminator sees of it, in both its steps."""
+        made = self.generator({name: batch[name] for name in self.generator.input}, training=True)
+        return {**made, "seen": self._seen(made["image"], batch, FAKE)}
 
     def text(self, embedding, made: dict):
         """What the discriminator reads of sentences: their embeddings, or the generator's means of these."""
@@ -75,23 +83,20 @@ class Losses:
 
     def of_discriminator(self, batch: dict, fake: dict, text, everyone: Everyone) -> tuple:
         """Real pairs against fake images and against real images with the next picture's sentence."""
-        image = self._augmented(batch["image"], batch, 0)
-        real_features = self.encode_image(image, training=True)
-        made = self._augmented(ops.stop_gradient(fake["image"]), batch, 1)
-        fake_features = self.encode_image(made, training=True)
-        real_logits = self._logits(real_features, text)
+        real_features = self.discriminator.features(self._seen(batch["image"], batch, REAL))
+        fake_features = self.discriminator.features({n: ops.stop_gradient(x) for n, x in fake["seen"].items()})
+        real_logits = self.discriminator.logits(real_features, text)
         next_text = everyone.next_rows(text)
         pairs = ops.shape(next_text)[0]  # the last picture of the global batch has no next sentence
-        mismatched_logits = self.logits_of["conditional"](
-            {"features": real_features[:pairs], "text": next_text}, training=True
-        )
-        fake_logits = self._logits(fake_features, text)
+        pictures = {name: features[:pairs] for name, features in real_features.items()}
+        mismatched_logits = self.discriminator.conditional(pictures, next_text)
+        fake_logits = self.discriminator.logits(fake_features, text)
 
-        real = {n: everyone.mean(losses.binary_cross_entropy(x, 1.0)) for n, x in real_logits.items()}
-        fakes = {n: everyone.mean(losses.binary_cross_entropy(x, 0.0)) for n, x in fake_logits.items()}
+        real = {n: everyone.mean(_cross_entropy(x, 1.0)) for n, x in real_logits.items()}
+        fakes = {n: everyone.mean(_cross_entropy(x, 0.0)) for n, x in fake_logits.items()}
         # mismatched pairs of one class do not count
         counted = batch["class_id"][:pairs] != everyone.next_rows(batch["class_id"])
-        mismatched = everyone.mean_where(counted, losses.binary_cross_entropy(mismatched_logits, 0.0))
+        mismatched = everyone.mean_where(counted, _cross_entropy(mismatched_logits, 0.0))
         scalars = {
             "discriminator": losses.discriminator_loss([*real.values()], [mismatched, *fakes.values()]),
             "mismatched": mismatched,
@@ -99,21 +104,20 @@ class Losses:
             **{_name("fake", logits): loss for logits, loss in fakes.items()},
         }
         if self.objective.r1_weight:
-            moved = self.encode_image(image + R1_STEP * batch["direction"], training=True)
-            moved_logits = self._logits(moved, text)
-            slopes = [losses.r1_penalty(real_logits[name], moved_logits[name], R1_STEP) for name in real_logits]
-            scalars["r1"] = sum(everyone.mean(slope) for slope in slopes) / len(slopes)
+            scalars["r1"] = self._r1(batch, real_logits, text, everyone)
         return scalars["discriminator"] + self.objective.r1_weight * scalars.get("r1", 0.0), scalars
+
+    def _r1(self, batch: dict, logits: dict, text, everyone: Everyone):
+        """The R1 gradient penalty at real images: the mean over the kinds of logits."""
+        moved = self._seen(batch["image"], batch, REAL, move=R1_STEP * batch["direction"])
+        moved_logits = self.discriminator.logits(self.discriminator.features(moved), text)
+        slopes = [losses.r1_penalty(logits[name], moved_logits[name], R1_STEP) for name in logits]
+        return sum(everyone.mean(ops.sum(slope, axis=-1)) for slope in slopes) / len(slopes)
 
     def of_generator(self, batch: dict, fake: dict, text, everyone: Everyone) -> tuple:
         """Fake images against the discriminator after its step, the KL, and Stage II's pixel loss."""
         objective = self.objective
-        features = self.encode_image(self._augmented(fake["image"], batch, 2), training=True)
-        logits = self._logits(features, text)
-        scalars = {
-            "generator": sum(everyone.mean(losses.binary_cross_entropy(x, 1.0)) for x in logits.values()),
-            "kl": _kl_of(fake, everyone),
-        }
+        scalars = {"generator": self._adversarial(fake, text, everyone), "kl": _kl_of(fake, everyone)}
         if self.refine is not None:
             scalars["pixel"] = _pixel_loss_of(self.refine, batch, everyone)[1]
         if objective.interpolation_weight:
@@ -122,6 +126,11 @@ class Losses:
         loss += objective.pixel_weight * scalars.get("pixel", 0.0)
         loss += objective.interpolation_weight * scalars.get("interpolated", 0.0)
         return loss, scalars
+
+    def _adversarial(self, fake: dict, text, everyone: Everyone):
+        """The generator's loss: how far fake images are from being taken for real ones."""
+        logits = self.discriminator.logits(self.discriminator.features(fake["seen"]), text)
+        return sum(everyone.mean(_cross_entropy(x, 1.0)) for x in logits.values())
 
     def _interpolated(self, batch: dict, everyone: Everyone):
         """The generator's loss on embeddings half-way between each sentence's and the next one's, which no image has.
@@ -132,21 +141,22 @@ class Losses:
         part = {name: values[: ops.shape(following)[0]] for name, values in batch.items()}
         part["embedding"] = (part["embedding"] + following) / 2
         made = self.fake(part)
-        features = self.encode_image(self._augmented(made["image"], part, 2), training=True)
-        logits = self._logits(features, self.text(part["embedding"], made))
-        return sum(everyone.mean(losses.binary_cross_entropy(x, 1.0)) for x in logits.values())
+        return self._adversarial(made, self.text(part["embedding"], made), everyone)
 
-    def _augmented(self, images, batch: dict, turn: int):
-        """The images as the discriminator sees them at one of its three turns: real, fake, for the generator."""
-        if self.objective.augmentation is None:
-            return images
-        draws = batch["augmentation"][:, turn * DRAWS : (turn + 1) * DRAWS]
-        return augment(images, draws, self.objective.augmentation)
+    def _seen(self, images, batch: dict, turn: int, move=None) -> dict:
+        """What the discriminator sees of real or fake images: the augmented image and its pretrained features.
 
-    def _logits(self, features, text) -> dict:
-        """The logits of images' features, each image with its own sentence."""
-        inputs = {"conditional": {"features": features, "text": text}, "unconditional": features}
-        return {name: layer(inputs[name], training=True) for name, layer in self.logits_of.items()}
+        `move` is added after the augmentation.
+        """
+        if self.objective.augmentation is not None:
+            draws = batch["augmentation"][:, turn * DRAWS : (turn + 1) * DRAWS]
+            images = augment(images, draws, self.objective.augmentation)
+        images = images if move is None else images + move
+        seen = {"image": images} if "image" in self.discriminator.encoders else {}
+        if self.pretrained is not None:
+            draws = batch["framing"][:, turn * FRAMING : (turn + 1) * FRAMING]
+            seen |= self.pretrained(ops.cast(frame(images, draws), "float32"), training=False)
+        return seen
 
 
 class WarmupLosses:
@@ -175,6 +185,11 @@ def _kl_of(made: dict, everyone: Everyone):
     if "log_variance" not in made:
         return ops.zeros((), made["image"].dtype)
     return everyone.mean(losses.kl_divergence(made["mean"], made["log_variance"]))
+
+
+def _cross_entropy(logits, target: float):
+    """The cross-entropy (B,) of logits (B, parts), summed over the discriminator's parts."""
+    return ops.sum(losses.binary_cross_entropy(logits, target), axis=-1)
 
 
 def _name(images: str, logits: str) -> str:

@@ -16,7 +16,9 @@ from stackgan_keras.data.published import Dataset
 from stackgan_keras.models import weights
 from stackgan_keras.models.blocks import ARCHITECTURES, precision, synchronize
 from stackgan_keras.models.runs import TEXT_ENCODER, weight_file
+from stackgan_keras.models.projected import FRAMING, SIZE, projections
 from stackgan_keras.models.stages import Stage
+from stackgan_keras.porting import extractors
 from stackgan_keras.training.augmentation import DRAWS
 from stackgan_keras.training.distribution import make_strategy
 from stackgan_keras.training.logs import plot_curves
@@ -62,10 +64,11 @@ class StageTraining:
             if self.strategy.num_replicas_in_sync > 1:
                 synchronize(self.generator)
                 synchronize(self.discriminator)
+            self.pretrained = pretrained_features(settings.discriminator.features)
         truncated = ARCHITECTURES[settings.generator.architecture].truncated_epsilon
         self.stream = self._stream(train_set, truncated)
         self.grid = SampleGrid(test_set, settings.data.image_size, truncated=truncated, seed=settings.train.seed)
-        self.memorization = Memorization(train_set, test_set, settings.data.image_size)
+        self.memorization = Memorization(train_set, test_set, settings.data.image_size, self.pretrained)
         self._announce()
 
     def _stream(self, dataset: Dataset, truncated: bool) -> AdversarialStream:
@@ -80,7 +83,8 @@ class StageTraining:
             truncated=truncated,
             directions=train.r1_weight > 0,
             stage1_size=self.stage.stage1_size if train.pixel_weight else None,
-            augmentations=3 * DRAWS if train.augmentation else 0,
+            augmentations=2 * DRAWS if train.augmentation else 0,
+            framings=2 * FRAMING if self.settings.discriminator.features else 0,
             seed=train.seed,
         )
 
@@ -89,7 +93,7 @@ class StageTraining:
         if tf.train.latest_checkpoint(str(self.logs / "checkpoints")):
             return
         train, seed = self.settings.train, WARMUP_SEED + self.settings.train.seed
-        stream = replace(self.stream, seed=seed, directions=False, augmentations=0, stage1_size=self.stage.stage1_size)
+        stream = replace(self.stream, seed=seed, directions=False, augmentations=0, framings=0, stage1_size=self.stage.stage1_size)
         schedule = Schedule.of(train, train.warmup_epochs, stream.steps_per_epoch)
         with self.strategy.scope():
             optimizer = make_cosine_adam(train.warmup_learning_rate, schedule.steps)
@@ -131,6 +135,7 @@ class StageTraining:
                 generator_optimizer,
                 discriminator_optimizer,
                 Objective.of(self.settings),
+                self.pretrained,
             ),
             trained={
                 "generator": self.generator,
@@ -167,6 +172,11 @@ class StageTraining:
             f"on {self.strategy.num_replicas_in_sync} {kind}, trainable weights: "
             + ", ".join(f"{name} {count:,}" for name, count in counts.items())
         )
+
+
+def pretrained_features(network: str | None) -> keras.Model | None:
+    """What the discriminator's heads read: projections of a frozen network's maps."""
+    return None if network is None else projections(extractors.feature_maps(network, SIZE))
 
 
 @dataclass(frozen=True)

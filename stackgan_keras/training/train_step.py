@@ -22,10 +22,11 @@ class TrainStep:
         generator_optimizer: keras.optimizers.Optimizer,
         discriminator_optimizer: keras.optimizers.Optimizer,
         objective: Objective,
+        pretrained: keras.Model | None = None,
     ):
         self.generator, self.discriminator = generator, discriminator
         self.generator_optimizer, self.discriminator_optimizer = generator_optimizer, discriminator_optimizer
-        self.losses = Losses(generator, discriminator, objective)
+        self.losses = Losses(generator, discriminator, objective, pretrained)
 
     def __call__(self, batch: dict) -> dict:
         everyone = GlobalBatch(tf.shape(batch["image"])[0])

@@ -1,0 +1,147 @@
+"""The part of a discriminator that reads pretrained features: fixed random projections, and trained heads on these.
+
+Source: Sauer et al., "Projected GANs Converge Faster", NeurIPS 2021, sections 3 and 4; conditional logits by the inner
+product of Miyato & Koyama, "cGANs with Projection Discriminator", ICLR 2018.
+"""
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from stackgan_keras.models.blocks import precision
+
+SIZE = 128  # pixels that the pretrained network sees at a time
+MAPS = {"stride4": 32, "stride8": 64, "stride16": 128}  # projected maps, finest first, and their channels
+FRAMING = 3  # uniform numbers that an image takes: whole or crop, and the crop's place
+WIDTH = 64  # of what a head compares with the sentence
+SEED = 2021  # of the projections, which are the same in every run
+
+
+def frame(images, draws):
+    """What the pretrained network sees of images (B, s, s, 3): (B, 128, 128, 3).
+
+    Images of 128 pixels and fewer are enlarged. Of larger ones, uniform `draws` (B, 3) in [0, 1) choose the whole, made
+    small, or as often a crop at full resolution, and its place.
+    """
+    size = images.shape[1]
+    if size <= SIZE:
+        return images if size == SIZE else ops.image.resize(images, (SIZE, SIZE), interpolation="bilinear")
+    small = ops.average_pool(images, size // SIZE, padding="valid")
+    return ops.where(draws[:, 0, None, None, None] < 0.5, small, _crop(images, draws[:, 1:]))
+
+
+def _crop(images, draws):
+    """A crop of each image (B, 128, 128, 3), at places (B, 2) in [0, 1)."""
+    size, channels = images.shape[2:]
+    image = ops.arange(ops.shape(images)[0], dtype="int32")[:, None]
+    first = ops.cast(ops.floor(draws * (size - SIZE + 1)), "int32")
+    height = size
+    for axis in range(2):  # whole rows at a time, which is fast, then columns as rows
+        rows = image * height + first[:, axis, None] + ops.arange(SIZE, dtype="int32")  # (B, 128)
+        images = ops.take(ops.reshape(images, (-1, images.shape[2] * channels)), rows, axis=0)
+        images = ops.reshape(images, (-1, SIZE, size if axis == 0 else SIZE, channels))
+        images, height = ops.swapaxes(images, 1, 2), size
+    return images
+
+
+def projections(feature_maps: keras.Model) -> keras.Model:
+    """A frozen network's maps of strides 4, 8 and 16, mixed at random across channels and then across scales.
+
+    In: (B, 128, 128, 3) in [-1, 1], as the network takes it. Out: `stride4` (B, 32, 32, 32), `stride8` (B, 16, 16, 64),
+    `stride16` (B, 8, 8, 128), in float32. Nothing in it is trained, and its weights come from a fixed seed.
+    """
+    random = np.random.RandomState(SEED)
+    with precision("float32"):
+        image = keras.Input((SIZE, SIZE, 3), name="image")
+        found, mixed, above = feature_maps(image, training=False), {}, None
+        for name, channels in reversed(MAPS.items()):
+            x = _mix(found[name], channels, f"{name}_channels", random)
+            if above is not None:
+                down = _mix(above, channels, f"{name}_scales", random)
+                down = layers.UpSampling2D(2, interpolation="bilinear", name=f"{name}_double")(down)
+                x = layers.Add(name=f"{name}_add")([x, down])
+            mixed[name] = above = x
+        model = keras.Model(image, mixed, name="projections")
+    model.trainable = False
+    return model
+
+
+def _mix(x, channels: int, name: str, random: np.random.RandomState):
+    """A random 1x1 convolution that keeps the scale of its map."""
+    layer = layers.Conv2D(channels, 1, use_bias=False, name=name)
+    mixed = layer(x)
+    layer.set_weights([random.normal(0, x.shape[-1] ** -0.5, (1, 1, x.shape[-1], channels))])
+    return mixed
+
+
+@keras.saving.register_keras_serializable("stackgan_keras")
+class SpectralConv2D(layers.Conv2D):
+    """A convolution whose kernel is divided by its spectral norm, which a step of power iteration a call estimates.
+
+    Source: Miyato et al., "Spectral Normalization for Generative Adversarial Networks", ICLR 2018, algorithm 1. The
+    gradient goes through the division, which `keras.layers.SpectralNormalization` (3.15) leaves out.
+    """
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.singular_vector = self.add_weight(
+            shape=(self.filters,), initializer="random_normal", trainable=False, name="singular_vector"
+        )
+
+    def call(self, inputs, training=None):
+        kernel = ops.cast(self._kernel, "float32")
+        matrix = ops.reshape(kernel, (-1, self.filters))
+        left, right = self._singular_vectors(ops.stop_gradient(matrix))
+        if training:
+            self.singular_vector.assign(right)
+        norm = ops.sum(left * ops.matmul(matrix, right[:, None])[:, 0])
+        kernel = ops.cast(kernel / norm, self.compute_dtype)
+        outputs = ops.conv(inputs, kernel, self.strides, self.padding)
+        return outputs + ops.cast(self.bias, self.compute_dtype) if self.use_bias else outputs
+
+    def _singular_vectors(self, matrix):
+        """Those of the largest singular value, nearly: (rows,) and (columns,) of length 1."""
+        left = _unit(ops.matmul(matrix, ops.convert_to_tensor(self.singular_vector)[:, None])[:, 0])
+        return left, _unit(ops.matmul(left[None], matrix)[0])
+
+
+def _unit(vector):
+    return vector / (ops.sqrt(ops.sum(ops.square(vector))) + 1e-12)
+
+
+def heads(logits: tuple[str, ...], text_dim: int) -> dict[str, tuple[keras.Model, ...]]:
+    """Of each of `MAPS` its encoder, its conditional and, if asked for, its unconditional logits."""
+    found = {name: (_encoder(name), _conditional_logits(f"matched_{name}", text_dim)) for name in MAPS}
+    if "unconditional" in logits:
+        found = {name: (*models, _unconditional_logits(f"real_{name}")) for name, models in found.items()}
+    return found
+
+
+def _encoder(name: str) -> keras.Model:
+    """A projected map to what is compared with the sentence: (B, 64), the mean over an 8x8 map."""
+    side = 8 * MAPS["stride16"] // MAPS[name]
+    x = image = keras.Input((side, side, MAPS[name]), name=name)
+    shapes = {"stride4": [(64, 4, 2), (128, 4, 2)], "stride8": [(128, 4, 2)], "stride16": [(128, 3, 1)]}[name]
+    for number, (filters, size, strides) in enumerate(shapes, start=1):
+        x = SpectralConv2D(filters, size, strides, "same", name=f"down{number}_conv")(x)
+        x = layers.LeakyReLU(0.2, name=f"down{number}_relu")(x)
+    x = SpectralConv2D(WIDTH, 1, name="out_conv")(x)  # (B, 8, 8, 64)
+    return keras.Model(image, layers.GlobalAveragePooling2D(name="mean")(x), name=f"encode_{name}")
+
+
+def _conditional_logits(layer_name: str, text_dim: int) -> keras.Model:
+    """The logit (B,) of an encoder's features v with a sentence (B, text_dim): w.v + v.(dense of the sentence) / 8."""
+    features, text = keras.Input((WIDTH,), name="features"), keras.Input((text_dim,), name="text")
+    sentence = layers.Dense(WIDTH, name="sentence_dense")(text)
+    agreement = ops.sum(features * sentence, axis=-1, keepdims=True) / WIDTH**0.5
+    logit = layers.Dense(1, name="logit_dense")(features) + agreement
+    return keras.Model({"features": features, "text": text}, _flat(logit), name=layer_name)
+
+
+def _unconditional_logits(layer_name: str) -> keras.Model:
+    features = keras.Input((WIDTH,), name="features")
+    return keras.Model(features, _flat(layers.Dense(1, name="logit_dense")(features)), name=layer_name)
+
+
+def _flat(logit):
+    return layers.Reshape((), dtype=keras.config.floatx(), name="logit")(logit)
