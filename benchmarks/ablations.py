@@ -179,7 +179,7 @@ class Bench:
         root = self.output_dir / "data" / f"evaluation_birds_{SEED}"
         drawn_birds.write(root, seed=SEED, **BIRDS, progress=True)
         birds, others = (published.read(root, split, text_dim=None) for split in ("test", "train"))
-        readers = Readers(extractor, Reader(weights.load(self.shipped / CLASSIFIER)))
+        readers = Readers(extractor, attributes=Reader(weights.load(self.shipped / CLASSIFIER)))
         asked, cache = spread_captions(birds.captions, CAPTIONS), self.output_dir / "data" / "features"
         return Evaluation(readers, frozenset(metrics), birds, others, asked, SEED, cache, notes=notes)
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from stackgan_keras.data import images
 
-(ORDER, TOP, LEFT, MIRROR, CAPTION, DIRECTION, AUGMENTATION, *INPUTS) = range(10)
+(ORDER, TOP, LEFT, MIRROR, CAPTION, DIRECTION, AUGMENTATION, *INPUTS, FRAMING) = range(11)
 PURPOSE_OF = dict(zip(("noise", "epsilon", "stage1_epsilon"), INPUTS, strict=True))
 
 
@@ -33,6 +33,7 @@ class Batches:
     directions: bool = False
     stage1_size: int | None = None
     augmentations: int = 0
+    framings: int = 0
     seed: int = 0
 
     @property
@@ -53,6 +54,8 @@ class Batches:
         if self.augmentations:
             shape = (self.batch_size, self.augmentations)
             batch["augmentation"] = jax.random.uniform(self._key(AUGMENTATION, step), shape)
+        if self.framings:
+            batch["framing"] = jax.random.uniform(self._key(FRAMING, step), (self.batch_size, self.framings))
         if self.stage1_size:
             size, block = self.stage1_size, self.image_size // self.stage1_size
             batch["stage1_image"] = image.reshape(-1, size, block, size, block, 3).mean((2, 4))

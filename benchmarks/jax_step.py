@@ -44,10 +44,11 @@ class TrainStep:
         optimizers: dict[str, keras.optimizers.Optimizer],
         objective: Objective,
         ema: tuple[keras.Model, Callable] | None = None,
+        pretrained: keras.Model | None = None,
     ):
         """Both dicts have a `generator` and a `discriminator`."""
         self.networks, self.optimizers, self.ema = networks, optimizers, ema
-        self.losses = Losses(networks["generator"], networks["discriminator"], objective)
+        self.losses = Losses(networks["generator"], networks["discriminator"], objective, pretrained)
 
     def state(self) -> dict:
         """That of the networks and optimizers as they are."""

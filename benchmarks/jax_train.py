@@ -33,13 +33,16 @@ from stackgan_keras.errors import InputError
 from stackgan_keras.files import atomic_write
 from stackgan_keras.models import stages, weights
 from stackgan_keras.models.blocks import ARCHITECTURES
+from stackgan_keras.models.projected import FRAMING
 from stackgan_keras.models.runs import weight_file
+from stackgan_keras.porting import extractors
 from stackgan_keras.training.augmentation import DRAWS
 from stackgan_keras.training.metrics_file import MetricsFile
 from stackgan_keras.training.objective import Objective
 from stackgan_keras.training.optimizers import make_adam, make_cosine_adam, make_ema
 from stackgan_keras.training.run import check_same_run, make_writable
 
+PRECISION = "mixed_bfloat16"  # what train.precision auto is here: GPUs with JAX compute in it
 LINE_SECONDS = 5  # that the device works on its own before the losses are read
 SAVE_SECONDS = 150  # between saves
 WARMUP_SEED = 2**31  # added to train.seed, which is smaller
@@ -67,9 +70,12 @@ class Training:
 
     def __init__(self, stage: stages.Stage, settings: Settings, folders: Folders, deadline: float):
         """It ends at `deadline`, by `time.monotonic`, if it is not finished before."""
-        self.stage, self.settings, self.folders, self.deadline = stage, settings, folders, deadline
+        self.stage, self.folders, self.deadline = stage, folders, deadline
         self.logs, self.results = folders.logs / stage.name, folders.results / stage.name
         make_writable(self.logs, self.results, folders.weights)
+        if settings.train.precision == "auto":
+            settings = settings.model_copy(update={"train": settings.train.model_copy(update={"precision": PRECISION})})
+        self.settings = settings
         check_same_run(settings, self.logs)
         if settings.train.precision == "mixed_float16":
             raise InputError(
@@ -96,7 +102,8 @@ class Training:
             truncated=ARCHITECTURES[self.settings.generator.architecture].truncated_epsilon,
             directions=train.r1_weight > 0,
             stage1_size=self.stage.stage1_size if train.pixel_weight else None,
-            augmentations=3 * DRAWS if train.augmentation else 0,
+            augmentations=2 * DRAWS if train.augmentation else 0,
+            framings=2 * FRAMING if self.settings.discriminator.features else 0,
             seed=train.seed,
         )
 
@@ -128,7 +135,9 @@ class Training:
             kept = self.stage.generator.build()
             kept.set_weights(self.generator.get_weights())
             ema = (kept, make_ema(kept, self.generator, train.ema_decay))
-        step = jax_step.TrainStep(networks, optimizers, Objective.of(self.settings), ema)
+        features = self.settings.discriminator.features
+        pretrained = None if features is None else extractors.projected_features(features)
+        step = jax_step.TrainStep(networks, optimizers, Objective.of(self.settings), ema, pretrained)
         loop = Loop(step, self.batches, self._steps(train.epochs), self.logs, Outputs(self, kept, "epoch"))
         loop(self.data, self.deadline)
 

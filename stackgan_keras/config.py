@@ -103,7 +103,7 @@ class Discriminator(Section):
     text: Literal["mean", "embedding"] = setting("mean", "text input: generator's mean, or embedding compressed anew")
     batch_norm: bool = setting(True, "batch norm after its convolutions; no: each image counts alone, as R1 supposes")
     features: str | None = setting(
-        None, "frozen pretrained network that heads beside it read: efficientnet_lite0, or a Keras file"
+        None, "frozen network whose features heads beside it read: efficientnet_lite0, or a file of train_extractor"
     )
 
 
@@ -128,8 +128,8 @@ class Train(Section):
     )
     ema_decay: float = setting(0.0, "decay of the generator's EMA, which is kept in its place; 0: none", ge=0, lt=1)
     seed: int = setting(0, "decides initial weights, order, crops, captions and noise", ge=0, lt=2**31)
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = setting(
-        "float32", "numbers that the networks compute with; weights stay float32"
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = setting(
+        "float32", "numbers that the networks compute with; auto: what the machine is fast with; weights stay float32"
     )
     jit_compile: bool = setting(False, "compile the step with XLA (one device only)")
     sample_every: Count = setting(10, "epochs between image grids")

@@ -27,6 +27,7 @@ from stackgan_keras.models.runs import CLASSIFIER, GENERATORS, IMAGE_ENCODER, TE
 BIRDS = {"count": 600, "classes": 60, "test_classes": 40, "embedding_dim": 1}  # 400 are of the 40 test species
 SEED = 2017  # other birds than those of any shipped config
 METRICS = {  # and their names in sentences
+    "judged_kid": "KID by VGG16",
     "fid": "FID",
     "kid": "KID",
     "inception_score": "Inception Score",
@@ -36,6 +37,7 @@ METRICS = {  # and their names in sentences
 }
 OF_EXTRACTOR = {"fid", "kid", "inception_score"}
 EXTRACTOR = "efficientnet_lite0"
+JUDGE = "vgg16"
 NEIGHBOURS = 8  # pictures whose nearest training pictures are shown
 
 
@@ -62,8 +64,9 @@ def main(arguments: list[str] | None = None) -> None:
         readers, frozenset(given.metrics), dataset, others, asked, given.seed, cache, reference, given.notes
     )
     print(f"{len(asked)} captions of {root} ({given.split})", flush=True)
-    if readers.extractor is not None:
-        print(f"features: {readers.extractor.name}, images {readers.extractor.preprocessing}", flush=True)
+    for extractor in (readers.judge, readers.extractor):
+        if extractor is not None:
+            print(f"features: {extractor.name}, images {extractor.preprocessing}", flush=True)
     rows = evaluation.rows(runs)
     print(table(rows))
     if given.neighbours:
@@ -76,6 +79,7 @@ def main(arguments: list[str] | None = None) -> None:
         "captions": len(asked),
         "seed": given.seed,
         "extractor": None if readers.extractor is None else _about(readers.extractor),
+        "judge": None if readers.judge is None else _about(readers.judge),
         "reference": _file(given.reference),
         "classifier": _file(classifier),
         "notes": given.notes,
@@ -104,7 +108,12 @@ def _readers(given: argparse.Namespace, folders: list[Path], reference):
     from stackgan_keras.models import weights
     from stackgan_keras.porting import extractors
 
-    extractor = classifier = reader = None
+    extractor = judge = classifier = reader = None
+    if "judged_kid" in given.metrics:
+        try:
+            judge = extractors.load(JUDGE)
+        except InputError as problem:
+            _leave_out(given, {"judged_kid"}, problem)
     if given.metrics & OF_EXTRACTOR or given.neighbours:
         try:
             extractor = extractors.load(given.extractor or EXTRACTOR, given.output_dir / "weights")
@@ -125,7 +134,7 @@ def _readers(given: argparse.Namespace, folders: list[Path], reference):
             reader = Reader(weights.load(classifier))
         except InputError as problem:
             _leave_out(given, {"attributes"}, problem)
-    return Readers(extractor, reader), classifier
+    return Readers(extractor, judge, reader), classifier
 
 
 def _find_classifier(weights: Path, folders: list[Path]) -> Path:
@@ -206,7 +215,7 @@ def _others(given: argparse.Namespace, root: Path):
     """The other split, with whose pictures real ones are compared, or None."""
     from stackgan_keras.data import published
 
-    if not (given.neighbours or given.metrics & {"fid", "kid"}):
+    if not (given.neighbours or given.metrics & {"judged_kid", "fid", "kid"}):
         return None
     (split,) = {*published.SPLITS} - {given.split}
     try:

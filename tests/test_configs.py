@@ -10,6 +10,7 @@ import tensorflow as tf
 from stackgan_keras import config
 from stackgan_keras.config import Folders
 from stackgan_keras.models import runs, stages, weights
+from stackgan_keras.models.projected import FRAMING
 from stackgan_keras.porting.extractors import Extractor
 from stackgan_keras.training import optimizers, text
 from stackgan_keras.training.augmentation import DRAWS
@@ -68,7 +69,8 @@ def test_a_step_at_reduced_width(file, tmp_path):
     random = np.random.default_rng(0)
     batch = {name: random.normal(size=(2, *x.shape[1:])) for name, x in networks["generator"].input.items()}
     batch["image"] = batch["direction"] = random.uniform(-1, 1, (2, *(settings.data.image_size,) * 2, 3))
-    batch["augmentation"] = random.uniform(size=(2, 3 * DRAWS))
+    batch["augmentation"] = random.uniform(size=(2, 2 * DRAWS))
+    batch["framing"] = random.uniform(size=(2, 2 * FRAMING))
     if made.stage1_size:
         batch["stage1_image"] = random.uniform(-1, 1, (2, made.stage1_size, made.stage1_size, 3))
     batch = {name: tf.constant(value, tf.float32) for name, value in batch.items()} | {"class_id": tf.constant([1, 2])}

@@ -112,7 +112,7 @@ data = {
 widths = {"noise": 3, "epsilon": 400, "stage1_epsilon": 4}
 batches = Batches(
     count, 3, size, 3, widths, captions_per_embedding=2, truncated=True, directions=True, stage1_size=8,
-    augmentations=7, seed=2**32 - 1,
+    augmentations=7, framings=6, seed=2**32 - 1,
 )
 data = jax.tree.map(jax.numpy.array, data)
 steps = [jax.tree.map(np.asarray, jax.jit(batches)(data, step)) for step in range(30)]
@@ -121,6 +121,7 @@ for batch in steps:
     image = np.rint((batch["image"] + 1) * 127.5).astype(int)
     assert np.abs(batch["epsilon"]).max() <= 2 and batch["direction"].shape == image.shape
     assert batch["augmentation"].shape == (3, 7) and 0 <= batch["augmentation"].min() <= batch["augmentation"].max() < 1
+    assert batch["framing"].shape == (3, 6) and 0 <= batch["framing"].min() <= batch["framing"].max() < 1
     whole = batch["image"].reshape(3, 8, 2, 8, 2, 3).mean((2, 4))
     np.testing.assert_allclose(batch["stage1_image"], whole, atol=1e-6)
     for pixels, class_id, embedding in zip(image, batch["class_id"], batch["embedding"]):
@@ -178,7 +179,7 @@ def batches(generator, size: int, dtype: str) -> list[dict]:
         batch["image"] = random.uniform(-1, 1, (BATCH, size, size, 3))
         batch["direction"] = random.normal(size=batch["image"].shape)
         batch["stage1_image"] = random.uniform(-1, 1, (BATCH, 16, 16, 3))
-        batch["augmentation"] = random.uniform(size=(BATCH, 3 * DRAWS))
+        batch["augmentation"] = random.uniform(size=(BATCH, 2 * DRAWS))
         made.append({name: value.astype(dtype) for name, value in batch.items()} | {"class_id": np.array([1, 2, 2, 3])})
     return made
 

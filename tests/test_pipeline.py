@@ -93,7 +93,7 @@ def test_seeds_differ_and_steps_differ(dataset):
 
 @pytest.mark.parametrize("replicas", [2, 4])
 def test_replicas_see_exactly_the_global_batch(dataset, replicas):
-    made = make(dataset, widths=WIDTHS, directions=True, augmentations=5, stage1_size=4)
+    made = make(dataset, widths=WIDTHS, directions=True, augmentations=5, framings=6, stage1_size=4)
     whole = collect(made.batches(2, 5))
     for mine in (range(replicas), range(1, replicas)):  # all of them here, or only some, as on one of two machines
         shares = collect(made.batches(2, 5, replicas=replicas, mine=mine))

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from stackgan_keras.models import blocks, discriminators, generators, weights
+from stackgan_keras.models import blocks, discriminators, efficientnet_lite0, generators, projected, weights
+from stackgan_keras.models.projected import FRAMING
 from stackgan_keras.training import optimizers
 from stackgan_keras.training.augmentation import DRAWS
 from stackgan_keras.training.objective import Objective
@@ -34,19 +35,22 @@ class Networks:
             )
             logits, self.size = blocks.ARCHITECTURES[architecture].stage2_logits, 32
         text, batch_norm = step.get("text", "mean"), step.pop("batch_norm", True)
+        pretrained = step.pop("pretrained", None)
+        logits = logits if pretrained is None else ("conditional", "unconditional")
         self.discriminator = discriminators.discriminator(
             image_size=self.size,
-            filters=2,
+            filters=step.pop("filters", 2),
             logits=logits,
             text=text,
             batch_norm=batch_norm,
+            pretrained=pretrained is not None,
             architecture=architecture,
             **sizes,
         )
         self.optimizers = [optimizers.make_adam(rate, 1000) for rate in rates]
         self.optimizers[0].build(self.generator.trainable_variables)
         self.optimizers[1].build(self.discriminator.trainable_variables)
-        self.plain_step = TrainStep(self.generator, self.discriminator, *self.optimizers, Objective(**step))
+        self.plain_step = TrainStep(self.generator, self.discriminator, *self.optimizers, Objective(**step), pretrained)
         self.step = tf.function(self.plain_step)
 
     def batch(self, count=6, seed=0, classes=None):
@@ -55,7 +59,8 @@ class Networks:
         batch["image"] = random.uniform(-1, 1, (count, self.size, self.size, 3))
         batch["direction"] = random.normal(size=batch["image"].shape)
         batch["stage1_image"] = random.uniform(-1, 1, (count, 16, 16, 3))
-        batch["augmentation"] = random.uniform(size=(count, 3 * DRAWS))
+        batch["augmentation"] = random.uniform(size=(count, 2 * DRAWS))
+        batch["framing"] = random.uniform(size=(count, 2 * FRAMING))
         batch = {name: tf.constant(value, tf.float32) for name, value in batch.items()}
         return {**batch, "class_id": tf.constant(classes if classes is not None else np.arange(count))}
 
@@ -205,21 +210,62 @@ def test_mixed_precision(policy):
     assert np.any(after["join_conv/kernel"] != before["join_conv/kernel"])
 
 
-def test_augmentation_changes_what_the_discriminator_sees_each_of_three_times():
-    """Draws in the middle change nothing; others change the losses of their own turn alone."""
+def test_augmentation_changes_what_the_discriminator_sees_of_real_and_of_fake_images():
+    """Draws in the middle change nothing; others change the losses of their own images alone, and the generator's."""
     batch = Networks().batch()
     middle = np.full(batch["augmentation"].shape, 0.5, np.float32)
     plain = Networks().step(batch)
     same = Networks(augmentation="color,translation").step({**batch, "augmentation": tf.constant(middle)})
     for name in plain:
         assert float(same[name]) == pytest.approx(float(plain[name]), rel=1e-4)
-    for turn, theirs in enumerate(({"real", "mismatched"}, {"fake"}, set())):
+    for turn, theirs in enumerate(({"real", "mismatched"}, {"fake"})):
         draws = middle.copy()
         draws[:, turn * DRAWS : (turn + 1) * DRAWS] = batch["augmentation"][:, :DRAWS]
         made = Networks(augmentation="color,translation").step({**batch, "augmentation": tf.constant(draws)})
         changed = {n for n in ("real", "mismatched", "fake") if abs(float(made[n]) / float(plain[n]) - 1) > 1e-3}
         assert changed == theirs
         assert abs(float(made["generator"]) / float(plain["generator"]) - 1) > 1e-5
+
+
+@pytest.fixture(scope="module")
+def pretrained():
+    """What heads read, of a network with random weights."""
+    keras.utils.set_random_seed(1)
+    network = efficientnet_lite0.efficientnet_lite0()
+    return projected.projections(efficientnet_lite0.feature_maps(network, projected.SIZE))
+
+
+@pytest.mark.parametrize(("stage", "filters"), [(1, 2), (1, 0), (2, 2)])
+def test_heads_on_pretrained_features_train_both_networks_and_stay_frozen_themselves(pretrained, stage, filters):
+    more = {"pretrained": pretrained, "filters": filters, "augmentation": "translation,cutout"}
+    networks = Networks(stage, batch_norm=False, **more)
+    before, frozen = networks.variables(), [v.numpy() for v in pretrained.variables]
+    for seed in range(2):
+        scalars = networks.step(networks.batch(count=3, seed=seed))
+    assert {"real_unconditional", "fake_unconditional"} <= set(scalars)
+    for name, value in networks.variables().items():
+        assert np.any(value != before[name]) != name.startswith("stage1_generator/"), name
+    assert not pretrained.trainable_variables
+    for value, variable in zip(frozen, pretrained.variables, strict=True):
+        np.testing.assert_array_equal(value, variable)
+
+
+def test_losses_of_heads_are_summed_by_hand(pretrained):
+    """Of the heads alone, as real images see them: 64 pixels and fewer are enlarged, so framing changes nothing."""
+    networks = Networks(pretrained=pretrained, filters=0, text="embedding")
+    batch = networks.batch(count=3)
+    maps = pretrained(projected.frame(batch["image"], None), training=False)
+    expected = {}
+    for logits, head in (("real", "matched"), ("real_unconditional", "real")):
+        losses = []
+        for name, values in maps.items():
+            features = networks.discriminator.get_layer(f"encode_{name}")(values, training=True)
+            given = {"features": features, "text": batch["embedding"]} if head == "matched" else features
+            losses.append(np.log1p(np.exp(-networks.discriminator.get_layer(f"{head}_{name}")(given))))
+        expected[logits] = np.mean(np.sum(losses, axis=0))
+    scalars = Networks(pretrained=pretrained, filters=0, text="embedding").step(batch)
+    for logits, loss in expected.items():
+        assert float(scalars[logits]) == pytest.approx(loss, rel=1e-4)
 
 
 def test_generator_learns_through_the_augmentation():

@@ -1,7 +1,7 @@
 """What networks read in pictures, batch after batch, so that no picture is kept; of real pictures once for all."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -25,24 +25,27 @@ class Readers:
     """The networks that read pictures; each may be missing."""
 
     extractor: Extractor | None = None
+    judge: Extractor | None = None  # one that no training reads
     attributes: Reader | None = None
     encoders: Encoders | None = None
 
     @property
     def idle(self) -> bool:
         """Whether there is nothing to read for."""
-        return self.extractor is None and self.attributes is None and self.encoders is None
+        return all(part is None for part in (self.extractor, self.judge, self.attributes, self.encoders))
 
     def read(self, pictures: np.ndarray) -> dict[str, np.ndarray]:
         """What all say of pictures (N, size, size, 3) uint8, an array of N rows each.
 
-        The extractor's `features` and `probabilities`, the image encoder's `embeddings`, the classifier's
-        `attribute_features`, and the colour of each of `attributes.PARTS`.
+        The extractor's `features` and `probabilities`, the judge's `judged_features`, the image encoder's `embeddings`,
+        the classifier's `attribute_features`, and the colour of each of `attributes.PARTS`.
         """
         said = {}
         if self.extractor is not None:
             rows = zip(OF_EXTRACTOR, self.extractor(pictures), strict=True)
             said |= {name: values for name, values in rows if values is not None}
+        if self.judge is not None:
+            said["judged_features"] = self.judge(pictures)[0]
         if self.attributes is not None:
             colours, said["attribute_features"] = self.attributes(pictures)
             said |= colours
@@ -84,29 +87,32 @@ def framed(dataset: Dataset, size: int, seed: int, chosen: Iterable[int]) -> Ite
 
 
 def read_real(readers: Readers, dataset: Dataset, size: int, seed: int, folder: Path) -> dict[str, np.ndarray]:
-    """What `readers` say of all pictures of a dataset, `framed`. What the extractor says is kept in `folder`."""
-    about, everything = f"real pictures, {size}", range(len(dataset))
-    if readers.idle:
-        return {}
-    if readers.extractor is None:
-        return readers.read_all(framed(dataset, size, seed, everything), about, len(dataset))
-    extractor = readers.extractor
-    made_of = fingerprint(dataset, size, seed, extractor.digest, extractor.preprocessing)
-    path = folder / f"{extractor.name}_{size}_{made_of}.npz"
-    said = _kept(path)
-    if said is None:
-        said = readers.read_all(framed(dataset, size, seed, everything), about, len(dataset))
-        with atomic_write(path) as unfinished, unfinished.open("wb") as file:
-            np.savez(file, **{name: said[name] for name in OF_EXTRACTOR if name in said})
-        return said
+    """What `readers` say of all pictures of a dataset, `framed`. What extractors say is kept in `folder`."""
+    said = {}
+    for part, extractor in (("extractor", readers.extractor), ("judge", readers.judge)):
+        if extractor is not None:
+            path = folder / f"{extractor.name}_{size}_{_made_of(dataset, size, seed, extractor)}.npz"
+            found = _kept(path)
+            if found is None:
+                found = _read_framed(Readers(**{part: extractor}), dataset, size, seed)
+                with atomic_write(path) as unfinished, unfinished.open("wb") as file:
+                    np.savez(file, **found)
+            said |= found
     encoders = readers.encoders
-    if encoders is not None and encoders.extractor is readers.extractor:
+    if encoders is not None and encoders.extractor is not None and encoders.extractor is readers.extractor:
         said["embeddings"] = encoders.embed_shown(said["features"])
         encoders = None
-    others = replace(readers, extractor=None, encoders=encoders)
-    if not others.idle:
-        said |= others.read_all(framed(dataset, size, seed, everything), about, len(dataset))
-    return said
+    others = Readers(attributes=readers.attributes, encoders=encoders)
+    return said if others.idle else said | _read_framed(others, dataset, size, seed)
+
+
+def _read_framed(readers: Readers, dataset: Dataset, size: int, seed: int) -> dict[str, np.ndarray]:
+    pictures = framed(dataset, size, seed, range(len(dataset)))
+    return readers.read_all(pictures, f"real pictures, {size}", len(dataset))
+
+
+def _made_of(dataset: Dataset, size: int, seed: int, extractor: Extractor) -> str:
+    return fingerprint(dataset, size, seed, extractor.digest, extractor.preprocessing)
 
 
 def _kept(path: Path) -> dict[str, np.ndarray] | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 from stackgan_keras.data.published import Dataset
@@ -18,12 +19,17 @@ from stackgan_keras.evaluation.readings import Readers, batched, framed, joined,
 from stackgan_keras.models import text_encoder
 from stackgan_keras.training.text import Encoders
 
-ROWS = {"image": "{}", "stage1_image": "{}, Stage I"}  # what a run generates, and the name of the row for it
+ROWS = {  # what a run generates, and the name of the row for it
+    "image": "{}",
+    "stage1_image": "{}, Stage I",
+    "enlarged": "{}, Stage I enlarged",  # bicubically, to the size of Stage II
+}
 PAIRS = 100  # of pictures whose difference is the diversity (Odena et al. 2017)
 CANDIDATES = 2000  # captions at most, of which those of other classes are drawn
 COLUMNS = {  # of the table: the figure, how it is shown, and the figure that is its deviation
     "pixels": ("pixels", "{:d}", None),
     "pictures": ("pictures", "{:d}", None),
+    "KID, VGG16": ("judged_kid", "{:.3f}", "judged_kid_deviation"),
     "FID": ("fid", "{:.2f}", None),
     "KID": ("kid", "{:.4f}", "kid_deviation"),
     "IS": ("inception_score", "{:.2f}", "inception_score_deviation"),
@@ -48,7 +54,7 @@ class Evaluation:
     """What runs are asked and compared with: captions of a data set, and its pictures."""
 
     readers: Readers  # without encoders, which are each run's own
-    metrics: frozenset[str]  # fid, kid, inception_score, r_precision, diversity, attributes
+    metrics: frozenset[str]  # judged_kid, fid, kid, inception_score, r_precision, diversity, attributes
     dataset: Dataset
     others: Dataset | None  # other real pictures, with which those of the data set are compared
     asked: list[tuple[int, int]]  # (picture, its caption) of each sentence
@@ -99,19 +105,21 @@ class Evaluation:
         readers = replace(self.readers, encoders=run.encoders)
         outputs = run.model.generator.output
         sizes = {output: outputs[output].shape[1] for output in ROWS if output in outputs}
+        if sizes.get("stage1_image", sizes["image"]) < sizes["image"]:
+            sizes["enlarged"] = sizes["image"]
         if readers.idle:
             return {output: (size, {}) for output, size in sizes.items()}
         pictures = run.model.pictures(embeddings, 1, self.seed)
         made: dict[str, list] = {output: [] for output in sizes}
         for batch in batched(tqdm(pictures, run.name, len(embeddings), unit=" pictures", leave=False)):
             for output, said in made.items():
-                said.append(readers.read(np.stack([picture[output] for picture in batch])))
+                said.append(readers.read(np.stack([_output(picture, output) for picture in batch])))
         return {output: (size, joined(made.pop(output))) for output, size in sizes.items()}
 
     def _read_real(self, dataset: Dataset, size: int, encoders: Encoders | None) -> dict:
         readers = replace(self.readers, encoders=encoders)
         if dataset is not self.dataset:
-            readers = Readers(readers.extractor)  # they are only there to be compared with
+            readers = Readers(readers.extractor, readers.judge)  # they are only there to be compared with
         return read_real(readers, dataset, size, self.seed, self.cache)
 
     def _figures(
@@ -154,6 +162,9 @@ class Evaluation:
             self.fitted.extend([mine, reference])
         if "kid" in self.metrics and features is not None:
             row["kid"], row["kid_deviation"] = kid(said["features"], features)
+        judged = (compared or {}).get("judged_features")
+        if judged is not None:
+            row["judged_kid"], row["judged_kid_deviation"] = kid(said["judged_features"], judged)
         return row
 
     def _r_precision(self, pictures: np.ndarray, asked: list, sentences: np.ndarray, encoders: Encoders) -> float:
@@ -195,6 +206,14 @@ class Evaluation:
     def note(self, sentence: str) -> None:
         if sentence not in self.notes:
             self.notes.append(sentence)
+
+
+def _output(picture: dict[str, np.ndarray], name: str) -> np.ndarray:
+    """One of the images of a run's picture, uint8."""
+    if name != "enlarged":
+        return picture[name]
+    size = picture["image"].shape[1::-1]
+    return np.asarray(Image.fromarray(picture["stage1_image"]).resize(size, Image.Resampling.BICUBIC))
 
 
 def spread_captions(captions: tuple[tuple[str, ...], ...], count: int | None = None) -> list[tuple[int, int]]:

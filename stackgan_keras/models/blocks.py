@@ -15,7 +15,8 @@ from keras import initializers, layers, ops
 
 from stackgan_keras.errors import InputError
 
-# the fused batch norm is fast in bfloat16 for multiples of so many channels; for others float32 is 4 to 12 times as fast
+# TensorFlow's fused batch norm is fast in bfloat16 for multiples of so many channels; for others float32 is 4 to 12
+# times as fast (two cores)
 BFLOAT16_CHANNELS = 16
 CORE = 4  # pixels: every network narrows to, or grows from, a 4x4 map
 

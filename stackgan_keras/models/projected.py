@@ -75,33 +75,45 @@ def _mix(x, channels: int, name: str, random: np.random.RandomState):
 
 
 @keras.saving.register_keras_serializable("stackgan_keras")
-class SpectralConv2D(layers.Conv2D):
+class SpectralConv2D(layers.Layer):
     """A convolution whose kernel is divided by its spectral norm, which a step of power iteration a call estimates.
 
     Source: Miyato et al., "Spectral Normalization for Generative Adversarial Networks", ICLR 2018, algorithm 1. The
     gradient goes through the division, which `keras.layers.SpectralNormalization` (3.15) leaves out.
     """
 
+    def __init__(self, filters: int, size: int, strides: int = 1, **kwargs):
+        super().__init__(**kwargs)
+        self.filters, self.size, self.strides = filters, size, strides
+
     def build(self, input_shape):
-        super().build(input_shape)
+        shape = (self.size, self.size, input_shape[-1], self.filters)
+        self.kernel = self.add_weight(shape=shape, autocast=False, name="kernel")
+        self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
         self.singular_vector = self.add_weight(
-            shape=(self.filters,), initializer="random_normal", trainable=False, name="singular_vector"
+            shape=(self.filters,), initializer="random_normal", trainable=False, autocast=False, name="singular_vector"
         )
 
     def call(self, inputs, training=None):
-        kernel = ops.cast(self._kernel, "float32")
-        matrix = ops.reshape(kernel, (-1, self.filters))
+        matrix = ops.cast(ops.reshape(self.kernel, (-1, self.filters)), "float32")
         left, right = self._singular_vectors(ops.stop_gradient(matrix))
         if training:
             self.singular_vector.assign(right)
         norm = ops.sum(left * ops.matmul(matrix, right[:, None])[:, 0])
-        kernel = ops.cast(kernel / norm, self.compute_dtype)
-        outputs = ops.conv(inputs, kernel, self.strides, self.padding)
-        return outputs + ops.cast(self.bias, self.compute_dtype) if self.use_bias else outputs
+        kernel = ops.cast(ops.reshape(matrix / norm, self.kernel.shape), self.compute_dtype)
+        return ops.conv(inputs, kernel, self.strides, "same") + ops.cast(self.bias, self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        batch, *sides, _ = input_shape
+        return (batch, *(-(-side // self.strides) for side in sides), self.filters)
+
+    def get_config(self):
+        return {**super().get_config(), "filters": self.filters, "size": self.size, "strides": self.strides}
 
     def _singular_vectors(self, matrix):
         """Those of the largest singular value, nearly: (rows,) and (columns,) of length 1."""
-        left = _unit(ops.matmul(matrix, ops.convert_to_tensor(self.singular_vector)[:, None])[:, 0])
+        before = ops.cast(ops.convert_to_tensor(self.singular_vector), matrix.dtype)
+        left = _unit(ops.matmul(matrix, before[:, None])[:, 0])
         return left, _unit(ops.matmul(left[None], matrix)[0])
 
 
@@ -123,7 +135,7 @@ def _encoder(name: str) -> keras.Model:
     x = image = keras.Input((side, side, MAPS[name]), name=name)
     shapes = {"stride4": [(64, 4, 2), (128, 4, 2)], "stride8": [(128, 4, 2)], "stride16": [(128, 3, 1)]}[name]
     for number, (filters, size, strides) in enumerate(shapes, start=1):
-        x = SpectralConv2D(filters, size, strides, "same", name=f"down{number}_conv")(x)
+        x = SpectralConv2D(filters, size, strides, name=f"down{number}_conv")(x)
         x = layers.LeakyReLU(0.2, name=f"down{number}_relu")(x)
     x = SpectralConv2D(WIDTH, 1, name="out_conv")(x)  # (B, 8, 8, 64)
     return keras.Model(image, layers.GlobalAveragePooling2D(name="mean")(x), name=f"encode_{name}")

