@@ -101,7 +101,7 @@ class Training:
             captions_per_embedding=data.captions_per_embedding,
             truncated=ARCHITECTURES[self.settings.generator.architecture].truncated_epsilon,
             directions=train.r1_weight > 0,
-            stage1_size=self.stage.stage1_size if train.pixel_weight else None,
+            stage1_size=self.stage.stage1_size if train.pixel_weight or train.feature_weight else None,
             augmentations=2 * DRAWS if train.augmentation else 0,
             framings=2 * FRAMING if self.settings.discriminator.features else 0,
             seed=train.seed,

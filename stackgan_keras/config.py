@@ -126,6 +126,9 @@ class Train(Section):
     pixel_weight: Weight = setting(
         0.0, "weight of Stage II's pixel loss on real pictures made small, beside its GAN loss"
     )
+    feature_weight: Weight = setting(
+        0.0, "weight of the same loss by the features that discriminator.features sees in them"
+    )
     ema_decay: float = setting(0.0, "decay of the generator's EMA, which is kept in its place; 0: none", ge=0, lt=1)
     seed: int = setting(0, "decides initial weights, order, crops, captions and noise", ge=0, lt=2**31)
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = setting(

@@ -63,7 +63,7 @@ def test_a_step_at_reduced_width(file, tmp_path):
     assert networks["generator"].output["image"].shape[1] == settings.data.image_size
     adams = [optimizers.make_adam(2e-4, 100) for _ in networks]
     train = settings.train
-    terms = ("kl_weight", "interpolation_weight", "r1_weight", "pixel_weight", "augmentation")
+    terms = ("kl_weight", "interpolation_weight", "r1_weight", "pixel_weight", "feature_weight", "augmentation")
     weights_ = {name: getattr(train, name) for name in terms}
     step = TrainStep(*networks.values(), *adams, Objective(settings.discriminator.text, **weights_))
     random = np.random.default_rng(0)

@@ -124,7 +124,14 @@ def test_inference_leaves_the_singular_vector_as_it_is():
 
 @pytest.mark.parametrize(("filters", "parts"), [(2, 4), (0, 3)])
 def test_a_pretrained_discriminator_has_logits_of_every_part(filters, parts, tmp_path):
-    sizes = {"image_size": 16, "filters": filters, "text": "embedding", "text_dim": 6, "pretrained": True}
+    sizes = {
+        "image_size": 16,
+        "filters": filters,
+        "text": "embedding",
+        "text_dim": 6,
+        "pretrained": True,
+        "batch_norm": False,
+    }
     made = weights.ModelConfig("discriminator", {**sizes, "logits": ("conditional", "unconditional")})
     model, random = made.build(), np.random.default_rng(0)
     assert ("image" in model.input) == (filters > 0)

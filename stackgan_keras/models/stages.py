@@ -52,7 +52,7 @@ class Stage:
 
 def stage1(settings: Settings) -> Stage:
     """Stage I. Raises `InputError` for settings that are about Stage II alone."""
-    for name in ("warmup_epochs", "pixel_weight"):
+    for name in ("warmup_epochs", "pixel_weight", "feature_weight"):
         if value := getattr(settings.train, name):
             raise InputError(f"train.{name} is {value}, which is for Stage II alone: leave it out for Stage I")
     keywords = {**_generator_keywords(settings), "noise_dim": settings.generator.noise_dim}
@@ -83,6 +83,11 @@ def stage2(settings: Settings, folders: Folders) -> Stage:
         raise InputError(
             f"{file} is a Stage I of generator.architecture {inner.get('architecture', 'pytorch')} but Stage II is "
             f"asked for with {settings.generator.architecture}: give both the same"
+        )
+    if settings.train.feature_weight and settings.discriminator.features is None:
+        raise InputError(
+            f"train.feature_weight is {settings.train.feature_weight}, but there are no features: "
+            "set discriminator.features efficientnet_lite0, or leave it out"
         )
     names = ("residual_blocks", "read_text_again")
     keywords = {**_generator_keywords(settings), **{name: getattr(settings.generator, name) for name in names}}

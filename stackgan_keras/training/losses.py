@@ -40,6 +40,15 @@ def pixel_loss(images, targets):
     return ops.mean(ops.square(images - targets), axis=(1, 2, 3))
 
 
+def feature_loss(features, targets):
+    """Mean absolute difference (B,) of maps (B, h, w, C) to their targets.
+
+    Source: Johnson et al., "Perceptual Losses for Real-Time Style Transfer and Super-Resolution", ECCV 2016, with an
+    absolute difference in place of the squared one.
+    """
+    return ops.mean(ops.abs(features - targets), axis=(1, 2, 3))
+
+
 def joint_embedding(scores, counted):
     """Hinge loss of a text and an image encoder for scores (..., B, B), row: sentence, column: image; a scalar.
 

@@ -30,11 +30,12 @@ class Objective:
     interpolation_weight: float = 0.0  # GAN-INT: Reed et al. 2016
     r1_weight: float = 0.0  # Mescheder et al. 2018
     pixel_weight: float = 0.0  # for Stage II alone: Ledig et al. 2017
+    feature_weight: float = 0.0  # the same, by what the discriminator's pretrained network sees: Johnson et al. 2016
     augmentation: str | None = None  # policy of `augmentation.augment`: Zhao et al. 2020
 
     @classmethod
     def of(cls, settings: Settings) -> "Objective":
-        names = ("kl_weight", "interpolation_weight", "r1_weight", "pixel_weight", "augmentation")
+        names = ("kl_weight", "interpolation_weight", "r1_weight", "pixel_weight", "feature_weight", "augmentation")
         return cls(settings.discriminator.text, **{name: getattr(settings.train, name) for name in names})
 
 
@@ -70,7 +71,8 @@ class Losses:
     ):
         self.generator, self.objective, self.pretrained = generator, objective, pretrained
         self.discriminator = Parts(discriminator)
-        self.refine = without_stage1(generator) if objective.pixel_weight else None
+        reconstructs = objective.pixel_weight or objective.feature_weight
+        self.refine = without_stage1(generator) if reconstructs else None
 
     def fake(self, batch: dict) -> dict:
         """What the generator makes of a batch, and as `seen` what the discriminator sees of it, in both its steps."""
@@ -115,15 +117,18 @@ class Losses:
         return sum(everyone.mean(ops.sum(slope, axis=-1)) for slope in slopes) / len(slopes)
 
     def of_generator(self, batch: dict, fake: dict, text, everyone: Everyone) -> tuple:
-        """Fake images against the discriminator after its step, the KL, and Stage II's pixel loss."""
+        """Fake images against the discriminator after its step, the KL, and Stage II's pixel and feature losses."""
         objective = self.objective
         scalars = {"generator": self._adversarial(fake, text, everyone), "kl": _kl_of(fake, everyone)}
         if self.refine is not None:
-            scalars["pixel"] = _pixel_loss_of(self.refine, batch, everyone)[1]
+            made, scalars["pixel"] = _pixel_loss_of(self.refine, batch, everyone)
+            if objective.feature_weight:
+                scalars["feature"] = self._feature_loss(made["image"], batch, everyone)
         if objective.interpolation_weight:
             scalars["interpolated"] = self._interpolated(batch, everyone)
         loss = scalars["generator"] + objective.kl_weight * scalars["kl"]
         loss += objective.pixel_weight * scalars.get("pixel", 0.0)
+        loss += objective.feature_weight * scalars.get("feature", 0.0)
         loss += objective.interpolation_weight * scalars.get("interpolated", 0.0)
         return loss, scalars
 
@@ -131,6 +136,13 @@ class Losses:
         """The generator's loss: how far fake images are from being taken for real ones."""
         logits = self.discriminator.logits(self.discriminator.features(fake["seen"]), text)
         return sum(everyone.mean(_cross_entropy(x, 1.0)) for x in logits.values())
+
+    def _feature_loss(self, images, batch: dict, everyone: Everyone):
+        """How far the pretrained features of images are from those of the real ones, both framed alike."""
+        draws = batch["framing"][:, FAKE * FRAMING :]
+        made, real = (self.pretrained(frame(x, draws), training=False) for x in (images, batch["image"]))
+        distances = [losses.feature_loss(made[name], ops.stop_gradient(real[name])) for name in made]
+        return sum(everyone.mean(distance) for distance in distances) / len(distances)
 
     def _interpolated(self, batch: dict, everyone: Everyone):
         """The generator's loss on embeddings half-way between each sentence's and the next one's, which no image has.
