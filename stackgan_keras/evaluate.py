@@ -27,7 +27,7 @@ from stackgan_keras.models.runs import CLASSIFIER, GENERATORS, IMAGE_ENCODER, TE
 BIRDS = {"count": 600, "classes": 60, "test_classes": 40, "embedding_dim": 1}  # 400 are of the 40 test species
 SEED = 2017  # other birds than those of any shipped config
 METRICS = {  # and their names in sentences
-    "judged_kid": "KID by VGG16",
+    "independent_kid": "KID by VGG16",
     "fid": "FID",
     "kid": "KID",
     "inception_score": "Inception Score",
@@ -37,7 +37,7 @@ METRICS = {  # and their names in sentences
 }
 OF_EXTRACTOR = {"fid", "kid", "inception_score"}
 EXTRACTOR = "efficientnet_lite0"
-JUDGE = "vgg16"
+INDEPENDENT = "vgg16"
 NEIGHBOURS = 8  # pictures whose nearest training pictures are shown
 
 
@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> None:
         readers, frozenset(given.metrics), dataset, others, asked, given.seed, cache, reference, given.notes
     )
     print(f"{len(asked)} captions of {root} ({given.split})", flush=True)
-    for extractor in (readers.judge, readers.extractor):
+    for extractor in (readers.independent, readers.extractor):
         if extractor is not None:
             print(f"features: {extractor.name}, images {extractor.preprocessing}", flush=True)
     rows = evaluation.rows(runs)
@@ -79,7 +79,7 @@ def main(arguments: list[str] | None = None) -> None:
         "captions": len(asked),
         "seed": given.seed,
         "extractor": None if readers.extractor is None else _about(readers.extractor),
-        "judge": None if readers.judge is None else _about(readers.judge),
+        "independent_extractor": None if readers.independent is None else _about(readers.independent),
         "reference": _file(given.reference),
         "classifier": _file(classifier),
         "notes": given.notes,
@@ -108,12 +108,12 @@ def _readers(given: argparse.Namespace, folders: list[Path], reference):
     from stackgan_keras.models import weights
     from stackgan_keras.porting import extractors
 
-    extractor = judge = classifier = reader = None
-    if "judged_kid" in given.metrics:
+    extractor = independent = classifier = reader = None
+    if "independent_kid" in given.metrics:
         try:
-            judge = extractors.load(JUDGE)
+            independent = extractors.load(INDEPENDENT)
         except InputError as problem:
-            _leave_out(given, {"judged_kid"}, problem)
+            _leave_out(given, {"independent_kid"}, problem)
     if given.metrics & OF_EXTRACTOR or given.neighbours:
         try:
             extractor = extractors.load(given.extractor or EXTRACTOR, given.output_dir / "weights")
@@ -134,7 +134,7 @@ def _readers(given: argparse.Namespace, folders: list[Path], reference):
             reader = Reader(weights.load(classifier))
         except InputError as problem:
             _leave_out(given, {"attributes"}, problem)
-    return Readers(extractor, judge, reader), classifier
+    return Readers(extractor, independent, reader), classifier
 
 
 def _find_classifier(weights: Path, folders: list[Path]) -> Path:
@@ -215,7 +215,7 @@ def _others(given: argparse.Namespace, root: Path):
     """The other split, with whose pictures real ones are compared, or None."""
     from stackgan_keras.data import published
 
-    if not (given.neighbours or given.metrics & {"judged_kid", "fid", "kid"}):
+    if not (given.neighbours or given.metrics & {"independent_kid", "fid", "kid"}):
         return None
     (split,) = {*published.SPLITS} - {given.split}
     try:

@@ -132,7 +132,7 @@ def test_abbreviations_are_refused():
         ("train.kl_weight", "inf", "must be a finite number"),
         ("train.kl_weight", "nan", "must be"),
         ("generator.augment_condition", "maybe", "must be a valid boolean"),
-        ("train.precision", "float8", "must be 'float32', 'mixed_bfloat16' or 'mixed_float16'"),
+        ("train.precision", "float8", "must be 'auto', 'float32', 'mixed_bfloat16' or 'mixed_float16'"),
         ("data.image_size", "65", "must be a power of two"),
         ("data.image_size", "4", "must be greater than or equal to 8"),
         ("train.batch_size", "1", "must be greater than or equal to 2"),

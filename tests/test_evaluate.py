@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import pytest
 from helpers import awake, make_dataset, refusal
+from PIL import Image
 
 from stackgan_keras import evaluate
 from stackgan_keras.data import images, published
@@ -43,8 +44,22 @@ NETWORKS = {
 }
 BIRDS = {"count": 36, "classes": 6, "test_classes": 3, "embedding_dim": 1}  # 18 to be tested with
 CAPTIONS = 12  # asked for
-ROWS = ["drawn", "drawn, Stage I", "early", "real pictures, 32", "real pictures, 16", "by chance"]
-COLUMNS = ["pixels", "pictures", "FID", "KID", "IS", "R-precision", "diversity", "attributes", "their", "FD"]
+ROWS = ["drawn", "drawn, Stage I", "drawn, Stage I enlarged", "early"]
+ROWS += ["real pictures, 32", "real pictures, 16", "by chance"]
+COLUMNS = [
+    "pixels",
+    "pictures",
+    "KID,",
+    "VGG16",
+    "FID",
+    "KID",
+    "IS",
+    "R-precision",
+    "diversity",
+    "attributes",
+    "their",
+    "FD",
+]
 
 
 @dataclass(frozen=True)
@@ -58,7 +73,7 @@ class Called:
         return json.loads((self.out / f"results/{run}/evaluation.json").read_text())
 
     def row(self, name: str = "drawn") -> dict:
-        return self.figures(name.split(",")[0] if name in ROWS[:3] else "drawn")["rows"][name]
+        return self.figures(name.split(",")[0] if name in ROWS[:4] else "drawn")["rows"][name]
 
     @property
     def notes(self) -> list[str]:
@@ -70,6 +85,7 @@ def call(out: Path, *arguments) -> Called:
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as output:
         patch.setattr(evaluate, "BIRDS", BIRDS)
         patch.setattr(evaluate, "EXTRACTOR", str(out / "net.keras"))
+        patch.setattr(evaluate, "INDEPENDENT", str(out / "judge.keras"))
         patch.setattr(runs, "__file__", str(out / "stackgan_keras/models/runs.py"))  # where shipped weights are sought
         patch.setattr(sys, "argv", ["evaluate", "--output_dir", str(out), *map(str, arguments)])
         evaluate.main()
@@ -120,6 +136,7 @@ def trained(tmp_path_factory):
     """An output folder with random weights of `drawn` (all networks) and `early` (Stage I, no image encoder)."""
     out = tmp_path_factory.mktemp("runs")
     save_extractor(out / "net.keras")
+    save_extractor(out / "judge.keras", seed=1, probabilities=False)
     save(out / "weights/drawn", **NETWORKS)
     (out / "weights/early").mkdir()
     for name in ("text_encoder", "stage1_gen"):
@@ -168,20 +185,21 @@ def real(dataset, size):
 
 def test_runs_stand_beside_real_pictures_and_chance(called):
     assert called.lines[0] == f"{CAPTIONS} captions of {called.out}/data/evaluation_birds_{evaluate.SEED} (test)"
-    assert called.lines[1] == "features: net.keras, images resized to 16 x 16 pixels, bilinear with antialiasing"
-    assert called.lines[2].split() == COLUMNS
-    assert [row[:17].strip() for row in called.lines[3:9]] == ROWS
-    assert len({len(line) for line in called.lines[2:9]}) == 1  # aligned
-    assert called.lines[10:] == [f"figures: {called.out}/results/{run}/evaluation.json" for run in ("drawn", "early")]
-    assert called.notes == [called.lines[9]]
-    assert "no R-precision of early: " in called.lines[9] and "image_encoder.weights.h5" in called.lines[9]
+    for line, name in zip(called.lines[1:3], ("judge", "net"), strict=True):
+        assert line == f"features: {name}.keras, images resized to 16 x 16 pixels, bilinear with antialiasing"
+    assert called.lines[3].split() == COLUMNS
+    assert [row[:23].strip() for row in called.lines[4:11]] == ROWS
+    assert len({len(line) for line in called.lines[3:11]}) == 1  # aligned
+    assert called.lines[12:] == [f"figures: {called.out}/results/{run}/evaluation.json" for run in ("drawn", "early")]
+    assert called.notes == [called.lines[11]]
+    assert "no R-precision of early: " in called.lines[11] and "image_encoder.weights.h5" in called.lines[11]
 
 
 def test_the_file_of_a_run_holds_its_rows_and_what_repeats_them(called):
     early, drawn = called.figures("early"), called.figures("drawn")
-    assert list(drawn["rows"]) == [*ROWS[:2], *ROWS[3:]]
-    assert list(early["rows"]) == ROWS[2:]
-    assert [early["rows"][name]["pixels"] for name in ROWS[2:5]] == [16, 32, 16]
+    assert list(drawn["rows"]) == [*ROWS[:3], *ROWS[4:]]
+    assert list(early["rows"]) == ROWS[3:]
+    assert [early["rows"][name]["pixels"] for name in ROWS[3:6]] == [16, 32, 16]
     assert drawn["rows"]["drawn"]["pictures"] == CAPTIONS
     assert drawn["rows"]["real pictures, 32"]["pictures"] == 18
     assert drawn["rows"]["by chance"] == {"r_precision": 0.01, "attributes": pytest.approx(0.106, abs=0.02)}
@@ -242,6 +260,18 @@ def test_features_and_probabilities_of_a_row_are_those_of_what_a_run_generates(r
     assert (row["kid"], row["kid_deviation"]) == pytest.approx(kid(features, others), rel=1e-3)
     shown = (row["inception_score"], row["inception_score_deviation"])
     assert shown == pytest.approx(inception_score(probabilities), abs=1e-4)
+
+
+@pytest.mark.parametrize(("row", "output"), [("drawn", "image"), ("drawn, Stage I enlarged", "enlarged")])
+def test_the_judge_reads_with_a_network_of_its_own(row, output, called, seen):
+    birds, _, made = seen
+    enlarged = [Image.fromarray(x).resize((32, 32), Image.Resampling.BICUBIC) for x in made["stage1_image"]]
+    pictures = {**made, "enlarged": np.stack([np.asarray(x) for x in enlarged])}[output]
+    row, judge = called.row(row), extractors.load(called.out / "judge.keras")
+    expected = kid(judge(pictures)[0], judge(real(birds, 32))[0])
+    assert (row["independent_kid"], row["independent_kid_deviation"]) == pytest.approx(expected, rel=1e-3)
+    assert row["independent_kid"] != pytest.approx(row["kid"], rel=1e-2)
+    assert called.figures()["independent_extractor"]["sha256"] == judge.digest
 
 
 @pytest.mark.parametrize(("row", "output"), [("drawn", "image"), ("drawn, Stage I", "stage1_image")])
@@ -350,7 +380,7 @@ def test_the_same_call_gives_the_same_figures_and_reads_no_real_picture_again(ou
     first = call(out, *asked)  # at another place, so files are looked at anew
     assert first.row("early") == pytest.approx(called.row("early"), nan_ok=True)
     between = kept(out)
-    assert len(between) == len(before) + 2  # two splits
+    assert len(between) == len(before) + 4  # two splits, by two extractors
     monkeypatch.setattr(images, "read", None)
     again = call(out, *asked, "--metrics", "fid,kid,inception_score")
     assert kept(out) == between
@@ -403,7 +433,7 @@ def test_what_is_kept_but_damaged_is_made_again(data, trained, tmp_path):
 
 def test_pictures_that_are_no_synthetic_birds_have_no_attributes(out, data):
     made = call(out, "--run", "early", "--data.root", data)
-    assert made.lines[2].split() == [column for column in COLUMNS if column not in ("R-precision", *COLUMNS[-3:])]
+    assert made.lines[3].split() == [column for column in COLUMNS if column not in ("R-precision", *COLUMNS[-3:])]
     figures = made.figures("early")
     assert figures["rows"]["real pictures, 16"]["pictures"] == 8
     assert "by chance" not in figures["rows"]
@@ -475,7 +505,7 @@ def test_no_extractor(out):
     (out / "net.keras").unlink()
     made = call(out, "--run", "early", "--count", "3")
     assert "note: no FID, KID, Inception Score: there is no feature extractor" in made.notes[0]
-    assert made.lines[1].split() == ["pixels", "pictures", *COLUMNS[6:]]
+    assert made.lines[2].split() == ["pixels", "pictures", "KID,", "VGG16", *COLUMNS[8:]]
     assert made.figures("early")["extractor"] is None
     assert "there is no feature extractor" in refusal(call, out, "--metrics", "kid,diversity")
 
@@ -550,8 +580,8 @@ def test_a_run_without_generator(out):
         (["--run"], "--run: expected one argument"),
         (["--run", "../x"], "run is '../x'"),
         (["--split", "dev"], "--split: invalid choice: 'dev'"),
-        (["--metrics", ""], "--metrics has '': give some of fid,kid,"),
-        (["--metrics", "fid,is"], "--metrics has 'is': give some of fid,kid,"),
+        (["--metrics", ""], "--metrics has '': give some of independent_kid,fid,kid,"),
+        (["--metrics", "fid,is"], "--metrics has 'is': give some of independent_kid,fid,kid,"),
         (["--metrics", "kid", "--reference", "x.npz"], "--reference is for FID, which --metrics leaves out"),
         (["--reference", "absent.npz"], "absent.npz cannot be read as statistics of features"),
         (["--extractor", "squirrel"], "there is no feature extractor squirrel: give one of fid_inception"),

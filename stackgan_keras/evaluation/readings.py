@@ -25,27 +25,27 @@ class Readers:
     """The networks that read pictures; each may be missing."""
 
     extractor: Extractor | None = None
-    judge: Extractor | None = None  # one that no training reads
+    independent: Extractor | None = None  # one that no training reads
     attributes: Reader | None = None
     encoders: Encoders | None = None
 
     @property
     def idle(self) -> bool:
         """Whether there is nothing to read for."""
-        return all(part is None for part in (self.extractor, self.judge, self.attributes, self.encoders))
+        return all(part is None for part in (self.extractor, self.independent, self.attributes, self.encoders))
 
     def read(self, pictures: np.ndarray) -> dict[str, np.ndarray]:
         """What all say of pictures (N, size, size, 3) uint8, an array of N rows each.
 
-        The extractor's `features` and `probabilities`, the judge's `judged_features`, the image encoder's `embeddings`,
+        The extractor's `features` and `probabilities`, the other's `independent_features`, the image encoder's `embeddings`,
         the classifier's `attribute_features`, and the colour of each of `attributes.PARTS`.
         """
         said = {}
         if self.extractor is not None:
             rows = zip(OF_EXTRACTOR, self.extractor(pictures), strict=True)
             said |= {name: values for name, values in rows if values is not None}
-        if self.judge is not None:
-            said["judged_features"] = self.judge(pictures)[0]
+        if self.independent is not None:
+            said["independent_features"] = self.independent(pictures)[0]
         if self.attributes is not None:
             colours, said["attribute_features"] = self.attributes(pictures)
             said |= colours
@@ -89,7 +89,7 @@ def framed(dataset: Dataset, size: int, seed: int, chosen: Iterable[int]) -> Ite
 def read_real(readers: Readers, dataset: Dataset, size: int, seed: int, folder: Path) -> dict[str, np.ndarray]:
     """What `readers` say of all pictures of a dataset, `framed`. What extractors say is kept in `folder`."""
     said = {}
-    for part, extractor in (("extractor", readers.extractor), ("judge", readers.judge)):
+    for part, extractor in (("extractor", readers.extractor), ("independent", readers.independent)):
         if extractor is not None:
             path = folder / f"{extractor.name}_{size}_{_made_of(dataset, size, seed, extractor)}.npz"
             found = _kept(path)

@@ -29,7 +29,7 @@ CANDIDATES = 2000  # captions at most, of which those of other classes are drawn
 COLUMNS = {  # of the table: the figure, how it is shown, and the figure that is its deviation
     "pixels": ("pixels", "{:d}", None),
     "pictures": ("pictures", "{:d}", None),
-    "KID, VGG16": ("judged_kid", "{:.3f}", "judged_kid_deviation"),
+    "KID, VGG16": ("independent_kid", "{:.3f}", "independent_kid_deviation"),
     "FID": ("fid", "{:.2f}", None),
     "KID": ("kid", "{:.4f}", "kid_deviation"),
     "IS": ("inception_score", "{:.2f}", "inception_score_deviation"),
@@ -54,7 +54,7 @@ class Evaluation:
     """What runs are asked and compared with: captions of a data set, and its pictures."""
 
     readers: Readers  # without encoders, which are each run's own
-    metrics: frozenset[str]  # judged_kid, fid, kid, inception_score, r_precision, diversity, attributes
+    metrics: frozenset[str]  # independent_kid, fid, kid, inception_score, r_precision, diversity, attributes
     dataset: Dataset
     others: Dataset | None  # other real pictures, with which those of the data set are compared
     asked: list[tuple[int, int]]  # (picture, its caption) of each sentence
@@ -119,7 +119,7 @@ class Evaluation:
     def _read_real(self, dataset: Dataset, size: int, encoders: Encoders | None) -> dict:
         readers = replace(self.readers, encoders=encoders)
         if dataset is not self.dataset:
-            readers = Readers(readers.extractor, readers.judge)  # they are only there to be compared with
+            readers = Readers(readers.extractor, readers.independent)  # they are only there to be compared with
         return read_real(readers, dataset, size, self.seed, self.cache)
 
     def _figures(
@@ -162,9 +162,9 @@ class Evaluation:
             self.fitted.extend([mine, reference])
         if "kid" in self.metrics and features is not None:
             row["kid"], row["kid_deviation"] = kid(said["features"], features)
-        judged = (compared or {}).get("judged_features")
-        if judged is not None:
-            row["judged_kid"], row["judged_kid_deviation"] = kid(said["judged_features"], judged)
+        independent = (compared or {}).get("independent_features")
+        if independent is not None:
+            row["independent_kid"], row["independent_kid_deviation"] = kid(said["independent_features"], independent)
         return row
 
     def _r_precision(self, pictures: np.ndarray, asked: list, sentences: np.ndarray, encoders: Encoders) -> float:
