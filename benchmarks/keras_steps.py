@@ -1,7 +1,8 @@
 """A training step in Keras: that of stackgan_keras, and one as it would be written plainly.
 
-Both train the same networks. The plain one has UpSampling2D and Conv2D where the package has `UpsampleConv2D`, Keras's
-own batch norm, and a training step written without regard to several devices.
+Both train the same networks; those of the shipped configs only stackgan_keras has. The plain one has UpSampling2D and
+Conv2D where the package has `UpsampleConv2D`, Keras's own batch norm, and a training step written without regard to
+several devices.
 """
 
 import math
@@ -9,7 +10,16 @@ from collections.abc import Callable
 
 import keras
 import tensorflow as tf
-from release import CONDITION_DIM, KL_WEIGHT, LEARNING_RATE, NOISE_DIM, TEXT_DIM, Sizes, random_batch
+from release import (
+    CONDITION_DIM,
+    KL_WEIGHT,
+    LEARNING_RATE,
+    NARROW_KL_WEIGHT,
+    NARROW_PIXEL_WEIGHT,
+    NOISE_DIM,
+    Sizes,
+    random_batch,
+)
 
 from stackgan_keras.models import blocks, discriminators, generators
 from stackgan_keras.models.discriminators import LOGITS
@@ -39,7 +49,7 @@ def make_package(sizes: Sizes, precision: str, jit: bool) -> tuple[dict[str, int
     """The numbers of parameters, and `step(batch)`: stackgan_keras as its training commands use it."""
     generator, discriminator = _networks(sizes, precision)
     optimizers = _optimizer(generator), _optimizer(discriminator)
-    step = TrainStep(generator, discriminator, *optimizers, Objective(kl_weight=KL_WEIGHT))
+    step = TrainStep(generator, discriminator, *optimizers, _objective(sizes))
     return _count(generator, discriminator), tf.function(step, jit_compile=jit)
 
 
@@ -60,18 +70,29 @@ def make_batch(sizes: Sizes) -> dict[str, tf.Tensor]:
 
 def _networks(sizes: Sizes, precision: str) -> tuple[keras.Model, keras.Model]:
     keras.config.set_dtype_policy(precision)
-    text = {"text_dim": TEXT_DIM, "condition_dim": CONDITION_DIM}
+    text = {"text_dim": sizes.text_dim, "condition_dim": CONDITION_DIM}
     own = {"image_size": sizes.image_size, "filters": sizes.generator_filters, **text}
+    own["conditional_batch_norm"] = sizes.as_shipped
     logits = ("conditional",)
     if sizes.stage1_size:
         stage1 = {**own, "image_size": sizes.stage1_size, "noise_dim": NOISE_DIM}
+        stage1["filters"] = sizes.stage1_filters or sizes.generator_filters
         generator = generators.stage2_generator(stage1=stage1, residual_blocks=sizes.residual_blocks, **own)
         logits = ("conditional", "unconditional")
     else:
         generator = generators.stage1_generator(noise_dim=NOISE_DIM, **own)
+    reads = {"text": "embedding", "batch_norm": False} if sizes.as_shipped else {}
     return generator, discriminators.discriminator(
-        image_size=sizes.image_size, filters=sizes.discriminator_filters, logits=logits, **text
+        image_size=sizes.image_size, filters=sizes.discriminator_filters, logits=logits, **text, **reads
     )
+
+
+def _objective(sizes: Sizes) -> Objective:
+    """What the networks are trained for: as released, or the shipped configs' losses without R1 and augmentation."""
+    if not sizes.as_shipped:
+        return Objective(kl_weight=KL_WEIGHT)
+    pixel_weight = NARROW_PIXEL_WEIGHT if sizes.stage1_size else 0.0
+    return Objective(text="embedding", kl_weight=NARROW_KL_WEIGHT, pixel_weight=pixel_weight)
 
 
 def _optimizer(network: keras.Model) -> keras.optimizers.Optimizer:

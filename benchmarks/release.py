@@ -1,4 +1,4 @@
-"""The sizes of both stages of the release, and a random batch of their shape."""
+"""The sizes of both stages, those of the release and those of the narrow shipped configs, and a random batch."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,7 @@ import numpy as np
 
 TEXT_DIM, CONDITION_DIM, NOISE_DIM = 1024, 128, 100
 LEARNING_RATE, BETA_1, KL_WEIGHT = 2e-4, 0.5, 2.0
+NARROW_TEXT_DIM, NARROW_KL_WEIGHT, NARROW_PIXEL_WEIGHT = 256, 0.02, 20.0
 
 
 @dataclass(frozen=True)
@@ -18,11 +19,28 @@ class Sizes:
     residual_blocks: int = 0
     generator_filters: int = 128
     discriminator_filters: int = 64
+    stage1_filters: int | None = None  # of the frozen Stage I; None: as many as this generator has
+    text_dim: int = TEXT_DIM
+    as_shipped: bool = False  # with the options of the shipped configs, which the release has not
 
 
 STAGES = {
     1: Sizes(image_size=64, batch_size=64),
     2: Sizes(image_size=256, batch_size=8, stage1_size=64, residual_blocks=4),
+}
+NARROW = {  # configs/small_flowers_stage1.yaml and small_flowers_stage2.yaml
+    1: Sizes(64, 16, generator_filters=48, discriminator_filters=32, text_dim=NARROW_TEXT_DIM, as_shipped=True),
+    2: Sizes(
+        image_size=256,
+        batch_size=8,
+        stage1_size=64,
+        residual_blocks=2,
+        generator_filters=32,
+        discriminator_filters=16,
+        stage1_filters=48,
+        text_dim=NARROW_TEXT_DIM,
+        as_shipped=True,
+    ),
 }
 
 
@@ -33,12 +51,17 @@ def random_batch(sizes: Sizes) -> dict[str, np.ndarray]:
     def normal(width: int, deviation: float = 1.0) -> np.ndarray:
         return rng.normal(0, deviation, (sizes.batch_size, width)).astype(np.float32)
 
-    shape = (sizes.batch_size, sizes.image_size, sizes.image_size, 3)
-    return {
-        "image": rng.uniform(-1, 1, shape).astype(np.float32),
-        "embedding": normal(TEXT_DIM, 0.14),
+    def images(size: int) -> np.ndarray:
+        return rng.uniform(-1, 1, (sizes.batch_size, size, size, 3)).astype(np.float32)
+
+    batch = {
+        "image": images(sizes.image_size),
+        "embedding": normal(sizes.text_dim, 0.14),
         "class_id": np.arange(sizes.batch_size),
         "noise": normal(NOISE_DIM),
         "epsilon": normal(CONDITION_DIM),
         "stage1_epsilon": normal(CONDITION_DIM),  # Stage I does not read it
     }
+    if sizes.as_shipped and sizes.stage1_size:
+        batch["stage1_image"] = images(sizes.stage1_size)  # for the pixel loss
+    return batch

@@ -63,6 +63,8 @@ def main(arguments: list[str] | None = None) -> None:
     evaluation = Evaluation(
         readers, frozenset(given.metrics), dataset, others, asked, given.seed, cache, reference, given.notes
     )
+    if readers.extractor is not None and given.metrics & {"fid", "kid"}:
+        given.notes += [note for name, folder in folders.items() if (note := _read_by(readers.extractor, name, folder))]
     print(f"{len(asked)} captions of {root} ({given.split})", flush=True)
     for extractor in (readers.independent, readers.extractor):
         if extractor is not None:
@@ -89,6 +91,24 @@ def main(arguments: list[str] | None = None) -> None:
         mine = {key: row for key, row in rows.items() if key.split(",")[0] not in {*folders} - {name}}
         _write(path, {**about, "weights": _weights(folder), "rows": mine})
         print(f"figures: {path}")
+
+
+def _read_by(extractor, name: str, folder: Path) -> str | None:
+    """Says so where a run's training has read the extractor that scores it."""
+    from stackgan_keras.models import weights
+    from stackgan_keras.models.runs import weight_file
+
+    files = [file for network in GENERATORS if (file := weight_file(folder, network)).is_file()]
+    readers = {"discriminator": [weights.read_training(file).get("discriminator_features") for file in files]}
+    if (folder / IMAGE_ENCODER).is_file():
+        readers["text encoder"] = [weights.read_config(folder / IMAGE_ENCODER).keywords.get("network")]
+    found = [reader for reader, networks in readers.items() if extractor.name in networks]
+    if not found:
+        return None
+    return (
+        f"the {' and the '.join(found)} of {name} learned from {extractor.name}, whose FID and KID flatter it: compare "
+        f"by {INDEPENDENT}, which no training reads"
+    )
 
 
 def _leave_out(given: argparse.Namespace, metrics: set[str], problem: InputError) -> None:

@@ -498,6 +498,15 @@ def test_an_image_encoder_may_read_an_extractors_features(same, out, seen, tmp_p
     assert 0 <= rows["real pictures, 16"]["r_precision"] <= 1
 
 
+def test_what_a_training_has_read_is_said(out):
+    file = out / "weights/early/stage1_gen.weights.h5"
+    model = weights.load(file)
+    weights.save(model, weights.read_config(file), file, {"discriminator_features": "net.keras"})
+    made = call(out, "--run", "early", "--run", "drawn", "--count", "3")
+    (note,) = [note for note in made.notes if "flatter" in note]
+    assert "the discriminator of early learned from net.keras" in note
+
+
 # -- what is missing is said, and refused where it was asked for --------------------------------------------------
 
 

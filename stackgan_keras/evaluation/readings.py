@@ -37,8 +37,8 @@ class Readers:
     def read(self, pictures: np.ndarray) -> dict[str, np.ndarray]:
         """What all say of pictures (N, size, size, 3) uint8, an array of N rows each.
 
-        The extractor's `features` and `probabilities`, the other's `independent_features`, the image encoder's `embeddings`,
-        the classifier's `attribute_features`, and the colour of each of `attributes.PARTS`.
+        The extractor's `features` and `probabilities`, the independent one's `independent_features`, the image
+        encoder's `embeddings`, the classifier's `attribute_features`, and the colour of each of `attributes.PARTS`.
         """
         said = {}
         if self.extractor is not None:

@@ -24,6 +24,7 @@ from stackgan_keras.models import (
 
 CONFIG = "stackgan_keras_recipe"  # attribute: JSON of the network's name and its builder's keywords
 VARIABLES = "stackgan_keras_variables"  # attribute: JSON list of [path, shape]
+TRAINING = "stackgan_keras_training"  # attribute: JSON of what a reader should know of the training
 
 NETWORKS = {
     network.__name__: network
@@ -73,9 +74,10 @@ def _walk(model: keras.Model, prefix: str) -> Iterator[tuple[str, keras.Variable
             yield from ((f"{prefix}{layer.name}/{variable.name}", variable) for variable in layer.weights)
 
 
-def save(model: keras.Model, config: ModelConfig, path: str | Path) -> None:
+def save(model: keras.Model, config: ModelConfig, path: str | Path, training: dict | None = None) -> None:
     """Writes a weight file that `load` and Keras's own `load_weights` read; an older one is replaced in one move.
 
+    `training` is what `read_training` gives back.
     Raises `InputError` unless the name ends in `.weights.h5`.
     """
     path = Path(path)
@@ -88,6 +90,8 @@ def save(model: keras.Model, config: ModelConfig, path: str | Path) -> None:
             with h5py.File(unfinished, "a") as file:
                 file.attrs[CONFIG] = json.dumps(asdict(config))
                 file.attrs[VARIABLES] = json.dumps(_listed(model))
+                if training:
+                    file.attrs[TRAINING] = json.dumps(training)
     except (OSError, RuntimeError) as problem:
         raise InputError(
             f"{path} could not be written ({first_line(problem)}), what was there before is untouched: make room on "
@@ -162,6 +166,13 @@ def read_config(path: str | Path, network: str | None = None) -> ModelConfig:
     if network not in (None, name):
         raise InputError(f"{path} holds a {name} where a {network} is expected: give the right file")
     return ModelConfig(name, _renamed(values["keywords"], path))
+
+
+def read_training(path: str | Path) -> dict:
+    """What a weight file says of its network's training; nothing in files of other versions."""
+    with _open(path) as file:
+        values = _attribute(file, TRAINING, path) if TRAINING in file.attrs else {}
+    return values if isinstance(values, dict) else {}
 
 
 def _renamed(keywords: dict, path: str | Path) -> dict:

@@ -205,7 +205,9 @@ class StageOutputs:
 
     def save(self) -> None:
         stage, folder, logs = self.training.stage, self.training.folders.weights, self.training.logs
-        weights.save(self.generator, stage.generator, weight_file(folder, f"{stage.name}_gen"))
+        features = self.training.settings.discriminator.features
+        read = {} if features is None else {"discriminator_features": features}
+        weights.save(self.generator, stage.generator, weight_file(folder, f"{stage.name}_gen"), read)
         if self.grids == "epoch":
             weights.save(self.training.discriminator, stage.discriminator, weight_file(folder, f"{stage.name}_dis"))
             if (logs / "metrics.jsonl").is_file():  # not yet within the first epoch
