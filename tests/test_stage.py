@@ -6,6 +6,7 @@ import shutil
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from helpers import refusal
 
 from stackgan_keras import config, train_text
@@ -191,9 +192,56 @@ def test_r1_is_logged(drawn, folders):
 
 
 def test_what_is_for_stage2_alone_is_refused_for_stage1(drawn):
-    for name, value in (("warmup_epochs", 1), ("pixel_weight", 10.0)):
+    for name, value in (("warmup_epochs", 1), ("pixel_weight", 10.0), ("feature_weight", 1.0)):
         sentence = refusal(stages.stage1, settings(drawn, **{name: value}))
         assert f"train.{name} is {value}" in sentence and "Stage II alone" in sentence
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    """The file of a pretrained network, whose weights are random."""
+    path = tmp_path_factory.mktemp("network") / "network.weights.h5"
+    keras.utils.set_random_seed(5)
+    made = weights.ModelConfig("efficientnet_lite0", {})
+    weights.save(made.build(), made, path)
+    return path
+
+
+def with_features(made, network):
+    discriminator = made.discriminator.model_copy(update={"features": str(network), "batch_norm": False})
+    return made.model_copy(update={"discriminator": discriminator})
+
+
+def test_with_features_stopped_and_continued_equals_unbroken_to_the_bit(drawn, network, tmp_path):
+    """And the frozen network is in no file."""
+    unbroken, stopped = (Folders(tmp_path / name, "tiny") for name in ("unbroken", "stopped"))
+    train_stage1(with_features(settings(drawn, max_steps=4, augmentation="translation,cutout"), network), unbroken)
+    for steps in (3, 4):
+        chosen = settings(drawn, max_steps=steps, augmentation="translation,cutout")
+        train_stage1(with_features(chosen, network), stopped)
+    for name in ("stage1_gen", "stage1_dis"):
+        files = [runs.weight_file(folders.weights, name) for folders in (unbroken, stopped)]
+        one, other = (weights.named_variables(weights.load(file)) for file in files)
+        assert not [path for path in one if "block" in path]
+        for path, variable in one.items():
+            np.testing.assert_array_equal(variable, other[path], err_msg=path)
+    assert weights.read_training(files[0]) == {}
+    generator = runs.weight_file(unbroken.weights, "stage1_gen")
+    assert weights.read_training(generator) == {"discriminator_features": str(network)}
+    saved = tf.train.list_variables(tf.train.latest_checkpoint(str(unbroken.logs / "stage1/checkpoints")))
+    assert sum(np.prod(shape) for _, shape in saved) < 2.5e6  # EfficientNet-Lite0 has 4.6 million weights
+
+
+def test_the_feature_loss_of_stage2(drawn, network, second):
+    made = with_features(stage2_settings(drawn, max_steps=2, feature_weight=1.0, pixel_weight=1.0), network)
+    train_stage2(made, second)
+    (line,) = (second.logs / "stage2/metrics.jsonl").read_text().splitlines()
+    assert json.loads(line)["feature"] > 0 and json.loads(line)["pixel"] > 0
+
+
+def test_a_feature_loss_without_features_is_refused(drawn, second):
+    sentence = refusal(stages.stage2, stage2_settings(drawn, feature_weight=1.0), second)
+    assert "train.feature_weight is 1.0" in sentence and "discriminator.features" in sentence
 
 
 @pytest.fixture(scope="module")
