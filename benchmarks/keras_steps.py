@@ -114,6 +114,8 @@ def _plain_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
     """The same layer anew, or Keras's own layers that do what one of the package's does."""
     if isinstance(layer, blocks.BatchNormalization):
         return keras.layers.BatchNormalization.from_config(layer.get_config())
+    if isinstance(layer, keras.layers.Conv2D):
+        return keras.layers.Conv2D.from_config(layer.get_config())
     if not isinstance(layer, blocks.UpsampleConv2D):
         return layer.__class__.from_config(layer.get_config())
     convolution = keras.layers.Conv2D(

@@ -14,6 +14,8 @@ import numpy as np
 from keras import initializers, layers, ops
 
 from stackgan_keras.errors import InputError
+from stackgan_keras.models import filter_gradients
+from stackgan_keras.models.filter_gradients import Conv2D
 
 # TensorFlow's fused batch norm is fast in bfloat16 for multiples of so many channels; for others float32 is 4 to 12
 # times as fast (two cores)
@@ -141,7 +143,7 @@ def batch_norm(x, name: str):
 
 def convolve(x, filters: int, size: int, name: str, *, strides: int = 1, norm=True, slope: float | None = 0.2):
     """Convolution, batch norm, LeakyReLU (ReLU with slope 0, none with None)."""
-    x = layers.Conv2D(filters, size, strides, "same", use_bias=False, **normal_kernel(), name=f"{name}_conv")(x)
+    x = Conv2D(filters, size, strides, "same", use_bias=False, **normal_kernel(), name=f"{name}_conv")(x)
     if norm:
         x = batch_norm(x, f"{name}_norm")
     return x if slope is None else layers.ReLU(negative_slope=slope, name=f"{name}_relu")(x)
@@ -150,7 +152,7 @@ def convolve(x, filters: int, size: int, name: str, *, strides: int = 1, norm=Tr
 def convolve_without_norm(x, filters: int, size: int, name: str, *, strides: int = 1, slope: float | None = 0.2, **_):
     """Convolution, LeakyReLU; He's initial weights set the scale of its map, as no batch norm does."""
     kernel = {"kernel_initializer": "he_normal"}
-    x = layers.Conv2D(filters, size, strides, "same", use_bias=False, **kernel, name=f"{name}_conv")(x)
+    x = Conv2D(filters, size, strides, "same", use_bias=False, **kernel, name=f"{name}_conv")(x)
     return x if slope is None else layers.ReLU(negative_slope=slope, name=f"{name}_relu")(x)
 
 
@@ -172,11 +174,14 @@ class UpsampleConv2D(layers.Layer):
         initializer = normal_kernel()["kernel_initializer"]
         self.kernel = self.add_weight(shape=shape, initializer=initializer, name="kernel", autocast=False)
 
-    def call(self, inputs):
+    def call(self, inputs, training=None):
         channels, filters = self.kernel.shape[2:]
         merged = ops.matmul(np.kron(MERGE, MERGE), ops.reshape(self.kernel, (9, channels * filters)))
         kernel = ops.swapaxes(ops.reshape(merged, (4, 4, channels, filters)), 2, 3)
-        return ops.conv_transpose(inputs, ops.cast(kernel, self.compute_dtype), 2, "same")
+        kernel = ops.cast(kernel, self.compute_dtype)
+        if training and self.trainable and filter_gradients.pays(inputs.shape[:1], inputs.shape, kernel):
+            return filter_gradients.convolve_transposed(inputs, kernel, 2)
+        return ops.conv_transpose(inputs, kernel, 2, "same")
 
     def compute_output_shape(self, input_shape):
         batch, height, width, _ = input_shape
