@@ -280,7 +280,7 @@ def _summary(record: dict, out: Path) -> str:
         lines.append(
             f"note: {record['splits']['train']['pictures']} training pictures are few: the next command's networks are "
             f"narrower than published, and its epochs show {SEEN:,} images, as was measured with 500; Stage II has "
-            "few_stage2"
+            "few_stage2. Their discriminators read a pretrained network: pip install 'stackgan_keras[efficientnet]'"
         )
     return "\n".join(lines)
 
