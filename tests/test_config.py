@@ -140,7 +140,7 @@ def test_abbreviations_are_refused():
         ("train.discriminator_learning_rate", "0", "must be greater than 0"),
         ("train.kl_weight", "-0.1", "must be greater than or equal to 0"),
         ("generator.filters", "0", "must be greater than or equal to 1"),
-        ("discriminator.filters", "0", "must be greater than or equal to 1"),
+        ("discriminator.filters", "-1", "must be greater than or equal to 0"),
         ("generator.residual_blocks", "-1", "must be greater than or equal to 0"),
         ("train.seed", "2147483648", "must be less than 2147483648"),
         ("train.max_steps", "0", "must be greater than or equal to 1"),

@@ -239,6 +239,12 @@ def test_the_feature_loss_of_stage2(drawn, network, second):
     assert json.loads(line)["feature"] > 0 and json.loads(line)["pixel"] > 0
 
 
+def test_no_discriminator_at_all_is_refused(drawn):
+    made = settings(drawn)
+    made = made.model_copy(update={"discriminator": made.discriminator.model_copy(update={"filters": 0})})
+    assert "discriminator.filters is 0" in refusal(stages.stage1, made)
+
+
 def test_a_feature_loss_without_features_is_refused(drawn, second):
     sentence = refusal(stages.stage2, stage2_settings(drawn, feature_weight=1.0), second)
     assert "train.feature_weight is 1.0" in sentence and "discriminator.features" in sentence

@@ -118,6 +118,11 @@ def _generator_keywords(settings: Settings) -> dict:
 def _discriminator(settings: Settings, logits: tuple[str, ...]) -> ModelConfig:
     if settings.discriminator.features is not None:
         logits = ("conditional", "unconditional")
+    elif not settings.discriminator.filters:
+        raise InputError(
+            "discriminator.filters is 0, which leaves only the heads on discriminator.features, and there are none: "
+            "set discriminator.features efficientnet_lite0, or give it a width"
+        )
     keywords = {
         "image_size": settings.data.image_size,
         "filters": settings.discriminator.filters,
