@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from stackgan_keras import config
 from stackgan_keras.config import Folders
-from stackgan_keras.models import runs, stages, weights
+from stackgan_keras.models import efficientnet_lite0, projected, runs, stages, weights
 from stackgan_keras.models.projected import FRAMING
 from stackgan_keras.porting.extractors import Extractor
 from stackgan_keras.training import optimizers, text
@@ -65,7 +65,8 @@ def test_a_step_at_reduced_width(file, tmp_path):
     train = settings.train
     terms = ("kl_weight", "interpolation_weight", "r1_weight", "pixel_weight", "feature_weight", "augmentation")
     weights_ = {name: getattr(train, name) for name in terms}
-    step = TrainStep(*networks.values(), *adams, Objective(settings.discriminator.text, **weights_))
+    pretrained = None if settings.discriminator.features is None else random_features()
+    step = TrainStep(*networks.values(), *adams, Objective(settings.discriminator.text, **weights_), pretrained)
     random = np.random.default_rng(0)
     batch = {name: random.normal(size=(2, *x.shape[1:])) for name, x in networks["generator"].input.items()}
     batch["image"] = batch["direction"] = random.uniform(-1, 1, (2, *(settings.data.image_size,) * 2, 3))
@@ -79,13 +80,19 @@ def test_a_step_at_reduced_width(file, tmp_path):
     assert all(np.isfinite(float(value)) for value in scalars.values())
 
 
+def random_features():
+    """What heads on pretrained features read, of a network with random weights."""
+    network = efficientnet_lite0.efficientnet_lite0()
+    return projected.projections(efficientnet_lite0.feature_maps(network, projected.SIZE))
+
+
 def reduced_stage(file, settings, folders):
     if file.stem.endswith("stage1"):
         return stages.stage1(settings)
     first = settings.model_copy(
         update={
             "data": settings.data.model_copy(update={"image_size": 64}),
-            "train": settings.train.model_copy(update={"warmup_epochs": 0, "pixel_weight": 0.0}),
+            "train": settings.train.model_copy(update={"warmup_epochs": 0, "pixel_weight": 0.0, "feature_weight": 0.0}),
         }
     )
     stage1 = stages.stage1(first)
