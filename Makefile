@@ -40,11 +40,7 @@ train-flowers: .venv/installed
 	$(RUN) stackgan_keras.prepare oxford102 --pictures $(OXFORD102) $(if $(CAPTIONS),--captions $(CAPTIONS)) \
 	  --out data/$(FLOWERS) --config small_flowers_text
 	$(RUN) stackgan_keras.train_stage1 --config small_flowers_stage1 $(FLAGS)
-	mkdir -p weights/$(FLOWERS)_first
-	cp weights/$(FLOWERS)/*_encoder.weights.h5 weights/$(FLOWERS)/stage1_gen.weights.h5 weights/$(FLOWERS)_first
-	$(RUN) stackgan_keras.train_stage2 --config small_flowers_stage2 $(FLAGS)_first
-	rm -f weights/$(FLOWERS)_first/stage2_dis.weights.h5  # the next one begins anew, with heads on pretrained features
-	$(RUN) stackgan_keras.train_stage2 --config finer_flowers_stage2 $(FLAGS) --train.init_from $(FLOWERS)_first
+	$(RUN) stackgan_keras.train_stage2 --config small_flowers_stage2 $(FLAGS)
 	$(RUN) stackgan_keras.evaluate --run $(FLOWERS) --data.root data/$(FLOWERS) --neighbours
 
 test: .venv/installed

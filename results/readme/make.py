@@ -2,7 +2,8 @@
 
 python results/readme/make.py
 
-few_birds.png is the grid that the README's `generate --run few` leaves, after a training on 215 photographs.
+few_birds.png is the grid that the README's `generate --run few` leaves, after a training on 215 photographs;
+few_flowers.png and projected_flowers.png are those of flowers.txt, after the trainings that stand beside them.
 
 The pictures of the page are left by STACKGAN_SCREENSHOTS=DIR pytest tests/test_app_browser.py: several_1280.png, its
 lowest bit rounded away, and draw_390.png.
