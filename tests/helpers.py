@@ -88,6 +88,17 @@ def awake(config):
     return model
 
 
+def random_features():
+    """What heads on pretrained features read, of a network with random weights."""
+    import keras  # only here, as it takes seconds
+
+    from stackgan_keras.models import efficientnet_lite0, projected
+
+    keras.utils.set_random_seed(1)
+    network = efficientnet_lite0.efficientnet_lite0()
+    return projected.projections(efficientnet_lite0.feature_maps(network, projected.SIZE))
+
+
 @contextmanager
 def serving(output_dir: Path, log: Path) -> Iterator[str]:
     """The address of the page of `app`, which another process serves in a folder until the block ends; no faults."""

@@ -6,10 +6,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import random_features
 
 from stackgan_keras import config
 from stackgan_keras.config import Folders
-from stackgan_keras.models import efficientnet_lite0, projected, runs, stages, weights
+from stackgan_keras.models import runs, stages, weights
 from stackgan_keras.models.projected import FRAMING
 from stackgan_keras.porting.extractors import Extractor
 from stackgan_keras.training import optimizers, text
@@ -78,12 +79,6 @@ def test_a_step_at_reduced_width(file, tmp_path):
     scalars = step(batch)
     assert {"discriminator", "generator", "mismatched"} <= set(scalars)
     assert all(np.isfinite(float(value)) for value in scalars.values())
-
-
-def random_features():
-    """What heads on pretrained features read, of a network with random weights."""
-    network = efficientnet_lite0.efficientnet_lite0()
-    return projected.projections(efficientnet_lite0.feature_maps(network, projected.SIZE))
 
 
 def reduced_stage(file, settings, folders):

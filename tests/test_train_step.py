@@ -7,8 +7,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import random_features
 
-from stackgan_keras.models import blocks, discriminators, efficientnet_lite0, generators, projected, weights
+from stackgan_keras.models import blocks, discriminators, generators, projected, weights
 from stackgan_keras.models.projected import FRAMING
 from stackgan_keras.training import optimizers
 from stackgan_keras.training.augmentation import DRAWS
@@ -232,13 +233,6 @@ def pretrained():
     return random_features()
 
 
-def random_features():
-    """What heads read, of a network with random weights."""
-    keras.utils.set_random_seed(1)
-    network = efficientnet_lite0.efficientnet_lite0()
-    return projected.projections(efficientnet_lite0.feature_maps(network, projected.SIZE))
-
-
 @pytest.mark.parametrize(("stage", "filters"), [(1, 2), (1, 0), (2, 2)])
 def test_heads_on_pretrained_features_train_both_networks_and_stay_frozen_themselves(pretrained, stage, filters):
     more = {"pretrained": pretrained, "filters": filters, "augmentation": "translation,cutout"}
@@ -356,7 +350,8 @@ keras.config.set_floatx("float64")
 keras.config.set_dtype_policy("float64")
 from stackgan_keras.models import blocks
 from stackgan_keras.training.train_step import WarmupStep
-from test_train_step import Networks, random_features
+from helpers import random_features
+from test_train_step import Networks
 
 def train(strategy, stage, warm_up):
     replicas = strategy.num_replicas_in_sync

@@ -18,6 +18,7 @@ from stackgan_keras.training.text import Encoders
 
 BATCH = 32  # pictures at a time
 OF_EXTRACTOR = ("features", "probabilities")
+OF_PART = {"extractor": OF_EXTRACTOR, "independent": ("independent_features",)}  # what is kept of real pictures
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,31 +89,28 @@ def framed(dataset: Dataset, size: int, seed: int, chosen: Iterable[int]) -> Ite
 
 def read_real(readers: Readers, dataset: Dataset, size: int, seed: int, folder: Path) -> dict[str, np.ndarray]:
     """What `readers` say of all pictures of a dataset, `framed`. What extractors say is kept in `folder`."""
-    said = {}
-    for part, extractor in (("extractor", readers.extractor), ("independent", readers.independent)):
-        if extractor is not None:
-            path = folder / f"{extractor.name}_{size}_{_made_of(dataset, size, seed, extractor)}.npz"
-            found = _kept(path)
-            if found is None:
-                found = _read_framed(Readers(**{part: extractor}), dataset, size, seed)
-                with atomic_write(path) as unfinished, unfinished.open("wb") as file:
-                    np.savez(file, **found)
-            said |= found
+    said, unread = {}, {}  # what was kept, and the files for what was not
+    for part in OF_PART:
+        if (extractor := getattr(readers, part)) is not None:
+            made_of = fingerprint(dataset, size, seed, extractor.digest, extractor.preprocessing)
+            path = folder / f"{extractor.name}_{size}_{made_of}.npz"
+            if (kept := _kept(path)) is None:
+                unread[part] = path
+            else:
+                said |= kept
     encoders = readers.encoders
-    if encoders is not None and encoders.extractor is not None and encoders.extractor is readers.extractor:
+    if encoders is not None and "features" in said and encoders.extractor is readers.extractor:
         said["embeddings"] = encoders.embed_shown(said["features"])
         encoders = None
-    others = Readers(attributes=readers.attributes, encoders=encoders)
-    return said if others.idle else said | _read_framed(others, dataset, size, seed)
-
-
-def _read_framed(readers: Readers, dataset: Dataset, size: int, seed: int) -> dict[str, np.ndarray]:
-    pictures = framed(dataset, size, seed, range(len(dataset)))
-    return readers.read_all(pictures, f"real pictures, {size}", len(dataset))
-
-
-def _made_of(dataset: Dataset, size: int, seed: int, extractor: Extractor) -> str:
-    return fingerprint(dataset, size, seed, extractor.digest, extractor.preprocessing)
+    others = {part: getattr(readers, part) for part in unread}
+    others = Readers(**others, attributes=readers.attributes, encoders=encoders)
+    if not others.idle:
+        pictures = framed(dataset, size, seed, range(len(dataset)))
+        said |= others.read_all(pictures, f"real pictures, {size}", len(dataset))
+    for part, path in unread.items():
+        with atomic_write(path) as unfinished, unfinished.open("wb") as file:
+            np.savez(file, **{name: said[name] for name in OF_PART[part] if name in said})
+    return said
 
 
 def _kept(path: Path) -> dict[str, np.ndarray] | None:

@@ -27,20 +27,18 @@ def frame(images, draws):
     if size <= SIZE:
         return images if size == SIZE else ops.image.resize(images, (SIZE, SIZE), interpolation="bilinear")
     small = ops.average_pool(images, size // SIZE, padding="valid")
-    return ops.where(draws[:, 0, None, None, None] < 0.5, small, _crop(images, draws[:, 1:]))
+    first = ops.cast(ops.floor(draws[:, 1:] * (size - SIZE + 1)), "int32")
+    return ops.where(draws[:, 0, None, None, None] < 0.5, small, crop(images, first, SIZE))
 
 
-def _crop(images, draws):
-    """A crop of each image (B, 128, 128, 3), at places (B, 2) in [0, 1)."""
-    size, channels = images.shape[2:]
+def crop(images, first, size: int):
+    """Of each image (B, h, w, C) the part (B, size, size, C) that begins at row and column `first` (B, 2), integers."""
     image = ops.arange(ops.shape(images)[0], dtype="int32")[:, None]
-    first = ops.cast(ops.floor(draws * (size - SIZE + 1)), "int32")
-    height = size
     for axis in range(2):  # whole rows at a time, which is fast, then columns as rows
-        rows = image * height + first[:, axis, None] + ops.arange(SIZE, dtype="int32")  # (B, 128)
-        images = ops.take(ops.reshape(images, (-1, images.shape[2] * channels)), rows, axis=0)
-        images = ops.reshape(images, (-1, SIZE, size if axis == 0 else SIZE, channels))
-        images, height = ops.swapaxes(images, 1, 2), size
+        length, other, channels = images.shape[1:]
+        rows = image * length + first[:, axis, None] + ops.arange(size, dtype="int32")  # (B, size)
+        images = ops.take(ops.reshape(images, (-1, other * channels)), rows, axis=0)
+        images = ops.swapaxes(ops.reshape(images, (-1, size, other, channels)), 1, 2)
     return images
 
 

@@ -6,6 +6,8 @@ Gradients go through it to the generator, so that it does not learn to draw the 
 
 from keras import ops
 
+from stackgan_keras.models.projected import crop
+
 DRAWS = 7  # uniform numbers that an image takes: brightness, saturation, contrast, and two places each
 
 
@@ -31,16 +33,10 @@ def _color(images, draws):
 
 def _translate(images, draws):
     """Moves each image by up to an eighth of its size."""
-    size, channels = images.shape[2:]
+    size = images.shape[1]
     most = size // 8
     moves = ops.cast(ops.floor(draws[:, 3:5] * (2 * most + 1)), "int32")  # 0: as far as it goes
-    image = ops.arange(ops.shape(images)[0], dtype="int32")[:, None]
-    for axis in range(2):  # whole rows at a time, which is fast, then columns as rows
-        images = ops.pad(images, [[0, 0], [most, most], [0, 0], [0, 0]])
-        rows = image * (size + 2 * most) + moves[:, axis, None] + ops.arange(size, dtype="int32")  # (B, size)
-        images = ops.take(ops.reshape(images, (-1, size * channels)), rows, axis=0)
-        images = ops.swapaxes(ops.reshape(images, (-1, size, size, channels)), 1, 2)
-    return images
+    return crop(ops.pad(images, [[0, 0], [most, most], [most, most], [0, 0]]), moves, size)
 
 
 def _cut_out(images, draws):
