@@ -28,7 +28,7 @@ from jax_batches import Batches
 
 from stackgan_keras import command_line, config
 from stackgan_keras.config import Folders, Settings
-from stackgan_keras.data import images
+from stackgan_keras.data import grids, images, photographs
 from stackgan_keras.errors import InputError
 from stackgan_keras.files import atomic_write
 from stackgan_keras.models import stages, weights
@@ -168,7 +168,7 @@ class Outputs:
             inputs = self.training.batches.inputs(2**31 - 1 - copy, len(embeddings))  # no step's
             outputs = self.generator({"embedding": embeddings, **inputs}, training=False)
             copies.append({name: images.to_uint8(value) for name, value in outputs.items() if name.endswith("image")})
-        return images.sample_grid(shown["real"], copies, shown["captions"].tolist())
+        return grids.sample_grid(shown["real"], copies, shown["captions"].tolist())
 
 
 @dataclass(frozen=True, eq=False)  # JAX wants a hash
@@ -258,7 +258,7 @@ def _read(settings: Settings) -> packed.Packed:
     if settings.data.root is None:
         raise InputError("data.root is none: give the folder that benchmarks/pack.py made")
     found = packed.read(settings.data.root)
-    asked = (images.load_size(settings.data.image_size), settings.generator.text_dim)
+    asked = (photographs.load_size(settings.data.image_size), settings.generator.text_dim)
     there = (found.pictures.shape[1], found.embeddings.shape[1])
     if there != asked:
         raise InputError(

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from stackgan_keras.command_line import Parser, quietly, run
 from stackgan_keras.config import Folders
-from stackgan_keras.data import images
+from stackgan_keras.data import grids, images
 from stackgan_keras.errors import InputError
 from stackgan_keras.files import decode
 from stackgan_keras.models.runs import find_run
@@ -170,7 +170,7 @@ def _write_pictures(model, arguments: argparse.Namespace, given, sentences: list
                 names = [f"{STAGES[s]}\n{len(kept[0][s])} pixels" for _ in starts for s in kept[0]]
                 page = f"_page{len(grids) + 1}" if number > per_page else ""
                 grids.append(Path(f"{stem}{page}.png"))
-                images.write(grids[-1], images.block_sheet(captions, blocks, names))
+                images.write(grids[-1], grids.block_grid(captions, blocks, names))
                 captions, blocks = [], []
     print(f"pictures: {folder}: {count} of each stage for each of {number} sentence{'s' * (number > 1)}")
     if count > shown:
@@ -189,11 +189,11 @@ def _write_interpolation(model, arguments: argparse.Namespace, given, sentences:
     stem = folder / f"interpolation_{_tag(first)}_to_{_tag(last)}_{_suffix(arguments, given)}_steps{steps}"
     shown = np.unique(np.linspace(0, steps - 1, min(steps, STRIP)).round().astype(int))
     captions = [_caption(first), *[""] * (len(shown) - 2), _caption(last)]
-    rows = [images.enlarge(row[shown], pictures.shape[1]) for row in made.values()]
-    images.write(Path(f"{stem}.png"), images.labelled_grid(rows, captions, max_lines=None))
+    rows = [grids.enlarge(row[shown], pictures.shape[1]) for row in made.values()]
+    images.write(Path(f"{stem}.png"), grids.labelled_grid(rows, captions, max_lines=None))
     there_and_back = [*range(steps), *range(steps - 2, 0, -1)]
     times = [END_MILLISECONDS if step in (0, steps - 1) else STEP_MILLISECONDS for step in there_and_back]
-    images.write_gif(Path(f"{stem}.gif"), images.enlarge(pictures[there_and_back], images.SMALLEST), times)
+    images.write_gif(Path(f"{stem}.gif"), grids.enlarge(pictures[there_and_back], grids.SMALLEST), times)
     print(f"strip: {stem}.png\nanimation: {stem}.gif")
 
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from stackgan_keras.data import images
+from stackgan_keras.data import images, photographs
 from stackgan_keras.data.pipeline import decode
 from stackgan_keras.data.published import Dataset
 from stackgan_keras.models.projected import FRAMING, frame
@@ -57,5 +57,5 @@ class Memorization:
 def _pairs(dataset: Dataset, image_size: int) -> tuple[np.ndarray, np.ndarray]:
     """The middles of evenly spread pictures (N, image_size, image_size, 3) uint8 and embeddings (N, text_dim)."""
     shown = dataset.subset(np.unique(np.linspace(0, len(dataset) - 1, COUNT).round().astype(int)))
-    pictures = images.centre_crops(decode(shown, image_size, cache="memory"), image_size)
+    pictures = photographs.centre_crops(decode(shown, image_size, cache="memory"), image_size)
     return pictures, np.stack([shown.embeddings_of(i)[0] for i in range(len(shown))])

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from stackgan_keras import config
 from stackgan_keras.config import Folders, Settings
-from stackgan_keras.data import images, published
+from stackgan_keras.data import grids, images, photographs, published
 from stackgan_keras.data.pipeline import FeaturePairStream, PairStream, decode, fingerprint
 from stackgan_keras.data.published import Dataset
 from stackgan_keras.errors import InputError
@@ -152,7 +152,7 @@ class Retrieval:
         best = np.argsort(-self.scores[chosen], axis=1)[:, :GRID_IMAGES]
         rows = [pictures[self.picture_of[chosen]], *(pictures[column] for column in best.T)]
         sentences = [caption for captions in self.dataset.captions for caption in captions]
-        return images.labelled_grid(rows, [sentences[i] for i in chosen])
+        return grids.labelled_grid(rows, [sentences[i] for i in chosen])
 
 
 def train(settings: Settings, folders: Folders, on_grid: OnGrid = None) -> Path:
@@ -224,7 +224,7 @@ def _train_encoders(datasets, settings: Settings, folders: TextFolders, start, o
     configs = model_configs(settings, extractor)
     encoders = _build(configs, extractor, start)
     size, cache = settings.data.image_size, {"cache": settings.data.cache, "folder": folders.logs / "cache"}
-    test_pictures = images.centre_crops(decode(test_set, size, **cache), size)
+    test_pictures = photographs.centre_crops(decode(test_set, size, **cache), size)
     outputs = _TextOutputs(encoders, configs, test_set, test_pictures, encoders.shown(test_pictures), folders)
     stream = _stream(train_set, settings, extractor, cache)
     optimizer = make_rmsprop(settings.text.learning_rate, settings.text.lr_decay, stream.steps_per_epoch)
@@ -288,7 +288,7 @@ def _features_of_crops(pictures: np.ndarray, size: int, extractor: Extractor, pa
     if not path.is_file():
         with atomic_write(path) as unfinished, unfinished.open("wb") as file:
             bar = tqdm(pictures, f"features by {extractor.name}", unit=" pictures", leave=False)
-            np.save(file, np.stack([extractor(images.ten_crops(picture, size))[0] for picture in bar]))
+            np.save(file, np.stack([extractor(photographs.ten_crops(picture, size))[0] for picture in bar]))
     return np.load(path)
 
 
