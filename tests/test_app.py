@@ -110,7 +110,7 @@ def test_the_command_makes_the_same_images_again(studio, out, monkeypatch, capsy
     stage1, stage2, command = studio.draw("tiny", f'-{RED}\nit\'s "blue"', 1, 5, 2, 0.25, False)
     code, printed, errors = ended(generate.main, shlex.split(command)[3:], monkeypatch, capsys)
     assert code == 0, errors
-    folder = Path(re.search(r"pictures: (.+?): ", printed)[1])
+    folder = Path(re.search(r"images: (.+?): ", printed)[1])
     for shown, stage in ((stage1, "stage1"), (stage2, "stage2")):
         files = sorted(folder.glob(f"*seed5*{stage}.png"))
         assert np.array_equal([pixels(file) for file in files], [pixels(file) for file, _ in shown])

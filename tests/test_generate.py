@@ -14,6 +14,7 @@ from PIL import Image
 
 from stackgan_keras import command_line, generate
 from stackgan_keras.data import grids
+from stackgan_keras.inference import image_files, sentences
 from stackgan_keras.inference.stackgan import StackGAN
 from stackgan_keras.models import weights
 from stackgan_keras.models.weights import ModelConfig
@@ -181,8 +182,8 @@ def test_stage1_alone_is_drawn_with_a_note(draw, tmp_path):
 
 
 def test_many_copies_and_many_sentences(draw, made, monkeypatch):
-    monkeypatch.setattr(generate, "SHOWN", 3)
-    monkeypatch.setattr(generate, "PAGE", 6)
+    monkeypatch.setattr(image_files, "MOST_COPIES", 3)
+    monkeypatch.setattr(image_files, "PAGE", 6)
     code, output, _ = draw(*"abcde", "--count", 4)
     assert code == 0
     assert len(made("0")) == 5 * 4 * 2
@@ -278,7 +279,7 @@ def test_any_sentence(draw, made):
 )
 def test_sentences_of_files(tmp_path, content, expected):
     (tmp_path / "süße Sätze.txt").write_bytes(content)
-    assert generate._lines("file", str(tmp_path / "süße Sätze.txt")) == expected
+    assert sentences.read_lines(str(tmp_path / "süße Sätze.txt")) == expected
 
 
 def test_sentences_that_are_embedded_already(draw, trained, load, tmp_path):
