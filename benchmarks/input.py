@@ -25,7 +25,7 @@ import keras_steps
 import numpy as np
 from release import CONDITION_DIM, NOISE_DIM, STAGES, Sizes
 
-from stackgan_keras.data import drawn_birds, images, published
+from stackgan_keras.data import drawn_birds, photographs, published
 from stackgan_keras.data.decoding import decode
 from stackgan_keras.data.pipeline import AdversarialStream
 from stackgan_keras.data.published import Dataset
@@ -69,7 +69,7 @@ def shrink(sizes: Sizes, arguments: argparse.Namespace) -> Sizes:
 def measure(stage: int, sizes: Sizes, dataset: Dataset, folder: Path, arguments: argparse.Namespace) -> Iterator[str]:
     """The stage's rows of the table."""
     taken = networks_speed(sizes, arguments.steps)
-    side = images.load_size(sizes.image_size)
+    side = photographs.load_size(sizes.image_size)
     stream_speeds(sizes, dataset, np.zeros((len(dataset), side, side, 3), np.uint8), epochs=2)  # wakes TensorFlow up
     for cache, batch_size in product(("memory", "disk"), BATCH_SIZES[stage]):
         place = folder / f"stage{stage}_{cache}_{batch_size}"

@@ -24,7 +24,7 @@ from helpers import awake, ended, fetch, pixels, refusal, serving
 from PIL import Image
 
 from stackgan_keras import app, generate
-from stackgan_keras.data import images
+from stackgan_keras.data import grids, images
 from stackgan_keras.errors import InputError
 from stackgan_keras.inference.stackgan import StackGAN
 from stackgan_keras.inference.studio import MOST_LETTERS, Studio
@@ -110,7 +110,7 @@ def test_the_command_makes_the_same_images_again(studio, out, monkeypatch, capsy
     stage1, stage2, command = studio.draw("tiny", f'-{RED}\nit\'s "blue"', 1, 5, 2, 0.25, False)
     code, printed, errors = ended(generate.main, shlex.split(command)[3:], monkeypatch, capsys)
     assert code == 0, errors
-    folder = Path(re.search(r"pictures: (.+?): ", printed)[1])
+    folder = Path(re.search(r"images: (.+?): ", printed)[1])
     for shown, stage in ((stage1, "stage1"), (stage2, "stage2")):
         files = sorted(folder.glob(f"*seed5*{stage}.png"))
         assert np.array_equal([pixels(file) for file in files], [pixels(file) for file, _ in shown])
@@ -119,7 +119,7 @@ def test_the_command_makes_the_same_images_again(studio, out, monkeypatch, capsy
 def test_a_walk_is_that_of_stackgan(studio, out):
     strip, animation, command = studio.walk("tiny", RED, BLUE, 8, 1)
     made = StackGAN.load(out / "weights/tiny").interpolate(RED, BLUE, 8, 1)["image"]
-    assert np.array_equal(pixels(strip), images.grid([made[:6], made[6:]]))
+    assert np.array_equal(pixels(strip), grids.grid([made[:6], made[6:]]))
     assert Image.open(animation).n_frames == 14
     assert command.startswith("python -m stackgan_keras.generate --run tiny") and "--interpolate --steps 8" in command
 

@@ -18,7 +18,7 @@ import pytest
 from helpers import fetch, pixels, serving, until
 from PIL import Image
 
-from stackgan_keras.data import drawn_birds, images
+from stackgan_keras.data import drawn_birds, grids
 from stackgan_keras.inference.stackgan import StackGAN
 
 pytestmark = pytest.mark.slow
@@ -205,7 +205,7 @@ def test_a_walk(open_page, model):
     page.write(page.labelled("To", "textarea"), PURPLE)
     page.click("Walk", "button.primary")
     made = model.interpolate(PINK, PURPLE, 12, 0)["image"]
-    expected = images.grid([made[:6], made[6:]])
+    expected = grids.grid([made[:6], made[6:]])
 
     def walked():
         strip, animation = (io.BytesIO(fetch(each)) for each in page.addresses(".framed")[:2])
@@ -225,11 +225,11 @@ def test_a_training_is_followed(open_page, out):
         assert "pictures per second" in line and line.endswith("left.")
         return int(line.split()[1])
 
-    seen, grids = until(epoch), until(lambda: [each for each in page.addresses(".framed") if each][:1])
+    seen, newest = until(epoch), until(lambda: [each for each in page.addresses(".framed") if each][:1])
     page.screenshot("training_1280")
-    assert pixels(io.BytesIO(fetch(grids[0]))).shape[2] == 3
+    assert pixels(io.BytesIO(fetch(newest[0]))).shape[2] == 3
     until(lambda: epoch() > seen)
-    until(lambda: [each for each in page.addresses(".framed") if each][:1] != grids)
+    until(lambda: [each for each in page.addresses(".framed") if each][:1] != newest)
 
 
 def test_a_phone(open_page, model):

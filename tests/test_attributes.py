@@ -14,7 +14,7 @@ import tensorflow as tf
 from helpers import refusal
 
 from stackgan_keras import train_attributes
-from stackgan_keras.data import drawn_birds, images
+from stackgan_keras.data import drawn_birds, images, photographs
 from stackgan_keras.evaluation import attributes, classifier_training
 from stackgan_keras.evaluation.attributes import PARTS, Reader, accuracy, named_parts
 from stackgan_keras.models import weights
@@ -294,7 +294,7 @@ def test_a_classifier_of_sixty_birds_reads_better_than_chance(trained, root, tmp
     trained(*arguments, "--epochs", 40, "--precision", "float32")
     reader = Reader(weights.load(tmp_path / "weights/mine/attribute_classifier.weights.h5"))
     rows = [json.loads(line) for line in (root / "truth.jsonl").read_text().splitlines()]
-    pictures = [images.read(root / f"CUB_200_2011/images/{row['name']}.jpg", row["box"], 76) for row in rows]
+    pictures = [photographs.read(root / f"CUB_200_2011/images/{row['name']}.jpg", row["box"], 76) for row in rows]
     truth = attributes.truth(root, [row["name"] for row in rows])
     scores = accuracy(truth, reader(attributes.crops(np.stack(pictures), 64, 0))[0])
     assert scores["all"] > 3 * attributes.chance(truth), scores

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from stackgan_keras import command_line, generate
-from stackgan_keras.data import images
+from stackgan_keras.data import grids
+from stackgan_keras.inference import image_files, sentences
 from stackgan_keras.inference.stackgan import StackGAN
 from stackgan_keras.models import weights
 from stackgan_keras.models.weights import ModelConfig
@@ -134,8 +135,8 @@ def test_images_and_their_grid(draw, made, trained, load, tmp_path):
     assert "note" not in output
     grid = pixels(folder / grid)
     for place, copy in np.ndindex(2, 3):
-        small, large = (images.enlarge(expected[n][place], 128)[copy] for n in ("stage1_image", "image"))
-        both = np.concatenate([small, np.full((images.MARGIN, 128, 3), images.PAPER, np.uint8), large])
+        small, large = (grids.enlarge(expected[n][place], 128)[copy] for n in ("stage1_image", "image"))
+        both = np.concatenate([small, np.full((grids.MARGIN, 128, 3), grids.PAPER, np.uint8), large])
         assert stands_on(grid, both)
 
 
@@ -181,8 +182,8 @@ def test_stage1_alone_is_drawn_with_a_note(draw, tmp_path):
 
 
 def test_many_copies_and_many_sentences(draw, made, monkeypatch):
-    monkeypatch.setattr(generate, "SHOWN", 3)
-    monkeypatch.setattr(generate, "PAGE", 6)
+    monkeypatch.setattr(image_files, "MOST_COPIES", 3)
+    monkeypatch.setattr(image_files, "PAGE", 6)
     code, output, _ = draw(*"abcde", "--count", 4)
     assert code == 0
     assert len(made("0")) == 5 * 4 * 2
@@ -208,7 +209,7 @@ def test_interpolation(draw, made, trained, load, tmp_path):
     assert f"strip: results/both/generated/{stem}.png\nanimation: results/both/generated/{stem}.gif\n" in output
     expected = load(trained / "weights/both").interpolate(RED, BLUE, 5, seed=3)
     strip = pixels(tmp_path / f"results/both/generated/{stem}.png")
-    rows = images.grid([images.enlarge(expected[name], 128) for name in ("stage1_image", "image")])
+    rows = grids.grid([grids.enlarge(expected[name], 128) for name in ("stage1_image", "image")])
     assert np.array_equal(strip[-len(rows) :], rows)
     labels = strip[: -len(rows)]
     inked = [(labels[:, i * 130 : (i + 1) * 130] < 128).any() for i in range(5)]
@@ -219,7 +220,7 @@ def test_interpolation(draw, made, trained, load, tmp_path):
             film.seek(frame)
             assert film.info["duration"] == (750 if step in (0, 4) else 150)
             shown = np.asarray(film.convert("RGB")).astype(int)
-            assert np.abs(shown - images.enlarge(expected["image"], 128)[step]).mean() < 8
+            assert np.abs(shown - grids.enlarge(expected["image"], 128)[step]).mean() < 8
 
 
 def test_a_long_interpolation_has_a_short_strip(draw, made, tmp_path):
@@ -278,7 +279,7 @@ def test_any_sentence(draw, made):
 )
 def test_sentences_of_files(tmp_path, content, expected):
     (tmp_path / "süße Sätze.txt").write_bytes(content)
-    assert generate._lines("file", str(tmp_path / "süße Sätze.txt")) == expected
+    assert sentences.read_lines(str(tmp_path / "süße Sätze.txt")) == expected
 
 
 def test_sentences_that_are_embedded_already(draw, trained, load, tmp_path):

@@ -1,6 +1,8 @@
 """The package keeps to its layout: which folder imports which, and how long and wide its functions are."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,7 +30,7 @@ RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 WITH_TENSORFLOW = {"data/noise.py", "data/pipeline.py"}  # of data/
 WITHOUT_KERAS = [
     *("config.py", "errors.py", "files.py", "command_line.py"),
-    *("data/published.py", "data/pickles.py", "data/drawn_birds", "models/runs.py"),
+    *("data/published.py", "data/pickles.py", "data/drawn_birds", "data/sources", "data/preparing", "models/runs.py"),
 ]
 LONGEST = 60  # lines of a function
 MOST_PARAMETERS = 8  # of a function outside models/, whose builders take one keyword for each size
@@ -126,6 +128,18 @@ def test_only_streams_and_noise_need_tensorflow_in_data():
     for path in (PACKAGE / "data").rglob("*.py"):
         needs = {module.split(".")[0] for module in imported(path, at_once=True)}
         assert shown(path) in WITH_TENSORFLOW or "tensorflow" not in needs, shown(path)
+
+
+def test_only_the_hub_of_data_sets_needs_tensorflow_datasets():
+    found = {shown(path) for path in files() if "tensorflow_datasets" in {m.split(".")[0] for m in imported(path)}}
+    assert found == {"data/sources/hub.py"}
+    assert "tensorflow_datasets" not in imported(PACKAGE / "data/sources/hub.py", at_once=True)
+
+
+def test_the_package_imports_at_once_and_in_silence():
+    program = "import sys, stackgan_keras; sys.exit(bool({'tensorflow', 'keras', 'numpy'} & {*sys.modules}))"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, cwd=REPOSITORY, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
 
 
 @pytest.mark.parametrize("name", WITHOUT_KERAS)

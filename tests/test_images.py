@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stackgan_keras.data import images
+from stackgan_keras.data import grids, images, photographs
 from stackgan_keras.errors import InputError
 
 
@@ -17,7 +17,7 @@ def test_range_there_and_back():
 
 
 def test_load_sizes_of_the_release():
-    assert [images.load_size(size) for size in (64, 256, 128)] == [76, 304, 152]
+    assert [photographs.load_size(size) for size in (64, 256, 128)] == [76, 304, 152]
 
 
 @pytest.mark.parametrize(
@@ -32,14 +32,14 @@ def test_load_sizes_of_the_release():
     ],
 )
 def test_published_crop(box, expected):
-    assert images.crop_box(box, 500, 400) == expected
+    assert photographs.crop_box(box, 500, 400) == expected
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "LA", "1"])
 def test_any_mode_and_tiny_pictures(tmp_path, mode):
     path = tmp_path / ("picture.jpg" if mode == "CMYK" else "picture.png")
     Image.new("RGB", (3, 2), (200, 100, 50)).convert(mode).save(path)
-    pixels = images.read(path, (0, 0, 2, 2), 76)
+    pixels = photographs.read(path, (0, 0, 2, 2), 76)
     assert pixels.shape == (76, 76, 3)
     assert pixels.dtype == np.uint8
 
@@ -50,29 +50,29 @@ def test_unreadable_pictures_are_named(tmp_path, content):
     Image.effect_noise((200, 200), 50).convert("RGB").save(path)
     path.write_bytes(path.read_bytes()[:5000] if content is None else content)
     with pytest.raises(InputError, match=r"the picture .*bird\.jpg cannot be read .*replace it"):
-        images.read(path, None, 76)
+        photographs.read(path, None, 76)
 
 
 def test_missing_picture_is_named(tmp_path):
     with pytest.raises(InputError, match=r"the picture .*gone\.jpg cannot be read .*No such file.*leave it out"):
-        images.read(tmp_path / "gone.jpg", None, 76)
+        photographs.read(tmp_path / "gone.jpg", None, 76)
 
 
 def test_grid_puts_each_picture_in_its_place():
     rows = [np.full((3, 4, 4, 3), 10 * i, np.uint8) + np.arange(3, dtype=np.uint8)[:, None, None, None] for i in (1, 2)]
-    grid = images.grid(rows)
-    step = 4 + images.MARGIN
-    assert grid.shape == (2 * step + images.MARGIN, 3 * step + images.MARGIN, 3)
+    grid = grids.grid(rows)
+    step = 4 + grids.MARGIN
+    assert grid.shape == (2 * step + grids.MARGIN, 3 * step + grids.MARGIN, 3)
     for i in range(2):
         for j in range(3):
-            top, left = images.MARGIN + i * step, images.MARGIN + j * step
+            top, left = grids.MARGIN + i * step, grids.MARGIN + j * step
             assert (grid[top : top + 4, left : left + 4] == 10 * (i + 1) + j).all()
 
 
 def test_labelled_grid_keeps_the_pictures_and_takes_any_sentence(tmp_path):
     rows = [np.full((2, 64, 64, 3), 7, np.uint8)]
-    grid = images.labelled_grid(rows, ["", "a bird " * 40 + "ü 鳥"])
-    plain = images.grid([rows[0].repeat(2, 1).repeat(2, 2)])
+    grid = grids.labelled_grid(rows, ["", "a bird " * 40 + "ü 鳥"])
+    plain = grids.grid([rows[0].repeat(2, 1).repeat(2, 2)])
     np.testing.assert_array_equal(grid[-plain.shape[0] :], plain)
     images.write(tmp_path / "new/grid.png", grid)
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "new/grid.png")), grid)
@@ -80,14 +80,14 @@ def test_labelled_grid_keeps_the_pictures_and_takes_any_sentence(tmp_path):
 
 def test_long_captions_are_cut_only_where_asked(tmp_path):
     rows = [np.full((1, 256, 256, 3), 7, np.uint8)]
-    cut, whole = (images.labelled_grid(rows, ["a bird " * 60], max_lines=lines) for lines in (6, None))
+    cut, whole = (grids.labelled_grid(rows, ["a bird " * 60], max_lines=lines) for lines in (6, None))
     assert len(cut) - 260 < 6 * 16 + 20 < len(whole) - 260
 
 
 def test_enlarged_pictures_repeat_their_pixels():
     pictures = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
     for size, times in ((1, 1), (4, 1), (5, 2), (8, 2), (16, 4)):
-        large = images.enlarge(pictures, size)
+        large = grids.enlarge(pictures, size)
         assert large.shape == (2, 4 * times, 4 * times, 3)
         np.testing.assert_array_equal(large[:, ::times, ::times], pictures)
         np.testing.assert_array_equal(large[:, times - 1 :: times, times - 1 :: times], pictures)
@@ -107,19 +107,19 @@ def test_blocks_stand_below_their_sentences(blocks, columns):
     pictures = colours.reshape(blocks, columns, 2, 1, 1, 3).repeat(32, 3).repeat(32, 4)
     made = [[pictures[b, :, 0].repeat(4, 1).repeat(4, 2), pictures[b, :, 1]] for b in range(blocks)]
     captions = [f"{b}. {'a long sentence ' * 12 if b % 2 else ''}" for b in range(blocks)]
-    grid = images.block_sheet(captions, made, ["above", "below"])
+    grid = grids.block_grid(captions, made, ["above", "below"])
     assert grid.shape[0] <= 4 * grid.shape[1]
     for b in range(blocks):
         boxes = [[placed(grid, colours[b, 2 * c + row]) for c in range(columns)] for row in range(2)]
         assert {(box[1] - box[0], box[3] - box[2]) for row in boxes for box in row} == {(128, 128)}
         for above, below in zip(*boxes, strict=True):
             assert above[2:] == below[2:]
-            assert below[0] == above[1] + images.MARGIN
+            assert below[0] == above[1] + grids.MARGIN
         top, left = boxes[0][0][0], boxes[0][0][2]
         caption = grid[top - 14 : top - 1, left : left + 120]  # its last line is right above the pictures
         assert (caption < 128).any()
-        assert (grid[top - 1, left : boxes[0][-1][3]] == images.PAPER).all()
-    assert (grid[: grid.shape[0], images.GAP // 2 : left_most(grid)] < 128).any()  # the names of the rows
+        assert (grid[top - 1, left : boxes[0][-1][3]] == grids.PAPER).all()
+    assert (grid[: grid.shape[0], grids.GAP // 2 : left_most(grid)] < 128).any()  # the names of the rows
 
 
 def left_most(grid):
@@ -132,35 +132,35 @@ def left_most(grid):
 )
 @pytest.mark.parametrize("width", [20, 128, 256])
 def test_labels_stay_within_their_width(text, width):
-    pixels = images.label(text, width)
+    pixels = grids.label(text, width)
     assert 0 < pixels.shape[1] <= width
-    wide = images.label(text, 10**4)
+    wide = grids.label(text, 10**4)
     assert pixels.shape[0] > wide.shape[0]  # wrapped, not cut
     assert (pixels[-16:] < 128).any()  # no empty line at the end
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n", "\0\x07\x1b[31m", "\udcff\ud800", "\u202e\u2028abc", "\U0010ffff"])
 def test_labels_of_anything(text):
-    assert images.label(text, 128, max_lines=1).shape[0] == 16
+    assert grids.label(text, 128, max_lines=1).shape[0] == 16
 
 
 def test_labels_know_other_alphabets():
     """Not one box for every character, as fonts show what they do not know."""
-    shown = {images.label(character, 50).tobytes() for character in "жщюλωéß"}
+    shown = {grids.label(character, 50).tobytes() for character in "жщюλωéß"}
     assert len(shown) == 7
 
 
 def test_cut_labels_end_with_dots():
-    whole, cut = (images.label("a bird " * 30, 100, max_lines=lines) for lines in (None, 3))
+    whole, cut = (grids.label("a bird " * 30, 100, max_lines=lines) for lines in (None, 3))
     assert cut.shape[0] == 3 * 16 < whole.shape[0]
     both = min(cut.shape[1], whole.shape[1])
     np.testing.assert_array_equal(cut[:32, :both], whole[:32, :both])
-    assert any(same_ink(cut[32:], images.label(f"{'a bird ' * n}{end}…", 100)) for n in (1, 2) for end in ("", "a "))
+    assert any(same_ink(cut[32:], grids.label(f"{'a bird ' * n}{end}…", 100)) for n in (1, 2) for end in ("", "a "))
 
 
 def same_ink(one, other):
     width = min(one.shape[1], other.shape[1])
-    return np.array_equal(one[:, :width], other[:, :width]) and (one[:, width:] == images.PAPER).all()
+    return np.array_equal(one[:, :width], other[:, :width]) and (one[:, width:] == grids.PAPER).all()
 
 
 def test_gif_keeps_frames_and_times(tmp_path):
@@ -178,10 +178,10 @@ def test_gif_keeps_frames_and_times(tmp_path):
 
 def test_centre_crops_and_ten_crops_take_the_same_middle():
     pictures = np.arange(2 * 76 * 76 * 3).reshape(2, 76, 76, 3)
-    middles = images.centre_crops(pictures, 64)
+    middles = photographs.centre_crops(pictures, 64)
     np.testing.assert_array_equal(middles, pictures[:, 6:70, 6:70])
     for picture, middle in zip(pictures, middles, strict=True):
-        crops = images.ten_crops(picture, 64)
+        crops = photographs.ten_crops(picture, 64)
         np.testing.assert_array_equal(crops[0], middle)
         np.testing.assert_array_equal(crops[4], picture[12:, 12:])
         np.testing.assert_array_equal(crops[5:], crops[:5, :, ::-1])

@@ -14,9 +14,13 @@ from helpers import refusal
 from PIL import Image
 
 from stackgan_keras import prepare
-from stackgan_keras.data import drawn_birds, published, writing
+from stackgan_keras.data import drawn_birds, published, sources, writing
+from stackgan_keras.data.preparing.record import RECORD
+from stackgan_keras.data.preparing.summary import RETRIEVAL, next_command
+from stackgan_keras.data.sources.reader import UNFINISHED
 from stackgan_keras.errors import InputError
 from stackgan_keras.models import text_encoder, weights
+from stackgan_keras.models.runs import TEXT_ENCODER
 
 DIM = 8
 TINY = {"variant": "flowers", "filters": 6, "recurrent_dim": 5, "text_dim": DIM}
@@ -31,7 +35,7 @@ def encoder(tmp_path_factory):
     """The folder of an encoder that was never trained."""
     folder = tmp_path_factory.mktemp("encoder")
     model_config = weights.ModelConfig("text_encoder", TINY)
-    weights.save(model_config.build(), model_config, folder / prepare.TEXT_ENCODER)
+    weights.save(model_config.build(), model_config, folder / TEXT_ENCODER)
     return folder
 
 
@@ -91,7 +95,7 @@ def is_complete(root):
 def test_a_folder_of_ones_own(run, folder, encoder, tmp_path):
     out = tmp_path / "out"
     said = run(folder, "--out", out, "--text_encoder", encoder)
-    model = weights.load(out / prepare.TEXT_ENCODER)
+    model = weights.load(out / TEXT_ENCODER)
     splits = {split: published.read(out, split, text_dim=DIM) for split in published.SPLITS}
     for records in splits.values():
         assert records.boxes is None
@@ -110,7 +114,7 @@ def test_a_folder_of_ones_own(run, folder, encoder, tmp_path):
     )
     assert not set(splits["train"].class_ids) & set(splits["test"].class_ids)
     assert len(set(splits["train"].class_ids)) == 4
-    assert not (out / prepare.UNFINISHED).exists()
+    assert not (out / UNFINISHED).exists()
     for split in published.SPLITS:
         for name in ("filenames", "class_info", "char-CNN-RNN-embeddings"):
             content = (out / split / f"{name}.pickle").read_bytes()
@@ -125,7 +129,7 @@ def test_a_folder_of_ones_own(run, folder, encoder, tmp_path):
         "next: python -m stackgan_keras.train_stage1 --config few_stage1 --train.epochs 2500 "
         f"--data.root {out} --generator.text_dim {DIM} --run out"
     )
-    record = json.loads((out / prepare.RECORD).read_text())
+    record = json.loads((out / RECORD).read_text())
     assert record["splits"]["train"]["captions per picture (least, median, most)"][2] == 12
 
 
@@ -144,7 +148,7 @@ def test_drawn_birds_keep_boxes_splits_and_truth(run, encoder, tmp_path):
     tables = ("images.txt", "bounding_boxes.txt", "classes.txt", "image_class_labels.txt")
     for table in tables:
         assert (out / "CUB_200_2011" / table).read_bytes() == (drawn / "CUB_200_2011" / table).read_bytes()
-    assert not (out / prepare.UNFINISHED).exists()
+    assert not (out / UNFINISHED).exists()
     again = tmp_path / "again"
     run(drawn, "--out", again, "--text_encoder", encoder)  # a folder of drawn birds is one of them
     assert published.read(again, "test", text_dim=DIM).names == published.read(out, "test", text_dim=DIM).names
@@ -184,8 +188,8 @@ def test_flowers_are_found_under_their_published_names(run, encoder, tmp_path):
 def test_many_pictures_and_drawn_ones_get_the_published_widths(source, pictures):
     asked = {"source": source}
     record = {"asked": asked, "splits": {"train": {"pictures": pictures}}, "text_dim": 8, "run": "mine"}
-    command = prepare._next_command(record, Path("out"))
-    assert f"--config {prepare.CONFIGS[source]} --data.root out" in command and "epochs" not in command
+    command = next_command(record, Path("out"))
+    assert f"--config {sources.readers()[source].config} --data.root out" in command and "epochs" not in command
 
 
 def test_real_flowers_are_the_same_from_their_archive_and_from_a_captioned_folder(shared, run, encoder, tmp_path):
@@ -227,6 +231,42 @@ def numbered(records, i):
     return records.paths[records.class_ids.tolist().index(records.class_ids[i])].stem
 
 
+SOURCE = """
+from stackgan_keras.data.sources.reader import Option, Reader
+from stackgan_keras.data.sources.source import Example, Source
+
+
+def read(folder, out, *, colours):
+    source = Source("plain")
+    for i in range(int(colours)):
+        (out / "made").mkdir(parents=True, exist_ok=True)
+        picture = out / f"made/{i}.ppm"
+        picture.write_bytes(b"P6 1 1 255 " + bytes([i, 0, 0]))
+        source.add(Example(f"plain/{i}", "plain", (f"colour {i}",), file=picture))
+    return source.finished()
+
+
+READER = Reader(
+    "plain", 7, recognises=lambda folder: False, read=read, options=(Option("colours", "N", "how many", str, "4"),)
+)
+"""
+
+
+def test_a_file_in_the_folder_of_sources_is_a_source(run, refused, encoder, tmp_path, monkeypatch, capsys):
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more/plain_colours.py").write_text(SOURCE)
+    monkeypatch.setattr(sources, "__path__", [*sources.__path__, str(tmp_path / "more")])
+    with pytest.raises(SystemExit):
+        run("--help")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "drawn, cub, oxford102, coco, plain, or a folder" in said and "plain: --colours N how many" in said
+    out = tmp_path / "out"
+    assert "written" in run("plain", "--out", out, "--colours", 5, "--text_encoder", encoder)
+    assert len(published.read(out, "train", text_dim=DIM)) == 4
+    assert "colours 5 (now 4)" in refused("plain", "--out", out, "--text_encoder", encoder)
+    assert "--colours does not belong" in refused("drawn", "--out", out, "--colours", 5)
+
+
 # -- going on
 
 
@@ -234,7 +274,7 @@ def test_a_finished_folder_is_left_as_it_is(run, refused, folder, encoder, tmp_p
     out = tmp_path / "out"
     run(folder, "--out", out, "--text_encoder", encoder)
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
-    said = run(folder, "--out", out, "--text_encoder", encoder / prepare.TEXT_ENCODER)
+    said = run(folder, "--out", out, "--text_encoder", encoder / TEXT_ENCODER)
     assert "left as it is" in said
     assert "next: python -m stackgan_keras.train_stage1" in said
     assert "text.filters" in refused(folder, "--out", out, *TRAINING)
@@ -275,13 +315,13 @@ def test_stopped_anywhere_it_goes_on_to_the_same_end(run, folder, encoder, tmp_p
                 break
             except KeyboardInterrupt:
                 missing = expected.keys() - contents(out).keys()
-                assert not is_complete(out) or missing <= {prepare.RECORD, "test/filenames.pickle"}
+                assert not is_complete(out) or missing <= {RECORD, "test/filenames.pickle"}
         assert {path: path.stat().st_mtime_ns for path in kept} == kept  # no picture is written twice
         kept = {path: path.stat().st_mtime_ns for path in (out / "images").rglob("*.*")}
     assert 6 <= stop < 11
     mine = contents(out)
     assert mine.keys() == expected.keys()
-    assert [name for name in mine if mine[name] != expected[name]] in ([], [prepare.RECORD])  # the run's own name
+    assert [name for name in mine if mine[name] != expected[name]] in ([], [RECORD])  # the run's own name
 
 
 def test_embeddings_that_are_there_are_kept_unless_captions_change(run, folder, encoder, tmp_path, monkeypatch):
@@ -316,14 +356,14 @@ def test_an_encoder_is_trained_where_none_is_given_and_goes_on(run, folder, tmp_
         patch.setattr(writing, "write_embeddings", stopped)
         with pytest.raises(KeyboardInterrupt):
             run(*arguments, 2)
-    assert weights.read_config(tmp_path / "out" / prepare.TEXT_ENCODER).keywords == TINY
-    assert any((tmp_path / "out" / prepare.UNFINISHED / "text").iterdir())  # checkpoints lie in the folder itself
+    assert weights.read_config(tmp_path / "out" / TEXT_ENCODER).keywords == TINY
+    assert any((tmp_path / "out" / UNFINISHED / "text").iterdir())  # checkpoints lie in the folder itself
     said = run(*arguments, 3)  # more steps are no other settings
     records = published.read(tmp_path / "out", "train", text_dim=DIM)
-    model = weights.load(tmp_path / "out" / prepare.TEXT_ENCODER)
+    model = weights.load(tmp_path / "out" / TEXT_ENCODER)
     np.testing.assert_allclose(records.embeddings_of(0), text_encoder.embed(model, records.captions[0]), atol=1e-5)
     assert "find their class" in said
-    assert list((tmp_path / "out" / prepare.RETRIEVAL).glob("*.png"))
+    assert list((tmp_path / "out" / RETRIEVAL).glob("*.png"))
 
 
 def test_an_unfinished_folder_takes_no_other_settings(run, refused, folder, encoder, tmp_path, monkeypatch):
@@ -376,7 +416,7 @@ def test_arguments_that_cannot_be(refused, folder, encoder, tmp_path):
     assert "--frames" in refused(folder, *out, "--frames", 3)
     assert "text.filtres" in refused(folder, *out, "--text.filtres", 3)
     assert "text.epochs" in refused(folder, *out, "--text_encoder", encoder, "--text.epochs", 3)
-    assert prepare.TEXT_ENCODER in refused(folder, *out, "--text_encoder", folder)
+    assert TEXT_ENCODER in refused(folder, *out, "--text_encoder", folder)
     assert "classes" in refused("drawn", *out, "--classes", 2, "--text_encoder", encoder)
     assert not (tmp_path / "out" / "images").exists()
 
@@ -427,7 +467,7 @@ def test_only_bad_pictures(refused, tmp_path, encoder):
 
 def test_a_damaged_record(refused, folder, encoder, tmp_path):
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / prepare.RECORD).write_text("[]")
+    (tmp_path / "out" / RECORD).write_text("[]")
     assert "damaged" in refused(folder, "--out", tmp_path / "out", "--text_encoder", encoder)
 
 

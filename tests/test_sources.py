@@ -395,7 +395,7 @@ NAMES = [f"{c:03d}.Bird/Bird_{c:04d}_{i}" for c in (1, 2, 3, 4, 200) for i in ra
 def test_cub_is_split_by_class_as_published(tmp_path):
     cub_folder(tmp_path, NAMES)
     source = cub.read(tmp_path, None, None)
-    assert recognise(tmp_path) == "cub"
+    assert recognise(tmp_path).name == "cub"
     assert {e.name: (e.split, e.class_id) for e in source.examples} == {
         name: ("test" if name[:3] in ("001", "004") else "train", int(name[:3])) for name in NAMES
     }
@@ -460,7 +460,7 @@ def flower_folder(root, classes=range(1, 11)):
 
 def test_flowers_without_the_published_list(tmp_path):
     flower_folder(tmp_path)
-    assert recognise(tmp_path) == "oxford102"
+    assert recognise(tmp_path).name == "oxford102"
     source = oxford102.read(tmp_path, None, None)
     assert {e.class_id: e.split for e in source.examples} == {
         i: "test" if i in (5, 10) else "train" for i in range(1, 11)
@@ -509,7 +509,7 @@ def test_coco_with_both_annotations_files(tmp_path):
         (9, "t_9.jpg", ["gone"]),
     )
     annotations(tmp_path / "annotations/captions_val2014.json", (3, "v_3.jpg", ["A cat."]))
-    assert recognise(tmp_path) == "coco"
+    assert recognise(tmp_path).name == "coco"
     source = coco.read(tmp_path, None, None)
     assert {e.name: (e.split, e.captions) for e in source.examples} == {
         "train/t_1": ("train", ("A dog.", "Two", "lines")),
@@ -546,7 +546,7 @@ def test_coco_names_that_point_outside_are_refused(tmp_path):
 
 def test_drawn_birds_keep_their_split(tmp_path):
     drawn_birds.write(tmp_path / "d", count=6, classes=4, test_classes=1, embedding_dim=1, workers=1)
-    assert recognise(tmp_path / "d") == "drawn"
+    assert recognise(tmp_path / "d").name == "drawn"
     source = drawn.read(tmp_path / "d")
     truths = [json.loads(line) for line in (tmp_path / "d/truth.jsonl").read_text().splitlines()]
     assert [(e.name, e.split, e.class_id, list(e.box)) for e in source.examples] == [

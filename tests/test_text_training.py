@@ -16,7 +16,9 @@ from stackgan_keras.data.pipeline import FeaturePairStream, PairStream
 from stackgan_keras.models import image_encoder, text_encoder, weights
 from stackgan_keras.porting import extractors
 from stackgan_keras.training import losses, optimizers, text
-from stackgan_keras.training.text import Encoders, EncoderStep, Retrieval, TextFolders
+from stackgan_keras.training.encoders import Encoders, EncoderStep
+from stackgan_keras.training.retrieval import Retrieval
+from stackgan_keras.training.text import TextFolders
 
 TEXT = {"filters": 6, "recurrent_dim": 8}
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from stackgan_keras import config
 from stackgan_keras.config import Folders
-from stackgan_keras.data import images, published
+from stackgan_keras.data import grids, images, photographs, published
 from stackgan_keras.data.published import Dataset
 from stackgan_keras.inference.stackgan import StackGAN
 from stackgan_keras.training.run import data_root
@@ -56,15 +56,15 @@ def main() -> None:
 def data_grid(dataset: Dataset) -> np.ndarray:
     """Twelve pictures as they are cropped for training, the upper six with a caption each."""
     chosen = np.linspace(0, len(dataset) - 1, 12).astype(int)
-    pictures = [images.read(dataset.paths[i], dataset.boxes[i], 160) for i in chosen]
+    pictures = [photographs.read(dataset.paths[i], dataset.boxes[i], 160) for i in chosen]
     rows = [np.stack(pictures[:6]), np.stack(pictures[6:])]
-    return images.labelled_grid(rows, [dataset.captions[i][0] for i in chosen[:6]])
+    return grids.labelled_grid(rows, [dataset.captions[i][0] for i in chosen[:6]])
 
 
 def typed_grid(folder: Path, sentences: tuple[str, ...], count: int) -> np.ndarray:
     """The best images that a run has for typed sentences, so many of each, one below the other."""
     made = StackGAN.load(folder).generate(sentences, count=count, seed=0)
-    return images.labelled_grid(list(made["image"].swapaxes(0, 1)), sentences)
+    return grids.labelled_grid(list(made["image"].swapaxes(0, 1)), sentences)
 
 
 def save_walk() -> None:

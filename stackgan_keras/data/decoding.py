@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from stackgan_keras.data import images, published
+from stackgan_keras.data import photographs, published
 from stackgan_keras.data.published import Dataset
 from stackgan_keras.files import atomic_write
 
@@ -20,7 +20,7 @@ def decode(dataset: Dataset, image_size: int, *, cache: str = "auto", folder: Pa
     if a quarter of the machine's is enough. Decoded pictures that come with the source (`76images.pickle`) are
     used as they are. Raises `InputError` naming the first picture that cannot be read.
     """
-    size = images.load_size(image_size)
+    size = photographs.load_size(image_size)
     if size in dataset.packed:
         return published.read_packed(dataset.packed[size], len(dataset), size)
     shape = (len(dataset), size, size, 3)
@@ -46,7 +46,7 @@ def _reserve(path: Path) -> None:
 
 def _decode_into(pictures: np.ndarray, dataset: Dataset) -> np.ndarray:
     def decode_one(i: int) -> None:
-        pictures[i] = images.read(dataset.paths[i], dataset.box_of(i), pictures.shape[1])
+        pictures[i] = photographs.read(dataset.paths[i], dataset.box_of(i), pictures.shape[1])
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes without holding Python's lock
         jobs = [pool.submit(decode_one, i) for i in range(len(dataset))]

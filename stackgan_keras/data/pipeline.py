@@ -23,7 +23,7 @@ class Rows(NamedTuple):
     first: tf.Tensor
     size: int
 
-    def of(self, values):
+    def of(self, values: tf.Tensor) -> tf.Tensor:
         return values[self.first : self.first + self.size]
 
 

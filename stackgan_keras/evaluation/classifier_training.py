@@ -59,7 +59,7 @@ def class_numbers(birds: list[dict[str, str]]) -> dict[str, np.ndarray]:
 def augmented(pictures: np.ndarray, labels: dict, image_size: int, seed: int) -> tf.data.Dataset:
     """(image in [-1, 1], labels) without end: shuffled, and each picture augmented anew every time.
 
-    `pictures` is (N, `images.load_size(image_size)`, same, 3) uint8. An image is a random crop of `image_size`,
+    `pictures` is (N, `photographs.load_size(image_size)`, same, 3) uint8. An image is a random crop of `image_size`,
     mirrored half the time as in the stages' training, a little lighter or darker, and often blurred.
     """
 

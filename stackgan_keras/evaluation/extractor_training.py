@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from stackgan_keras.data import images, published
+from stackgan_keras.data import images, photographs, published
 from stackgan_keras.data.decoding import decode
 from stackgan_keras.data.pipeline import ImageStream
 from stackgan_keras.errors import InputError
@@ -67,7 +67,7 @@ def train(root: Path, path: Path, how: FineTuning) -> tuple[int, float, float]:
     _fit(model, base, ClassStream(train_set, shown, how.image_size, batch_size, seed=how.seed), how)
     with atomic_write(path) as unfinished:
         model.save(unfinished)
-    _, probabilities = extractors.load(path)(images.centre_crops(seen, how.image_size))
+    _, probabilities = extractors.load(path)(photographs.centre_crops(seen, how.image_size))
     return len(test_set), float(np.mean(probabilities.argmax(axis=1) == test_set.class_ids)), 1 / len(classes)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stackgan_keras.data import images
+from stackgan_keras.data import grids
 from stackgan_keras.data.published import Dataset
 from stackgan_keras.evaluation.readings import Readers, framed, read_real
 
@@ -28,4 +28,4 @@ def sheet(
     known = read_real(Readers(readers.extractor), train_set, size, seed, cache)["features"]
     places = nearest(readers.extractor(pictures)[0], known, min(NEAREST, len(train_set)))
     found = [np.stack([*framed(train_set, size, seed, row)]) for row in places.T]
-    return images.labelled_grid([pictures, *found], sentences)
+    return grids.labelled_grid([pictures, *found], sentences)

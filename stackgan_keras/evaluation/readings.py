@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from stackgan_keras.data import images
+from stackgan_keras.data import photographs
 from stackgan_keras.data.decoding import fingerprint
 from stackgan_keras.data.published import Dataset
 from stackgan_keras.evaluation.attributes import Reader, resized
@@ -80,9 +80,9 @@ def joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
 def framed(dataset: Dataset, size: int, seed: int, chosen: Iterable[int]) -> Iterator[np.ndarray]:
     """The `chosen` real pictures (size, size, 3) uint8 as training shows them: random crops, not mirrored."""
-    places = images.load_size(size) - size + 1
+    places = photographs.load_size(size) - size + 1
     for i in chosen:
-        picture = images.read(dataset.paths[i], dataset.box_of(i), images.load_size(size))
+        picture = photographs.read(dataset.paths[i], dataset.box_of(i), photographs.load_size(size))
         y, x = np.random.default_rng([seed, i]).integers(places, size=2)
         yield picture[y : y + size, x : x + size]
 

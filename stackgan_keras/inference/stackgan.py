@@ -12,7 +12,7 @@ import tensorflow as tf
 from stackgan_keras.data import images
 from stackgan_keras.data.noise import generator_inputs, widths_of
 from stackgan_keras.errors import InputError, whole_number
-from stackgan_keras.models import text_encoder, weights
+from stackgan_keras.models import hugging_face, text_encoder, weights
 from stackgan_keras.models.blocks import ARCHITECTURES
 from stackgan_keras.models.runs import GENERATORS, has_weights, missing_run, shipped_homes, weight_file
 
@@ -54,14 +54,11 @@ class StackGAN:
         """The run in a folder of weights: its text encoder and its Stage II, or Stage I where it has no other.
 
         If all sentences to come are `embedded` already, the run needs no text encoder, and none is loaded.
-        A relative `weights/<run>` that is not there means the weights of that name that came with the package.
+        A relative `weights/<run>` that is not there means the weights of that name that came with the package, and
+        `hf://owner/name` a repository of the Hugging Face Hub, `hf://owner/name/folder` a folder in it.
         Raises `InputError` for a folder without them, and for weights that do not fit each other.
         """
-        folder = Path(folder).expanduser()
-        shipped = [home / folder.name for home in shipped_homes()] if folder.parts[:-1] == ("weights",) else []
-        found = next((candidate for candidate in (folder, *shipped) if has_weights(candidate)), None)
-        if found is None:
-            raise InputError(missing_run(folder))
+        found = _find(folder)
         if not embedded and not weight_file(found, "text_encoder").is_file():
             raise InputError(
                 f"{found} holds generators but no text_encoder.weights.h5, so no sentence can be read: copy the "
@@ -181,6 +178,18 @@ class StackGAN:
         if given.ndim != 2 or given.shape[1] != text_dim or not len(given):
             raise InputError(f"the embeddings are {given.shape}: give sentences, or an array (N, {text_dim})")
         return given.astype(np.float32)
+
+
+def _find(folder: str | Path) -> Path:
+    """The folder that holds a run's weights on this disk."""
+    if hugging_face.is_address(folder):
+        return hugging_face.download(folder)
+    folder = Path(folder).expanduser()
+    shipped = [home / folder.name for home in shipped_homes()] if folder.parts[:-1] == ("weights",) else []
+    found = next((candidate for candidate in (folder, *shipped) if has_weights(candidate)), None)
+    if found is None:
+        raise InputError(missing_run(folder))
+    return found
 
 
 def _stacked(pictures: Iterator[dict], count: int) -> dict[str, np.ndarray]:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from stackgan_keras.command_line import quietly
-from stackgan_keras.data import images
+from stackgan_keras.data import grids, images
 from stackgan_keras.errors import InputError, whole_number
 from stackgan_keras.files import read_text
 from stackgan_keras.models.runs import find_run, runs_in, shipped_homes
@@ -92,9 +92,9 @@ class Studio:
         stem = self._emptied() / f"{name}_walk_seed{seed}_steps{steps}"
         strip, animation = stem.with_suffix(".png"), stem.with_suffix(".gif")
         about = {"from": ends[0], "to": ends[1], "steps": steps, "run": name, "seed": seed}
-        images.write(strip, images.grid([made[i : i + COLUMNS] for i in range(0, steps, COLUMNS)]), about)
+        images.write(strip, grids.grid([made[i : i + COLUMNS] for i in range(0, steps, COLUMNS)]), about)
         there_and_back = made[[*range(steps), *range(steps - 2, 0, -1)]]
-        images.write_gif(animation, images.enlarge(there_and_back, 256), [MILLISECONDS] * len(there_and_back))
+        images.write_gif(animation, grids.enlarge(there_and_back, 256), [MILLISECONDS] * len(there_and_back))
         return str(strip), str(animation), self._command(name, seed, ["--interpolate", "--steps", str(steps)], ends)
 
     def _command(self, name: str, seed: int, words: list[str], sentences: list[str]) -> str:

@@ -8,7 +8,7 @@ with Limited Data", NeurIPS 2020, section 2 (figure 1c).
 import numpy as np
 from keras import ops
 
-from stackgan_keras.data import images
+from stackgan_keras.data import images, photographs
 from stackgan_keras.data.decoding import decode
 from stackgan_keras.data.pipeline import AdversarialStream
 from stackgan_keras.data.published import Dataset
@@ -60,6 +60,6 @@ def _spread(dataset: Dataset) -> np.ndarray:
 
 def _pairs(pictures: np.ndarray, dataset: Dataset, image_size: int) -> tuple[np.ndarray, np.ndarray]:
     """The middles of pictures (N, image_size, image_size, 3) uint8, and an embedding of each, (N, text_dim)."""
-    return images.centre_crops(pictures, image_size), np.stack(
+    return photographs.centre_crops(pictures, image_size), np.stack(
         [dataset.embeddings_of(i)[0] for i in range(len(dataset))]
     )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stackgan_keras.data import images
+from stackgan_keras.data import grids
 from stackgan_keras.data.published import Dataset
 from stackgan_keras.models import text_encoder
 from stackgan_keras.training.encoders import Encoders
@@ -42,4 +42,4 @@ class Retrieval:
         best = np.argsort(-self.scores[chosen], axis=1)[:, :GRID_IMAGES]
         rows = [pictures[self.picture_of[chosen]], *(pictures[column] for column in best.T)]
         sentences = [caption for captions in self.dataset.captions for caption in captions]
-        return images.labelled_grid(rows, [sentences[i] for i in chosen])
+        return grids.labelled_grid(rows, [sentences[i] for i in chosen])

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from stackgan_keras.data import images, noise
+from stackgan_keras.data import grids, images, noise, photographs
 from stackgan_keras.data.published import Dataset
 from stackgan_keras.models.generators import images_of
 
@@ -36,10 +36,10 @@ class SampleGrid:
         chosen = np.unique(np.linspace(0, len(dataset) - 1, count).round().astype(int))
         self.embeddings = np.stack([dataset.embeddings_of(i)[0] for i in chosen])
         self.captions = [(dataset.captions[i] or ("",))[0] for i in chosen]
-        pictures = [images.read(dataset.paths[i], dataset.box_of(i), image_size) for i in chosen]
+        pictures = [photographs.read(dataset.paths[i], dataset.box_of(i), image_size) for i in chosen]
         self.real, self.rows, self.seed, self.truncated = np.stack(pictures), rows, seed, truncated
 
     def __call__(self, generator: keras.Model) -> np.ndarray:
         """The labelled grid (height, width, 3) uint8 for the generator as it is now."""
         copies = [generate(generator, self.embeddings, copy, self.seed, self.truncated) for copy in range(self.rows)]
-        return images.sample_grid(self.real, copies, self.captions)
+        return grids.sample_grid(self.real, copies, self.captions)

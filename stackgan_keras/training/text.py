@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from stackgan_keras import config
 from stackgan_keras.config import Folders, Settings
-from stackgan_keras.data import images, published
+from stackgan_keras.data import images, photographs, published
 from stackgan_keras.data.decoding import decode, fingerprint
 from stackgan_keras.data.pipeline import FeaturePairStream, PairStream
 from stackgan_keras.data.published import Dataset
@@ -101,7 +101,7 @@ def _train_encoders(datasets, settings: Settings, folders: TextFolders, start, o
     configs = model_configs(settings, extractor)
     encoders = _build(configs, extractor, start)
     size, cache = settings.data.image_size, {"cache": settings.data.cache, "folder": folders.logs / "cache"}
-    test_pictures = images.centre_crops(decode(test_set, size, **cache), size)
+    test_pictures = photographs.centre_crops(decode(test_set, size, **cache), size)
     outputs = _TextOutputs(encoders, configs, test_set, test_pictures, encoders.shown(test_pictures), folders)
     stream = _stream(train_set, settings, extractor, cache)
     optimizer = make_rmsprop(settings.text.learning_rate, settings.text.lr_decay, stream.steps_per_epoch)
@@ -165,7 +165,7 @@ def _features_of_crops(pictures: np.ndarray, size: int, extractor: Extractor, pa
     if not path.is_file():
         with atomic_write(path) as unfinished, unfinished.open("wb") as file:
             bar = tqdm(pictures, f"features by {extractor.name}", unit=" pictures", leave=False)
-            np.save(file, np.stack([extractor(images.ten_crops(picture, size))[0] for picture in bar]))
+            np.save(file, np.stack([extractor(photographs.ten_crops(picture, size))[0] for picture in bar]))
     return np.load(path)
 
 

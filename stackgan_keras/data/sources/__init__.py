@@ -1,19 +1,19 @@
-"""The sources of captioned pictures that `prepare` reads: published sets by name, and which source a folder is."""
+"""The sources of captioned pictures that `prepare` reads: every module of this folder that has a `READER`."""
 
+import importlib
+import pkgutil
 from pathlib import Path
 
-from stackgan_keras.data.sources import coco, cub, oxford102
-
-PUBLISHED = {"cub": cub.read, "oxford102": oxford102.read, "coco": coco.read}  # of (pictures, captions, tfds_dir)
+from stackgan_keras.data.sources.reader import Reader
 
 
-def recognise(folder: Path) -> str:
-    """Which kind of source a folder is: `drawn`, one of the published sets, or a captioned `folder` of one's own."""
-    if (folder / "CUB_200_2011").is_dir():
-        return "drawn" if (folder / "truth.jsonl").is_file() else "cub"
-    if (folder / "bounding_boxes.txt").is_file():
-        return "cub"
-    if any((folder / "annotations").glob("captions_*.json")):
-        return "coco"
-    has_flowers = oxford102.picture_folder(folder) or any((folder / "text_c10").glob("class_?????"))
-    return "oxford102" if has_flowers else "folder"
+def readers() -> dict[str, Reader]:
+    """The sources by their names, in their order."""
+    modules = [importlib.import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
+    found = [module.READER for module in modules if hasattr(module, "READER")]
+    return {reader.name: reader for reader in sorted(found, key=lambda reader: reader.order)}
+
+
+def recognise(folder: Path) -> Reader:
+    """The source that a folder is: one of the published sets, drawn birds, or a captioned folder of one's own."""
+    return next(reader for reader in readers().values() if reader.recognises(folder))

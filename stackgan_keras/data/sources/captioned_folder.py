@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from stackgan_keras.data.sources.reader import Reader
 from stackgan_keras.data.sources.source import (
     PICTURES,
     CaptionFiles,
@@ -148,3 +149,6 @@ def _texts(text) -> tuple[str, ...]:
             text = json.loads(text)
     texts = text if isinstance(text, list) else [text]
     return tuple(line for item in texts if isinstance(item, str) for line in to_captions(item))
+
+
+READER = Reader("folder", 99, recognises=lambda folder: True, read=read, by_name=False)

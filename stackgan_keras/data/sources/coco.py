@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from posixpath import basename
 
-from stackgan_keras.data.sources.hub import hub_rows
+from stackgan_keras.data.sources.hub import hub_rows, published_reader
 from stackgan_keras.data.sources.source import Example, Source, path_inside, plain, stem, to_captions, walk_pictures
 from stackgan_keras.errors import InputError
 from stackgan_keras.files import read_text
@@ -67,3 +67,12 @@ def _read_annotations(file: Path) -> list[tuple[str, list[str]]]:
 
 def _split(name: str) -> str:
     return "test" if re.search(r"val|test", name) else "train"
+
+
+READER = published_reader(
+    "coco",
+    3,
+    lambda folder: any((folder / "annotations").glob("captions_*.json")),
+    read,
+    config="coco_stage1",
+)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from stackgan_keras.data.sources.hub import hub_rows
+from stackgan_keras.data.sources.hub import hub_rows, published_reader
 from stackgan_keras.data.sources.source import Example, Source, reed_captions, stem, walk_pictures
 from stackgan_keras.errors import InputError, first_line
 
@@ -77,3 +77,12 @@ def _from_hub(tfds_dir: Path | None, source: Source) -> dict[str, tuple[None, Bo
         box = (left * width, top * height, (right - left) * width, (bottom - top) * height)
         found[name] = None, tuple(round(value, 1) for value in box)
     return found
+
+
+READER = published_reader(
+    "cub",
+    1,
+    lambda folder: (folder / "CUB_200_2011").is_dir() or (folder / "bounding_boxes.txt").is_file(),
+    read,
+    config="birds_stage1",
+)

@@ -1,15 +1,41 @@
-"""Published sets through tensorflow-datasets."""
+"""Published sets, unpacked or through tensorflow-datasets: their options, and the rows of the latter."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from posixpath import basename
 
 from stackgan_keras.command_line import quietly
+from stackgan_keras.data.sources.reader import Option, Reader
 from stackgan_keras.data.sources.source import Example, Source, stem
 from stackgan_keras.errors import InputError, first_line
 
+OPTIONS = (
+    Option("pictures", "DIR", "unpacked archive; without it: tensorflow-datasets", must_exist=True),
+    Option(
+        "captions",
+        "PATH",
+        "Reed's text_c10/, or COCO's JSON (default: in --pictures)",
+        must_exist=True,
+        with_folder=True,
+    ),
+    Option("tfds_dir", "DIR", "where tensorflow-datasets keeps its data"),
+)
 
-def hub_rows(source: Source, name: str, folder: Path | None, file_name: str, *features: str):
+
+def published_reader(
+    name: str, order: int, recognises: Callable[[Path], bool], read: Callable[..., Source], config: str
+) -> Reader:
+    """The `Reader` of a published set, by its read(pictures, captions, tfds_dir)."""
+
+    def read_unpacked_or_hub(folder: Path | None, out: Path, *, pictures, captions, tfds_dir) -> Source:
+        return read(folder or pictures, captions, tfds_dir)
+
+    return Reader(name, order, recognises, read_unpacked_or_hub, OPTIONS, config=config)
+
+
+def hub_rows(
+    source: Source, name: str, folder: Path | None, file_name: str, *features: str
+) -> Iterator[tuple[str, dict]]:
     """Name without suffix, as in "class/name", and `features` of each example in the data set `name`.
 
     The feature `file_name` is where the name is from; an image is the bytes of its file. The set is downloaded into

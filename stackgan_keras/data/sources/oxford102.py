@@ -5,7 +5,7 @@ from pathlib import Path
 from posixpath import basename
 
 from stackgan_keras.data.pickles import load as load_pickle
-from stackgan_keras.data.sources.hub import hub_rows
+from stackgan_keras.data.sources.hub import hub_rows, published_reader
 from stackgan_keras.data.sources.source import Example, Source, reed_captions, stem, walk_pictures
 from stackgan_keras.errors import InputError
 from stackgan_keras.files import read_text
@@ -58,3 +58,12 @@ def _test_classes(folder: Path, pictures: Path | None, source: Source) -> set[in
     source.notes.append(f"split by class as {file} says")
     is_text = file.suffix == ".txt"
     return set(map(int, re.findall(r"class_(\d+)", read_text(file)) if is_text else load_pickle(file)))
+
+
+READER = published_reader(
+    "oxford102",
+    2,
+    lambda folder: bool(picture_folder(folder) or any((folder / "text_c10").glob("class_?????"))),
+    read,
+    config="flowers_stage1",
+)

@@ -1,4 +1,4 @@
-"""From a source's examples to a folder in the published layout, step by step; what is there already is kept."""
+"""The steps from a source's examples to the files of the published layout; what is there already is kept."""
 
 import hashlib
 import itertools
@@ -73,7 +73,7 @@ def write_tables(examples: Sequence[Example], home: Path) -> None:
     )
 
 
-def to_records(examples: Sequence[Example], home: Path) -> Dataset:
+def to_dataset(examples: Sequence[Example], home: Path) -> Dataset:
     """One split as the text encoder's training takes it: without embeddings, which it is to make."""
     has_boxes = all(example.box for example in examples)
     return Dataset(

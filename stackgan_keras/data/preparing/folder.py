@@ -1,0 +1,84 @@
+"""A prepared folder from beginning to end: each step leaves out what an earlier, stopped command did."""
+
+import shutil
+from collections.abc import Callable
+from functools import partial
+
+from stackgan_keras.command_line import quietly
+from stackgan_keras.data import published
+from stackgan_keras.data.preparing import record, steps
+from stackgan_keras.data.preparing.request import Request
+from stackgan_keras.data.published import Dataset
+from stackgan_keras.data.sources.reader import UNFINISHED
+from stackgan_keras.data.sources.source import divide
+from stackgan_keras.errors import InputError
+from stackgan_keras.files import atomic_write
+from stackgan_keras.models.runs import TEXT_ENCODER
+
+Train = Callable[[tuple[Dataset, ...]], None]  # puts a text encoder, trained on the splits, into the folder
+
+
+def make(request: Request, asked: dict, train: Train) -> dict:
+    """Makes the folder and returns its record.
+
+    What `published` reads comes last, so no unfinished folder is taken for a finished one.
+    """
+    out, unfinished = request.out, request.out / UNFINISHED
+    if request.text_encoder:
+        with quietly():
+            from stackgan_keras.models import weights
+        weights.read_config(request.text_encoder, "text_encoder")
+    source = request.read()
+    for leftover in out.rglob(".[0-9]*.*"):  # half a file of a command that was killed
+        leftover.unlink()
+    record.write(unfinished, {"asked": asked})
+
+    has_boxes = all(example.box for example in source.examples)
+    home = out / ("CUB_200_2011/images" if has_boxes else "images")
+    examples, notes = divide(steps.copy_pictures(source, home))
+    steps.write_captions(examples, out / "text_c10")
+    if has_boxes:
+        steps.write_tables(examples, home)
+    for file in source.others:
+        shutil.copyfile(file, out / file.name)
+    splits = {split: [e for e in examples if e.split == split] for split in published.SPLITS}
+    datasets = tuple(steps.to_dataset(part, home) for part in splits.values())
+    embed, text_dim = _text_encoder(request, partial(train, datasets))
+    steps.write_embeddings(embed, record.digest_of(out / TEXT_ENCODER), splits, out, unfinished)
+    steps.write_lists(splits, out)
+    made = {
+        "asked": asked,
+        "run": request.settings.run,
+        "text_dim": text_dim,
+        "content": steps.digest(source.examples),
+        "splits": {split: record.counts(part) for split, part in splits.items()},
+        "notes": source.notes + notes,
+        "skipped": source.skipped,
+    }
+    record.write(out, made)
+    shutil.rmtree(unfinished)
+    return made
+
+
+def check_unchanged(request: Request, made: dict) -> None:
+    """Raises `InputError` if the source is no longer what the record says."""
+    is_on_disk = request.folder or request.options.get("pictures")  # what is drawn or comes from a hub never changes
+    if is_on_disk and made.get("content") != steps.digest(request.read().examples):
+        raise InputError(
+            f"{request.source} has changed since it became {request.out}: delete that, or name another --out"
+        )
+
+
+def _text_encoder(request: Request, train: Callable[[], None]) -> tuple[Callable, int]:
+    """Puts the text encoder that is given, or trained, into place; what embeds by it, and its text_dim."""
+    with quietly():  # only now, as it takes seconds: wrong arguments and folders are answered at once
+        from stackgan_keras.models import text_encoder, weights
+
+    path = request.out / TEXT_ENCODER
+    if request.text_encoder is None:
+        train()
+    else:
+        with atomic_write(path) as unfinished:
+            shutil.copyfile(request.text_encoder, unfinished)
+    text_dim = weights.read_config(path, "text_encoder").keywords["text_dim"]
+    return partial(text_encoder.embed, weights.load(path)), text_dim

@@ -1,0 +1,112 @@
+"""The files that `generate` leaves, and their names: images and their grid, or an interpolation's strip and GIF."""
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from stackgan_keras.data import grids, images
+from stackgan_keras.inference.request import Request
+
+COLUMNS = 8  # copies side by side on a grid
+MOST_COPIES = 64  # of one sentence on a grid
+PAGE = 96  # images on a grid, after which another begins
+CAPTION = 201  # characters of a sentence on a grid: as many as the text encoder reads
+STRIP = 12  # images in an interpolation's strip
+STEP_MILLISECONDS, END_MILLISECONDS = 150, 750  # of a frame of a GIF, and of the two at its ends
+STAGES = {"stage1": "Stage I", "stage2": "Stage II"}
+
+
+def write_images(made: Iterator[dict[str, np.ndarray]], asked: Request, folder: Path) -> list[str]:
+    """A PNG of each image as `StackGAN.pictures` makes it, and grids of all; what was written, in lines."""
+    sentences, number, count = asked.sentences, len(asked.sentences), asked.count
+    suffix = _suffix(asked)
+    others = f"-and-{number - 1}-more-{_code(chr(10).join(sentences))}" if number > 1 else ""
+    stem = f"grid_{_tag(sentences[0])}{others}_{suffix}_copies{count}"
+    per_page = max(1, PAGE // min(count, MOST_COPIES))
+    lines, page = [], {}  # caption -> its copies, of which each is an image for each stage
+    with tqdm(desc="drawing", total=number * count, unit=" images", leave=False, disable=None) as bar:
+        for place, sentence in enumerate(sentences, start=1):
+            kept = page[f"{place}. {_caption(sentence)}"] = []
+            for copy in range(1, count + 1):
+                stages = _by_stage(next(made))
+                for stage, pixels in stages.items():
+                    name = f"{place:02d}_{_tag(sentence)}_{suffix}_copy{copy:02d}_{stage}.png"
+                    images.write(folder / name, pixels)
+                if copy <= MOST_COPIES:
+                    kept.append(stages)
+                bar.update()
+            if len(page) == per_page or place == number:
+                ending = f"_page{len(lines) + 1}" if number > per_page else ""
+                images.write(folder / f"{stem}{ending}.png", _page(page))
+                lines.append(f"grid: {folder / stem}{ending}.png")
+                page = {}
+    if count > MOST_COPIES:
+        lines.insert(0, f"note: the grid shows the first {MOST_COPIES} of {count} copies")
+    return [f"images: {folder}: {count} of each stage for each of {number} sentence{'s' * (number > 1)}", *lines]
+
+
+def _page(copies: dict[str, list[dict[str, np.ndarray]]]) -> np.ndarray:
+    """The grid of some sentences: rows of copies, in each of which Stage I stands above Stage II."""
+    first = next(iter(copies.values()))
+    starts, stages = range(0, len(first), COLUMNS), first[0]
+    names = [f"{STAGES[stage]}\n{len(stages[stage])} pixels" for _ in starts for stage in stages]
+    blocks = [
+        [np.stack([made[stage] for made in kept[i : i + COLUMNS]]) for i in starts for stage in stages]
+        for kept in copies.values()
+    ]
+    return grids.block_grid(list(copies), blocks, names)
+
+
+def write_interpolation(made: dict[str, np.ndarray], asked: Request, folder: Path) -> list[str]:
+    """Of what `StackGAN.interpolate` made the strip, Stage I above Stage II, and the GIF, there and back; as lines."""
+    stages, best, steps = _by_stage(made), made["image"], len(made["image"])
+    first, last = asked.sentences
+    stem = folder / f"interpolation_{_tag(first)}_to_{_tag(last)}_{_suffix(asked)}_steps{steps}"
+    chosen = np.unique(np.linspace(0, steps - 1, min(steps, STRIP)).round().astype(int))
+    captions = [_caption(first), *[""] * (len(chosen) - 2), _caption(last)]
+    rows = [grids.enlarge(row[chosen], best.shape[1]) for row in stages.values()]
+    images.write(Path(f"{stem}.png"), grids.labelled_grid(rows, captions, max_lines=None))
+    there_and_back = [*range(steps), *range(steps - 2, 0, -1)]
+    times = [END_MILLISECONDS if step in (0, steps - 1) else STEP_MILLISECONDS for step in there_and_back]
+    images.write_gif(Path(f"{stem}.gif"), grids.enlarge(best[there_and_back], grids.SMALLEST), times)
+    return [f"strip: {stem}.png", f"animation: {stem}.gif"]
+
+
+def _suffix(asked: Request) -> str:
+    """The part of a file's name that tells how the noise was drawn."""
+    scales = {"epsilon": asked.epsilon_scale, "noise": asked.noise_scale}
+    parts = [f"seed{asked.seed}", *(f"{name}{scale}" for name, scale in scales.items() if scale != 1)]
+    if isinstance(asked.conditions, np.ndarray):
+        parts.append(f"embedded-{_code(asked.conditions.tobytes())}")
+    return "_".join([*parts, *["samenoise"] * asked.same_noise])
+
+
+def _caption(sentence: str) -> str:
+    """The sentence for a label."""
+    text = " ".join(sentence[:CAPTION].split()) or "(nothing)"
+    return text + (" …" if len(sentence) > CAPTION else "")
+
+
+def _by_stage(made: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Images under the name of the stage that made them, the first stage first."""
+    if "stage1_image" in made:
+        return {"stage1": made["stage1_image"], "stage2": made["image"]}
+    return {"stage1": made["image"]}
+
+
+def _tag(sentence: str) -> str:
+    """A sentence for a file name: a to z, digits and dashes, at most 49 of them; with a code unless they say it all."""
+    plain = unicodedata.normalize("NFKD", sentence).encode("ascii", "ignore").decode().lower()
+    slug = re.sub(r"[^a-z0-9]+", "-", plain)[:40].strip("-")
+    says_it_all = slug and slug.replace("-", " ") == sentence.lower()
+    return slug if says_it_all else f"{slug}-{_code(sentence)}".lstrip("-")
+
+
+def _code(content: str | bytes) -> str:
+    content = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
+    return hashlib.sha256(content).hexdigest()[:8]
