@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stackgan_keras import command_line, config
+from stackgan_keras import command_line
 from stackgan_keras.config import Folders, Settings
 from stackgan_keras.data import drawn_birds, published
 from stackgan_keras.errors import InputError
@@ -185,7 +185,7 @@ class Bench:
 
 
 def read(words: list[str]) -> Settings:
-    return config.from_command_line(words, prog="ablations", description="", preset="drawn_stage1", defaults={})[0]
+    return command_line.settings_from(words, prog="ablations", description="", preset="drawn_stage1", defaults={})[0]
 
 
 def share_embeddings(folders: Folders) -> None:

@@ -26,7 +26,8 @@ import numpy as np
 from release import CONDITION_DIM, NOISE_DIM, STAGES, Sizes
 
 from stackgan_keras.data import drawn_birds, images, published
-from stackgan_keras.data.pipeline import AdversarialStream, decode
+from stackgan_keras.data.decoding import decode
+from stackgan_keras.data.pipeline import AdversarialStream
 from stackgan_keras.data.published import Dataset
 
 BATCH_SIZES = {1: (64,), 2: (8, 64)}

@@ -21,9 +21,11 @@ from release import (
     random_batch,
 )
 
+from stackgan_keras import config
+from stackgan_keras.config import Settings
 from stackgan_keras.models import blocks, discriminators, generators
 from stackgan_keras.models.discriminators import LOGITS
-from stackgan_keras.training.objective import Objective
+from stackgan_keras.training import objective
 from stackgan_keras.training.optimizers import make_adam
 from stackgan_keras.training.train_step import TrainStep
 
@@ -48,8 +50,8 @@ def peak_gpu_memory() -> int:
 def make_package(sizes: Sizes, precision: str, jit: bool) -> tuple[dict[str, int], Callable]:
     """The numbers of parameters, and `step(batch)`: stackgan_keras as its training commands use it."""
     generator, discriminator = _networks(sizes, precision)
-    optimizers = _optimizer(generator), _optimizer(discriminator)
-    step = TrainStep(generator, discriminator, *optimizers, _objective(sizes))
+    optimizers = {"generator": _optimizer(generator), "discriminator": _optimizer(discriminator)}
+    step = TrainStep(objective.adversarial(generator, {"image": discriminator}, _settings(sizes)), optimizers)
     return _count(generator, discriminator), tf.function(step, jit_compile=jit)
 
 
@@ -87,12 +89,13 @@ def _networks(sizes: Sizes, precision: str) -> tuple[keras.Model, keras.Model]:
     )
 
 
-def _objective(sizes: Sizes) -> Objective:
+def _settings(sizes: Sizes) -> Settings:
     """What the networks are trained for: as released, or the shipped configs' losses without R1 and augmentation."""
     if not sizes.as_shipped:
-        return Objective(kl_weight=KL_WEIGHT)
+        return config.make({"train": {"kl_weight": KL_WEIGHT}})
     pixel_weight = NARROW_PIXEL_WEIGHT if sizes.stage1_size else 0.0
-    return Objective(text="embedding", kl_weight=NARROW_KL_WEIGHT, pixel_weight=pixel_weight)
+    train = {"kl_weight": NARROW_KL_WEIGHT, "pixel_weight": pixel_weight}
+    return config.make({"discriminator": {"text": "embedding"}, "train": train})
 
 
 def _optimizer(network: keras.Model) -> keras.optimizers.Optimizer:

@@ -21,7 +21,7 @@ from stackgan_keras.evaluation.readings import Readers, framed
 from stackgan_keras.evaluation.scores import spread_captions
 from stackgan_keras.models import text_encoder
 from stackgan_keras.models.runs import find_run
-from stackgan_keras.training.text import Encoders
+from stackgan_keras.training.encoders import Encoders
 
 SIZE = 256  # pixels of the pictures that the encoders are shown
 SEED = 0  # of their crops

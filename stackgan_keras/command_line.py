@@ -9,13 +9,22 @@ import tempfile
 from collections.abc import Callable
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
+from types import NoneType
+from typing import get_args
 
+from stackgan_keras import config
+from stackgan_keras.config import Settings
 from stackgan_keras.errors import InputError
 
 NO_FOLDER = "a file stands where a folder should be: move it or give another path"
 FULL_DISK = "the disk is full: make room and run the same command again"
 FULL_MEMORY = "the memory is full: lower train.batch_size, the filters or data.image_size, or close other programs"
 REMEDIES = {errno.EEXIST: NO_FOLDER, errno.ENOTDIR: NO_FOLDER, errno.ENOSPC: FULL_DISK}
+# what --help shows: of all training commands, and of those of the stages and of text alone
+COMMON = ("run", "data.root", "data.image_size", "train.init_from", "train.precision", "train.sample_every")
+OF_STAGES = ("generator.filters", "discriminator.filters", "train.batch_size", "train.epochs")
+OF_TEXT = ("text.image_encoder", "text.batch_size", "text.captions", "text.epochs")
 
 
 class Parser(argparse.ArgumentParser):
@@ -26,6 +35,59 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str):
         raise InputError(f"{message.removeprefix('argument ')}: --help shows how it is given")
+
+
+def settings_from(
+    arguments: list[str], *, prog: str, description: str, preset: str, defaults: dict, common: tuple[str, ...] = ()
+) -> tuple[Settings, Path]:
+    """The settings and output folder that a training command was given.
+
+    Later sources win: the release's defaults, the stage's `defaults` (nested), a YAML file, the command line. The
+    YAML file is `--config`, or `preset` if neither `--config` nor `--data.root` is given. `--help` shows the settings
+    in `COMMON` and `common`, `--help-all` all of them.
+    Returns (`Settings`, output folder). Raises `InputError` for anything that is no valid setting.
+    """
+    base = config.flat(defaults)
+    usage = f"{prog}\n           [--config FILE] [--output_dir DIR] [--section.key VALUE ...]"
+    example = f"example:\n  {prog} --run mine --data.root data/mine --train.precision mixed_bfloat16"
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = Parser(prog=prog, usage=usage, description=description, epilog=example, formatter=formatter)
+    add, in_full = parser.add_argument, "--help-all" in arguments
+    add("--help-all", action="help", help="show this message with all settings and exit")
+    add("--config", metavar="FILE", help=f"YAML file of settings, or name of a shipped one; without data: {preset}")
+    add("--output_dir", metavar="DIR", type=Path, default=Path(), help="parent of weights, results, logs (default .)")
+    groups = {"": parser}
+    for name, field in config.fields().items():
+        section = name.rpartition(".")[0]
+        if section not in groups:
+            groups[section] = parser.add_argument_group(section)
+        help_ = f"{field.description} (default {_shown(base.get(name, field.default))})"
+        help_ = help_ if in_full or name in COMMON + common else argparse.SUPPRESS
+        groups[section].add_argument(f"--{name}", metavar=_kind(field.annotation), help=help_)
+    given, unread = parser.parse_known_args(arguments)
+    if unread:
+        raise InputError(config.unknown(unread[0].removeprefix("--").split("=")[0]))
+    overrides = {k: v for k, v in vars(given).items() if v is not None and k not in ("config", "output_dir")}
+    file = given.config or (preset if config.is_none(overrides.get("data.root")) else None)
+    nested: dict = {}
+    for name, value in {**base, **(config.flat(config.read(file)) if file else {}), **overrides}.items():
+        section, _, key = name.rpartition(".")
+        (nested.setdefault(section, {}) if section else nested)[key] = value
+    return config.make(nested), given.output_dir
+
+
+def _kind(annotation) -> str:
+    """What stands for a setting's value in the help."""
+    kinds = {int: "N", float: "X", bool: "yes|no", str: "NAME", Path: "PATH"}
+    if isinstance(annotation, str) or annotation in kinds:
+        return kinds.get(annotation, annotation)
+    return "|".join(_kind(part) for part in get_args(annotation) if part is not NoneType)
+
+
+def _shown(value) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value)
 
 
 @contextmanager

@@ -1,12 +1,11 @@
-"""Settings: a YAML file and a command line to one checked object.
+"""Settings: nested values, of a YAML file or a command line, to one checked object.
 
 Defaults are those of the original release. A setting is written `section.key` in messages, nested in YAML files, and
-`--section.key VALUE` on the command line.
+`--section.key VALUE` on the command line (`command_line.settings_from`).
 """
 
 import difflib
 import re
-from argparse import SUPPRESS, RawDescriptionHelpFormatter
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Literal, get_args
@@ -15,7 +14,6 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
-from stackgan_keras.command_line import Parser
 from stackgan_keras.errors import InputError
 from stackgan_keras.files import atomic_write
 
@@ -32,7 +30,7 @@ def _plain_name(value: str) -> str:
     return value
 
 
-def _is_none(value) -> bool:
+def is_none(value) -> bool:
     return value is None or (isinstance(value, str) and value.lower() in ("none", "null"))
 
 
@@ -61,7 +59,7 @@ class Section(BaseModel):
         annotation = cls.model_fields[info.field_name].annotation
         if isinstance(value, bool) and annotation is not bool:
             raise ValueError("must not be yes or no")
-        return None if _is_none(value) and NoneType in get_args(annotation) else value
+        return None if is_none(value) and NoneType in get_args(annotation) else value
 
 
 class Data(Section):
@@ -115,6 +113,7 @@ class Train(Section):
     generator_learning_rate: Rate = setting(2e-4, "step size of the generator's Adam at the start")
     discriminator_learning_rate: Rate = setting(2e-4, "step size of the discriminator's Adam at the start")
     lr_decay_epochs: Count = setting(100, "epochs after which both learning rates halve, again and again")
+    adversarial_loss: Literal["cross_entropy", "hinge"] = setting("cross_entropy", "function of the logits (release)")
     kl_weight: Weight = setting(2.0, "weight of the KL divergence of the conditioning augmentation")
     interpolation_weight: Weight = setting(0.0, "weight of the generator's loss on sentences half-way between two")
     r1_weight: Weight = setting(0.0, "weight of the R1 gradient penalty at real pictures")
@@ -126,8 +125,8 @@ class Train(Section):
     pixel_weight: Weight = setting(
         0.0, "weight of Stage II's pixel loss on real pictures made small, beside its GAN loss"
     )
-    feature_weight: Weight = setting(
-        0.0, "weight of the same loss by the features that discriminator.features sees in them"
+    consistency_weight: Weight = setting(
+        0.0, "weight of how far Stage II's images, made small, are from their Stage-I images"
     )
     ema_decay: float = setting(0.0, "decay of the generator's EMA, which is kept in its place; 0: none", ge=0, lt=1)
     seed: int = setting(0, "decides initial weights, order, crops, captions and noise", ge=0, lt=2**31)
@@ -157,30 +156,6 @@ class Text(Section):
     whiten: bool = setting(False, "in the end, whiten the embeddings of sentences")
 
 
-RENAMED = {  # settings of version 0.1
-    "data.mean_of_captions": "data.captions_per_embedding",
-    "data.drawn_count": "data.synthetic_count",
-    "data.drawn_classes": "data.synthetic_classes",
-    "generator.condition_spread": "generator.condition_noise_scale",
-    "generator.conditional_norm": "generator.conditional_batch_norm",
-    "train.start_from": "train.init_from",
-    "train.halve_every": "train.lr_decay_epochs",
-    "train.penalty_weight": "train.r1_weight",
-    "train.anew_weight": "train.pixel_weight",
-    "train.alone_epochs": "train.warmup_epochs",
-    "train.average": "train.ema_decay",
-    "text.form": "text.variant",
-    "text.decay": "text.lr_decay",
-    "text.spread": "text.embedding_scale",
-}
-GONE = {  # settings of version 0.1 that trained without a discriminator, or helped to
-    "data.fewest_captions", "generator.flow_steps", "generator.noise_spread", "generator.palette",
-    "train.likeness_weight", "train.edges_weight", "train.noise_kl_weight", "train.most_captions_epochs",
-    "train.alike_epochs", "train.alike_weight", "train.flow_epochs", "train.flow_learning_rate", "train.recolour",
-    "text.learns",
-}  # fmt: skip
-
-
 class Settings(Section):
     """Everything that decides what a training run does."""
 
@@ -193,14 +168,8 @@ class Settings(Section):
 
     def changed(self, other: "Settings") -> dict[str, tuple]:
         """The settings in which `other` differs, as {"section.key": (mine, other's)}."""
-        mine, theirs = _flat(self.model_dump(mode="json")), _flat(other.model_dump(mode="json"))
+        mine, theirs = flat(self.model_dump(mode="json")), flat(other.model_dump(mode="json"))
         return {key: (mine[key], theirs[key]) for key in mine if mine[key] != theirs[key]}
-
-
-# what --help shows: of all training commands, and of those of the stages and of text alone
-COMMON = ("run", "data.root", "data.image_size", "train.init_from", "train.precision", "train.sample_every")
-OF_STAGES = ("generator.filters", "discriminator.filters", "train.batch_size", "train.epochs")
-OF_TEXT = ("text.image_encoder", "text.batch_size", "text.captions", "text.epochs")
 
 
 class Folders:
@@ -247,45 +216,6 @@ def write(settings: Settings, path: Path) -> None:
         unfinished.write_text(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
 
 
-def from_command_line(
-    arguments: list[str], *, prog: str, description: str, preset: str, defaults: dict, common: tuple[str, ...] = ()
-):
-    """The settings and output folder that a training command was given.
-
-    Later sources win: the release's defaults, the stage's `defaults` (nested), a YAML file, the command line. The
-    YAML file is `--config`, or `preset` if neither `--config` nor `--data.root` is given. `--help` shows the settings
-    in `COMMON` and `common`, `--help-all` all of them.
-    Returns (`Settings`, output folder). Raises `InputError` for anything that is no valid setting.
-    """
-    base = _flat(defaults)
-    usage = f"{prog}\n           [--config FILE] [--output_dir DIR] [--section.key VALUE ...]"
-    example = f"example:\n  {prog} --run mine --data.root data/mine --train.precision mixed_bfloat16"
-    formatter = RawDescriptionHelpFormatter
-    parser = Parser(prog=prog, usage=usage, description=description, epilog=example, formatter=formatter)
-    add, in_full = parser.add_argument, "--help-all" in arguments
-    add("--help-all", action="help", help="show this message with all settings and exit")
-    add("--config", metavar="FILE", help=f"YAML file of settings, or name of a shipped one; without data: {preset}")
-    add("--output_dir", metavar="DIR", type=Path, default=Path(), help="parent of weights, results, logs (default .)")
-    groups = {"": parser}
-    for name, field in _fields().items():
-        section = name.rpartition(".")[0]
-        if section not in groups:
-            groups[section] = parser.add_argument_group(section)
-        help_ = f"{field.description} (default {_shown(base.get(name, field.default))})"
-        help_ = help_ if in_full or name in COMMON + common else SUPPRESS
-        groups[section].add_argument(f"--{name}", metavar=_kind(field.annotation), help=help_)
-    given, unknown = parser.parse_known_args(arguments)
-    if unknown:
-        raise InputError(_unknown(unknown[0].removeprefix("--").split("=")[0]))
-    overrides = {k: v for k, v in vars(given).items() if v is not None and k not in ("config", "output_dir")}
-    file = given.config or (preset if _is_none(overrides.get("data.root")) else None)
-    nested: dict = {}
-    for name, value in {**base, **(_flat(read(file)) if file else {}), **overrides}.items():
-        section, _, key = name.rpartition(".")
-        (nested.setdefault(section, {}) if section else nested)[key] = value
-    return make(nested), given.output_dir
-
-
 class _Loader(yaml.SafeLoader):
     """YAML in which no key may stand twice: PyYAML would silently take the last."""
 
@@ -307,26 +237,12 @@ def _find(path: str | Path) -> Path:
     raise InputError(f"there is no settings file {path}: give a path, or one of the shipped {', '.join(shipped)}")
 
 
-def _fields() -> dict[str, FieldInfo]:
+def fields() -> dict[str, FieldInfo]:
     """All settings by their names, `section.key`."""
-    return _flat({name: getattr(f.annotation, "model_fields", f) for name, f in Settings.model_fields.items()})
+    return flat({name: getattr(f.annotation, "model_fields", f) for name, f in Settings.model_fields.items()})
 
 
-def _kind(annotation) -> str:
-    """What stands for a setting's value in the help."""
-    kinds = {int: "N", float: "X", bool: "yes|no", str: "NAME", Path: "PATH"}
-    if isinstance(annotation, str) or annotation in kinds:
-        return kinds.get(annotation, annotation)
-    return "|".join(_kind(part) for part in get_args(annotation) if part is not NoneType)
-
-
-def _shown(value) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "none" if value is None else str(value)
-
-
-def _flat(values: dict) -> dict:
+def flat(values: dict) -> dict:
     flat = {}
     for name, value in values.items():
         flat |= {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
@@ -336,19 +252,15 @@ def _flat(values: dict) -> dict:
 def _sentence(error: dict) -> str:
     name, value = ".".join(str(part) for part in error["loc"]), error["input"]
     if error["type"] in ("extra_forbidden", "invalid_key"):
-        return _unknown(name)
+        return unknown(name)
     if error["type"] == "model_type":
         return f"{name} is {value!r}, but {name} is a section: write its settings below it, as `epochs: 10`"
     reason = error["msg"].removeprefix("Value error, ").replace("valid integer", "whole number")
     return f"{name} is {value!r}, but {reason.replace('Input should be', 'must be').replace('Input is', 'is')}"
 
 
-def _unknown(name: str) -> str:
-    if name in RENAMED:
-        return f"{name} is now called {RENAMED[name]}: change the name"
-    if name in GONE:
-        return f"{name} is no more, as both stages are trained against their discriminators alone: leave it out"
-    names, (section, _, key) = _fields(), name.rpartition(".")
+def unknown(name: str) -> str:
+    names, (section, _, key) = fields(), name.rpartition(".")
     if name in names:  # in a file, with its dot
         return f"{name} stands in one word: nest it, as `{section}: {{{key}: …}}`"
     near = [known for known in names if known.rpartition(".")[2] == key]

@@ -171,7 +171,7 @@ def _find_classifier(weights: Path, folders: list[Path]) -> Path:
 
 def _encoders(given: argparse.Namespace, folder: Path, model, readers):
     """The run's encoders, by which its R-precision is measured, or None."""
-    from stackgan_keras.training.text import Encoders
+    from stackgan_keras.training.encoders import Encoders
 
     if "r_precision" not in given.metrics:
         return None

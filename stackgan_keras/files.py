@@ -1,6 +1,7 @@
 """Files on disk: atomic writes, and the text in files that other programs wrote."""
 
 import os
+import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 def atomic_write(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to, which replaces it if the block ends well and is removed if it does not."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{os.getpid()}.{path.name}")
+    unfinished = path.with_name(f".{socket.gethostname()}.{os.getpid()}.{path.name}")  # of its own on a shared disk
     try:
         yield unfinished
         unfinished.replace(path)

@@ -24,8 +24,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from stackgan_keras import config
-from stackgan_keras.command_line import Parser, quietly, run
+from stackgan_keras.command_line import Parser, quietly, run, settings_from
 from stackgan_keras.config import Settings
 from stackgan_keras.data import drawn_birds, preparing, published, sources
 from stackgan_keras.data.sources import captioned_folder, drawn
@@ -197,7 +196,7 @@ def _arguments(arguments: list[str]) -> tuple[argparse.Namespace, Settings]:
         )
     name = re.sub(r"[^\w.-]+", "_", given.out.resolve().name).lstrip(".") or "prepared"
     is_own = given.kind != "drawn" or given.text_encoder  # else the settings for drawn birds are the preset
-    settings, _ = config.from_command_line(
+    settings, _ = settings_from(
         ["--run", name, *(["--data.root", str(given.out)] if is_own else []), *for_encoder],
         prog=parser.prog,
         description="",

@@ -8,20 +8,19 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from stackgan_keras import config
-from stackgan_keras.command_line import quietly, run
+from stackgan_keras.command_line import OF_STAGES, quietly, run, settings_from
 from stackgan_keras.config import Folders
 
 
 def main(arguments: list[str] | None = None, on_grid: Callable[[Path], None] | None = None) -> None:
     """What the command does with these arguments, else with its own; `on_grid` gets the path of every new grid."""
-    settings, output_dir = config.from_command_line(
+    settings, output_dir = settings_from(
         sys.argv[1:] if arguments is None else arguments,
         prog="python -m stackgan_keras.train_stage2",
         description="Trains Stage II: the images of a trained Stage I to images of 256 pixels.",
         preset="drawn_stage2",
         defaults={"data": {"image_size": 256}},
-        common=config.OF_STAGES,
+        common=OF_STAGES,
     )
     with quietly():  # only now, as it takes seconds: help and wrong settings answer at once
         from stackgan_keras.models import stages

@@ -8,20 +8,19 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from stackgan_keras import config
-from stackgan_keras.command_line import quietly, run
+from stackgan_keras.command_line import OF_TEXT, quietly, run, settings_from
 from stackgan_keras.config import Folders
 
 
 def main(arguments: list[str] | None = None, on_grid: Callable[[Path], None] | None = None) -> None:
     """What the command does with these arguments, else with its own; `on_grid` gets the path of every new grid."""
-    settings, output_dir = config.from_command_line(
+    settings, output_dir = settings_from(
         sys.argv[1:] if arguments is None else arguments,
         prog="python -m stackgan_keras.train_text",
         description="Trains the text encoder: sentences and pictures into one space.",
         preset="drawn_text",
         defaults={},
-        common=config.OF_TEXT,
+        common=OF_TEXT,
     )
     folders = Folders(output_dir, settings.run)
     with quietly():  # only now, as it takes seconds: help and wrong settings answer at once

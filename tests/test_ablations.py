@@ -8,6 +8,7 @@ import pytest
 from helpers import benchmark, ended
 
 from stackgan_keras.training import stage
+from stackgan_keras.training.outputs import AdversarialOutputs
 
 BIRDS = {"count": 30, "classes": 6, "test_classes": 4, "embedding_dim": 1}  # twenty to be scored with
 TINY = [
@@ -36,15 +37,15 @@ def extractor(path: Path) -> Path:
 def test_it_goes_on_where_it_was_stopped_and_keeps_its_scores(ablations, tmp_path, monkeypatch, capsys):
     words = ["--output_dir", tmp_path, "--pictures", "64", "--seeds", "0", "--only", "mini_no_text_stage2", *TINY]
     monkeypatch.setattr(ablations, "EXTRACTOR", extractor(tmp_path / "small.keras"))
-    figures = stage.StageOutputs.figures
+    figures = AdversarialOutputs.figures
 
     def stop_in_stage2(outputs):
-        if outputs.training.stage.name == "stage2":
+        if outputs.stage.name == "stage2":
             raise KeyboardInterrupt  # after the steps of an epoch, before they are logged
         return figures(outputs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(stage.StageOutputs, "figures", stop_in_stage2)
+        patch.setattr(AdversarialOutputs, "figures", stop_in_stage2)
         assert ended(ablations.main, words, monkeypatch, capsys)[0] == 130
     assert (tmp_path / "results/mini_stage1_64_0/scores.json").is_file()
     code, out, _ = ended(ablations.main, words, monkeypatch, capsys)

@@ -207,7 +207,7 @@ def training(tmp_path):
     logs.mkdir(parents=True)
     settings = {"run": "mine", "train": {"epochs": 4, "batch_size": 8, "warmup_epochs": 3}}
     (logs / "config.yaml").write_text(yaml.safe_dump(settings))
-    lines = [{"step": 100 * n, "epoch": n, "real_fake": 1 / n, "pictures_per_second": 2.0} for n in (1, 2)]
+    lines = [{"step": 100 * n, "epoch": n, "generator": 1 / n, "pictures_per_second": 2.0} for n in (1, 2)]
     (logs / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     for epoch in (1, 2):
         images.write(tmp_path / f"results/mine/stage2/epoch_{epoch:05d}.png", np.full((32, 32, 3), epoch, np.uint8))
@@ -220,7 +220,7 @@ def test_progress_of_a_training(training, tmp_path):
     found = progress.read(tmp_path, "mine/stage2")
     assert found.sentence == "Epoch 2 of 4, 2.0 pictures per second, 13 min left."
     assert (found.grid() == 2).all()
-    assert found.curves().shape == (720, 880, 3)
+    assert found.curves().shape == (468, 552, 3)  # one panel
     assert "there is no training '../mine'" in refusal(progress.read, tmp_path, "../mine")
 
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from helpers import refusal
 
-from stackgan_keras import config
+from stackgan_keras import command_line, config
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
@@ -29,7 +29,7 @@ RELEASE = {  # the defaults of the PyTorch release, as far as it has the setting
 
 def parse(*arguments, defaults=None, **keywords):
     """What a training command makes of its arguments; its own settings file is none that exists."""
-    return config.from_command_line(
+    return command_line.settings_from(
         [str(a) for a in arguments],
         prog="command",
         description="",
@@ -94,23 +94,6 @@ def test_an_unknown_setting_in_a_file_names_file_and_nearest(file, text, wrong, 
     sentence = refusal(config.read, path)
     assert sentence.startswith(f"{path}: there is no setting {wrong}: ")
     assert sentence.endswith(nearest)
-
-
-@pytest.mark.parametrize("old", sorted(config.RENAMED))
-def test_an_old_name_gets_the_new_one(old, file):
-    section, key = old.split(".")
-    assert f"is now called {config.RENAMED[old]}" in refusal(config.read, file(f"{section}: {{{key}: 1}}"))
-    assert f"is now called {config.RENAMED[old]}" in refusal(parse, f"--{old}", "1")
-    values = config.make({}).model_dump()
-    new_section, new_key = config.RENAMED[old].split(".")
-    assert new_key in values[new_section] and key not in values[section]
-
-
-def test_a_setting_that_is_gone_says_so(file):
-    for old in config.GONE:
-        section, key = old.split(".")
-        assert "is no more" in refusal(config.read, file(f"{section}: {{{key}: 1}}"))
-        assert "is no more" in refusal(parse, f"--{old}", "1")
 
 
 def test_a_dotted_name_in_a_file_is_told_to_nest(file):
@@ -241,7 +224,9 @@ def test_later_sources_win(file):
 
 def test_without_arguments_the_commands_own_file_counts(monkeypatch, file):
     monkeypatch.chdir(file("train: {epochs: 22}").parent)
-    assert config.from_command_line([], prog="", description="", preset="mine.yaml", defaults={})[0].train.epochs == 22
+    assert (
+        command_line.settings_from([], prog="", description="", preset="mine.yaml", defaults={})[0].train.epochs == 22
+    )
     assert settings().train.epochs == 600
 
 
@@ -288,14 +273,14 @@ def test_help_lists_every_setting(columns, monkeypatch, capsys):
 
 def test_help_is_one_screen_of_what_is_changed_most(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "100")
-    for common, shown in ((config.OF_STAGES, "--train.epochs N"), (config.OF_TEXT, "--text.epochs N")):
+    for common, shown in ((command_line.OF_STAGES, "--train.epochs N"), (command_line.OF_TEXT, "--text.epochs N")):
         with pytest.raises(SystemExit):
             parse("--help", common=common)
         text = capsys.readouterr().out
         assert len(text.splitlines()) <= 50
         assert shown in text and "--help-all" in text and "--train.seed" not in text
         assert text.rstrip().splitlines()[-2] == "example:"
-        assert all(f"--{name} " in text for name in (*config.COMMON, *common))
+        assert all(f"--{name} " in text for name in (*command_line.COMMON, *common))
 
 
 def test_changed_lists_both_values():

@@ -11,11 +11,11 @@ from helpers import random_features
 from stackgan_keras import config
 from stackgan_keras.config import Folders
 from stackgan_keras.models import runs, stages, weights
+from stackgan_keras.models.generators import images_of
 from stackgan_keras.models.projected import FRAMING
 from stackgan_keras.porting.extractors import Extractor
-from stackgan_keras.training import optimizers, text
+from stackgan_keras.training import objective, optimizers, text
 from stackgan_keras.training.augmentation import DRAWS
-from stackgan_keras.training.objective import Objective
 from stackgan_keras.training.train_step import TrainStep
 
 FILES = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"))
@@ -60,21 +60,18 @@ def test_a_step_at_reduced_width(file, tmp_path):
     )
     made = reduced_stage(file, settings, Folders(tmp_path, settings.run))
     keras.utils.set_random_seed(0)
-    networks = {"generator": made.generator.build(), "discriminator": made.discriminator.build()}
-    assert networks["generator"].output["image"].shape[1] == settings.data.image_size
-    adams = [optimizers.make_adam(2e-4, 100) for _ in networks]
-    train = settings.train
-    terms = ("kl_weight", "interpolation_weight", "r1_weight", "pixel_weight", "feature_weight", "augmentation")
-    weights_ = {name: getattr(train, name) for name in terms}
+    generator, discriminators = made.build(None, tmp_path)
+    assert images_of(generator)["image"] == settings.data.image_size
     pretrained = None if settings.discriminator.features is None else random_features()
-    step = TrainStep(*networks.values(), *adams, Objective(settings.discriminator.text, **weights_), pretrained)
+    task = objective.adversarial(generator, discriminators, settings, pretrained)
+    step = TrainStep(task, {name: optimizers.make_adam(2e-4, 100) for name in ("generator", "discriminator")})
     random = np.random.default_rng(0)
-    batch = {name: random.normal(size=(2, *x.shape[1:])) for name, x in networks["generator"].input.items()}
+    batch = {name: random.normal(size=(2, *x.shape[1:])) for name, x in generator.input.items()}
     batch["image"] = batch["direction"] = random.uniform(-1, 1, (2, *(settings.data.image_size,) * 2, 3))
     batch["augmentation"] = random.uniform(size=(2, 2 * DRAWS))
     batch["framing"] = random.uniform(size=(2, 2 * FRAMING))
-    if made.stage1_size:
-        batch["stage1_image"] = random.uniform(-1, 1, (2, made.stage1_size, made.stage1_size, 3))
+    if "stage1_image" in images_of(generator):
+        batch["stage1_image"] = random.uniform(-1, 1, (2, *(images_of(generator)["stage1_image"],) * 2, 3))
     batch = {name: tf.constant(value, tf.float32) for name, value in batch.items()} | {"class_id": tf.constant([1, 2])}
     scalars = step(batch)
     assert {"discriminator", "generator", "mismatched"} <= set(scalars)
@@ -87,7 +84,9 @@ def reduced_stage(file, settings, folders):
     first = settings.model_copy(
         update={
             "data": settings.data.model_copy(update={"image_size": 64}),
-            "train": settings.train.model_copy(update={"warmup_epochs": 0, "pixel_weight": 0.0, "feature_weight": 0.0}),
+            "train": settings.train.model_copy(
+                update={"warmup_epochs": 0, "pixel_weight": 0.0, "consistency_weight": 0.0}
+            ),
         }
     )
     stage1 = stages.stage1(first)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stackgan_keras import __version__, config
+from stackgan_keras import __version__, command_line, config
 from stackgan_keras.errors import InputError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -24,7 +24,7 @@ COMMANDS = "|".join(
 
 def settings() -> dict[str, str]:
     """Every setting by its name, with its default as it is written in the docs."""
-    return {name: written(value) for name, value in config._flat(config.Settings().model_dump()).items()}
+    return {name: written(value) for name, value in config.flat(config.Settings().model_dump()).items()}
 
 
 def written(value) -> str:
@@ -59,18 +59,14 @@ def test_the_table_of_settings_is_complete():
     assert shown == list(settings().items())
 
 
-def test_the_table_of_old_names_is_complete():
-    assert dict(rows("settings.md", "| old | present |")) == config.RENAMED
-    page = (REPOSITORY / "docs/settings.md").read_text(encoding="utf-8")
-    assert all(f"`{name}`" in page for name in config.GONE)
-
-
 def test_settings_that_are_named_exist():
     sections = set(config.Settings.model_fields)
     for path in PAGES:
+        if path.name == "CHANGELOG.md":  # which also names what is gone
+            continue
         for section, key in re.findall(r"`(?:--)?(\w+)\.(\w+)[`: ]", path.read_text(encoding="utf-8")):
             name = f"{section}.{key}"
-            assert section not in sections or name in {*settings(), *config.RENAMED, *config.GONE}, f"{path}: {name}"
+            assert section not in sections or name in settings(), f"{path}: {name}"
 
 
 def test_commands_and_their_options_exist(capsys, monkeypatch):
@@ -95,7 +91,7 @@ def test_settings_on_command_lines_are_valid():
         if command in TRAINING and "--help" not in words:
             given = [word.removeprefix("[").removesuffix("]") for word in words if word != "\N{HORIZONTAL ELLIPSIS}"]
             try:
-                config.from_command_line(given, prog=command, description="", preset="drawn_stage1", defaults={})
+                command_line.settings_from(given, prog=command, description="", preset="drawn_stage1", defaults={})
             except InputError as problem:
                 pytest.fail(f"{command} {words}: {problem}")
 

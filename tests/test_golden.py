@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from stackgan_keras import config
 from stackgan_keras.models import weights
 from stackgan_keras.porting import checkpoints, conversion
-from stackgan_keras.training import losses, optimizers
-from stackgan_keras.training.objective import Objective
+from stackgan_keras.training import losses, objective, optimizers
 from stackgan_keras.training.train_step import TrainStep
 
 TINY = Path(__file__).parent / "pytorch_tiny.npz"
@@ -202,10 +202,11 @@ def test_divergence_of_the_tensorflow_release(tf_release, stage):
 
 
 def _train_step(generator, discriminator):
-    adams = [optimizers.make_adam(2e-4, decay_every=10**6) for _ in range(2)]
-    for adam, network in zip(adams, (generator, discriminator), strict=True):
-        adam.build(network.trainable_variables)
-    return tf.function(TrainStep(generator, discriminator, *adams, Objective(kl_weight=2.0)))
+    adams = {}
+    for name, network in (("generator", generator), ("discriminator", discriminator)):
+        adams[name] = optimizers.make_adam(2e-4, decay_every=10**6)
+        adams[name].build(network.trainable_variables)
+    return tf.function(TrainStep(objective.adversarial(generator, {"image": discriminator}, config.Settings()), adams))
 
 
 def _batch(golden, stage, step, dtype):

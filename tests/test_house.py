@@ -11,8 +11,8 @@ PACKAGE = REPOSITORY / "stackgan_keras"
 ORDER = [  # each imports only from those before it, and not from those beside it
     {"errors"},
     {"files"},
-    {"command_line"},
     {"config"},
+    {"command_line"},
     {"models"},
     {"data", "porting"},
     {"training"},

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 from helpers import make_dataset
 
-from stackgan_keras.data.pipeline import decode
+from stackgan_keras import config
+from stackgan_keras.data.decoding import decode
+from stackgan_keras.data.pipeline import AdversarialStream
 from stackgan_keras.models import discriminators, generators
+from stackgan_keras.training import objective
 from stackgan_keras.training.memorization import Memorization
 
 SIZE, TEXT_DIM = 16, 8
@@ -29,13 +32,23 @@ def generator():
     )
 
 
+def memorization(datasets):
+    train_set, test_set = datasets
+    stream = AdversarialStream(train_set, decode(train_set, SIZE), SIZE, 2, widths={})
+    return Memorization(stream, test_set, SIZE)
+
+
+def against(generator, network, text):
+    return objective.adversarial(generator, {"image": network}, config.make({"discriminator": {"text": text}}))
+
+
 @pytest.mark.parametrize("text", ["embedding", "mean"])
 def test_the_losses_are_those_of_real_pictures_with_their_own_sentences(datasets, generator, text):
     keras.utils.set_random_seed(1)
     network = discriminators.discriminator(
         image_size=SIZE, filters=2, text=text, text_dim=TEXT_DIM, condition_dim=4, batch_norm=False
     )
-    found = Memorization(*datasets, SIZE)(generator, network, text)
+    found = memorization(datasets)(against(generator, network, text))
     assert list(found) == ["real_train", "real_test"]
     for value, dataset in zip(found.values(), datasets, strict=True):
         image = decode(dataset, SIZE)[:, 1:17, 1:17].astype(np.float32) / 127.5 - 1  # the middle of 19 pixels
@@ -52,11 +65,11 @@ def test_a_discriminator_that_knows_its_pictures_by_heart_is_found_out(datasets,
     network = discriminators.discriminator(
         image_size=SIZE, filters=8, text="embedding", text_dim=TEXT_DIM, condition_dim=4, batch_norm=False
     )
-    measure = Memorization(*datasets, SIZE)
+    measure = memorization(datasets)
     pictures, sentences = (np.concatenate(pair) for pair in zip(*measure.pairs.values(), strict=True))
     model = keras.Model(network.input, network.output["conditional"])
     model.compile("adam", keras.losses.BinaryCrossentropy(from_logits=True))
     inputs = {"image": pictures.astype(np.float32) / 127.5 - 1, "text": sentences}
     model.fit(inputs, np.repeat([1.0, 0.0], 5), epochs=60, verbose=0)  # as if the test pictures were none
-    found = measure(generator, network, "embedding")
+    found = measure(against(generator, network, "embedding"))
     assert found["real_train"] < 0.3 < 1 < found["real_test"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers import make_dataset
 
-from stackgan_keras.data import pipeline
+from stackgan_keras.data import decoding, pipeline
 from stackgan_keras.errors import InputError
 
 SIZE = 16  # pixels; pictures are kept at 19
@@ -18,7 +18,7 @@ def dataset(tmp_path_factory):
 
 def make(dataset, **changes):
     values = {"image_size": SIZE, "batch_size": 4, "widths": {"noise": 5, "epsilon": 3}, "seed": 1, **changes}
-    return pipeline.AdversarialStream(dataset, pipeline.decode(dataset, values["image_size"], cache="memory"), **values)
+    return pipeline.AdversarialStream(dataset, decoding.decode(dataset, values["image_size"], cache="memory"), **values)
 
 
 def collect(batches):
@@ -93,7 +93,7 @@ def test_seeds_differ_and_steps_differ(dataset):
 
 @pytest.mark.parametrize("replicas", [2, 4])
 def test_replicas_see_exactly_the_global_batch(dataset, replicas):
-    made = make(dataset, widths=WIDTHS, directions=True, augmentations=5, framings=6, stage1_size=4)
+    made = make(dataset, widths=WIDTHS, directions=True, augmentations=5, framings=6, smaller={"stage1_image": 4})
     whole = collect(made.batches(2, 5))
     for mine in (range(replicas), range(1, replicas)):  # all of them here, or only some, as on one of two machines
         shares = collect(made.batches(2, 5, replicas=replicas, mine=mine))
@@ -131,7 +131,7 @@ def test_directions_are_standard_normal_and_change_nothing_else(dataset):
 
 
 def test_stage1_images_are_the_images_made_small_and_change_nothing_else(dataset):
-    plain, asked = (collect(make(dataset, stage1_size=size).batches(0, 5)) for size in (None, 4))
+    plain, asked = (collect(make(dataset, smaller=smaller).batches(0, 5)) for smaller in ({}, {"stage1_image": 4}))
     for free, batch in zip(plain, asked, strict=True):
         small = free["image"].reshape(4, 4, SIZE // 4, 4, SIZE // 4, 3).mean(axis=(2, 4))
         np.testing.assert_allclose(batch.pop("stage1_image"), small, atol=1e-6)
@@ -164,13 +164,13 @@ def test_batch_larger_than_the_data(dataset):
 
 
 def test_disk_cache_holds_the_same_and_is_found_again(dataset, tmp_path):
-    memory = pipeline.decode(dataset, SIZE, cache="memory")
-    disk = pipeline.decode(dataset, SIZE, cache="disk", folder=tmp_path)
+    memory = decoding.decode(dataset, SIZE, cache="memory")
+    disk = decoding.decode(dataset, SIZE, cache="disk", folder=tmp_path)
     assert isinstance(disk, np.memmap)
     np.testing.assert_array_equal(memory, disk)
     (file,) = tmp_path.iterdir()
     before = file.stat().st_mtime_ns
-    pipeline.decode(dataset, SIZE, cache="disk", folder=tmp_path)
+    decoding.decode(dataset, SIZE, cache="disk", folder=tmp_path)
     assert [f.stat().st_mtime_ns for f in tmp_path.iterdir()] == [before]
 
 
@@ -178,5 +178,5 @@ def test_interrupted_decoding_leaves_no_cache(tmp_path):
     broken = make_dataset(tmp_path, count=3)
     broken.paths[1].write_bytes(b"not a picture")
     with pytest.raises(InputError, match="picture_1"):
-        pipeline.decode(broken, SIZE, cache="disk", folder=tmp_path / "cache")
+        decoding.decode(broken, SIZE, cache="disk", folder=tmp_path / "cache")
     assert not list((tmp_path / "cache").iterdir())

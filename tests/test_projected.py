@@ -24,11 +24,11 @@ def network():
 
 def test_folded_maps_are_those_of_the_network(network):
     images = np.random.default_rng(1).uniform(-1, 1, (2, 224, 224, 3)).astype(np.float32)
-    names = ("block2_add", "block4_add", "block10_add")
+    names = ("block0_project_norm", "block2_add", "block4_add", "block10_add")
     inner = keras.Model(network.input, [network.get_layer(name).output for name in names])
     theirs = inner((images + 1) * 127.5, training=False)
     ours = efficientnet_lite0.feature_maps(network, 224)(images, training=False)
-    assert list(ours) == ["stride4", "stride8", "stride16"]
+    assert list(ours) == ["stride2", "stride4", "stride8", "stride16"]
     for one, other in zip(ours.values(), theirs, strict=True):
         np.testing.assert_allclose(one, other, atol=2e-4 * np.abs(other).max())
 
@@ -39,6 +39,7 @@ def test_projections_are_fixed_frozen_and_in_float32(network):
     images = np.random.default_rng(1).uniform(-1, 1, (2, 128, 128, 3)).astype(np.float32)
     made = one(images, training=False)
     assert {name: x.shape[1:] for name, x in made.items()} == {
+        "stride2": (64, 64, 16),
         "stride4": (32, 32, 32),
         "stride8": (16, 16, 64),
         "stride16": (8, 8, 128),
@@ -122,7 +123,7 @@ def test_inference_leaves_the_singular_vector_as_it_is():
     assert np.any(before != layer.singular_vector.numpy())
 
 
-@pytest.mark.parametrize(("filters", "parts"), [(2, 4), (0, 3)])
+@pytest.mark.parametrize(("filters", "parts"), [(2, 5), (0, 4)])
 def test_a_pretrained_discriminator_has_logits_of_every_part(filters, parts, tmp_path):
     sizes = {
         "image_size": 16,

@@ -192,7 +192,7 @@ def test_r1_is_logged(drawn, folders):
 
 
 def test_what_is_for_stage2_alone_is_refused_for_stage1(drawn):
-    for name, value in (("warmup_epochs", 1), ("pixel_weight", 10.0), ("feature_weight", 1.0)):
+    for name, value in (("warmup_epochs", 1), ("pixel_weight", 10.0), ("consistency_weight", 1.0)):
         sentence = refusal(stages.stage1, settings(drawn, **{name: value}))
         assert f"train.{name} is {value}" in sentence and "Stage II alone" in sentence
 
@@ -232,22 +232,10 @@ def test_with_features_stopped_and_continued_equals_unbroken_to_the_bit(drawn, n
     assert sum(np.prod(shape) for _, shape in saved) < 2.5e6  # EfficientNet-Lite0 has 4.6 million weights
 
 
-def test_the_feature_loss_of_stage2(drawn, network, second):
-    made = with_features(stage2_settings(drawn, max_steps=2, feature_weight=1.0, pixel_weight=1.0), network)
-    train_stage2(made, second)
-    (line,) = (second.logs / "stage2/metrics.jsonl").read_text().splitlines()
-    assert json.loads(line)["feature"] > 0 and json.loads(line)["pixel"] > 0
-
-
 def test_no_discriminator_at_all_is_refused(drawn):
     made = settings(drawn)
     made = made.model_copy(update={"discriminator": made.discriminator.model_copy(update={"filters": 0})})
     assert "discriminator.filters is 0" in refusal(stages.stage1, made)
-
-
-def test_a_feature_loss_without_features_is_refused(drawn, second):
-    sentence = refusal(stages.stage2, stage2_settings(drawn, feature_weight=1.0), second)
-    assert "train.feature_weight is 1.0" in sentence and "discriminator.features" in sentence
 
 
 @pytest.fixture(scope="module")

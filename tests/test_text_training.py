@@ -11,7 +11,8 @@ from helpers import make_dataset, refusal
 
 from stackgan_keras import config
 from stackgan_keras.data import drawn_birds, published
-from stackgan_keras.data.pipeline import FeaturePairStream, PairStream, decode
+from stackgan_keras.data.decoding import decode
+from stackgan_keras.data.pipeline import FeaturePairStream, PairStream
 from stackgan_keras.models import image_encoder, text_encoder, weights
 from stackgan_keras.porting import extractors
 from stackgan_keras.training import losses, optimizers, text

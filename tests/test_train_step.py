@@ -9,12 +9,12 @@ import pytest
 import tensorflow as tf
 from helpers import random_features
 
+from stackgan_keras import config
 from stackgan_keras.models import blocks, discriminators, generators, projected, weights
 from stackgan_keras.models.projected import FRAMING
-from stackgan_keras.training import optimizers
+from stackgan_keras.training import objective, optimizers
 from stackgan_keras.training.augmentation import DRAWS
-from stackgan_keras.training.objective import Objective
-from stackgan_keras.training.train_step import TrainStep, WarmupStep
+from stackgan_keras.training.train_step import TrainStep
 
 SIZES = {"text_dim": 6, "condition_dim": 4}
 
@@ -35,7 +35,7 @@ class Networks:
                 stage1=stage1, image_size=32, filters=8, residual_blocks=1, **keywords
             )
             logits, self.size = blocks.ARCHITECTURES[architecture].stage2_logits, 32
-        text, batch_norm = step.get("text", "mean"), step.pop("batch_norm", True)
+        text, batch_norm = step.pop("text", "mean"), step.pop("batch_norm", True)
         pretrained = step.pop("pretrained", None)
         logits = logits if pretrained is None else ("conditional", "unconditional")
         self.discriminator = discriminators.discriminator(
@@ -48,10 +48,17 @@ class Networks:
             architecture=architecture,
             **sizes,
         )
-        self.optimizers = [optimizers.make_adam(rate, 1000) for rate in rates]
-        self.optimizers[0].build(self.generator.trainable_variables)
-        self.optimizers[1].build(self.discriminator.trainable_variables)
-        self.plain_step = TrainStep(self.generator, self.discriminator, *self.optimizers, Objective(**step), pretrained)
+        augmentation = step.pop("augmentation", None)  # parts of what the settings allow, too
+        self.settings = config.make({"discriminator": {"text": text}, "train": step})
+        train = self.settings.train.model_copy(update={"augmentation": augmentation})
+        self.settings = self.settings.model_copy(update={"train": train})
+        networks = {"generator": self.generator, "discriminator": self.discriminator}
+        self.optimizers, self.rate = {}, rates[0]
+        for (name, network), rate in zip(networks.items(), rates, strict=True):
+            self.optimizers[name] = optimizers.make_adam(rate, 1000)
+            self.optimizers[name].build(network.trainable_variables)
+        task = objective.adversarial(self.generator, {"image": self.discriminator}, self.settings, pretrained)
+        self.plain_step = TrainStep(task, self.optimizers)
         self.step = tf.function(self.plain_step)
 
     def batch(self, count=6, seed=0, classes=None):
@@ -64,6 +71,12 @@ class Networks:
         batch["framing"] = random.uniform(size=(count, 2 * FRAMING))
         batch = {name: tf.constant(value, tf.float32) for name, value in batch.items()}
         return {**batch, "class_id": tf.constant(classes if classes is not None else np.arange(count))}
+
+    def warm_up(self):
+        task = objective.warm_up(self.generator, self.settings)
+        optimizer = optimizers.make_adam(self.rate, 1000)
+        optimizer.build(task.generator.trainable_variables)
+        return TrainStep(task, {"generator": optimizer})
 
     def fake(self, batch):
         return self.generator({name: batch[name] for name in self.generator.input}, training=True)
@@ -197,7 +210,7 @@ def test_mixed_precision(policy):
     try:
         networks = Networks(stage=2)
         if policy == "mixed_float16":
-            assert isinstance(networks.optimizers[0], keras.optimizers.LossScaleOptimizer)
+            assert isinstance(networks.optimizers["generator"], keras.optimizers.LossScaleOptimizer)
         before = networks.variables()
         for seed in range(12):  # float16's loss scale halves until no gradient overflows
             scalars = networks.step(networks.batch(seed=seed))
@@ -316,12 +329,39 @@ def test_the_pixel_loss_beside_the_discriminator():
     assert losses[-1] < 0.8 * losses[0]
 
 
+def test_the_consistency_of_stage2_with_its_stage1_images():
+    """By hand, and it holds both together against the discriminator's will."""
+    held, free = (Networks(stage=2, consistency_weight=weight, learning_rate=2e-3) for weight in (1e3, 1e-9))
+    batch = held.batch()
+    made = held.fake(batch)
+    small = made["image"].numpy().reshape(6, 16, 2, 16, 2, 3).mean(axis=(2, 4))
+    by_hand = np.abs(small - made["stage1_image"]).mean()
+    losses = [[float(each.step(batch)["consistency"]) for _ in range(30)] for each in (held, free)]
+    assert losses[0][0] == pytest.approx(by_hand, rel=1e-4)
+    assert losses[0][-1] < 0.7 * losses[1][-1]
+
+
+def test_the_hinge_loss_by_hand():
+    networks = Networks(adversarial_loss="hinge", learning_rate=1e-9)
+    batch = networks.batch()
+    fake = networks.fake(batch)
+    pairs = {"real": batch["image"], "fake": fake["image"]}
+    logits = {
+        name: networks.discriminator({"image": image, "text": fake["mean"]}, training=True)["conditional"].numpy()
+        for name, image in pairs.items()
+    }
+    scalars = networks.step(batch)
+    assert float(scalars["real"]) == pytest.approx(np.maximum(1 - logits["real"], 0).mean(), rel=1e-4)
+    assert float(scalars["fake"]) == pytest.approx(np.maximum(1 + logits["fake"], 0).mean(), rel=1e-4)
+    assert float(scalars["generator"]) == pytest.approx(-logits["fake"].mean(), rel=1e-4, abs=1e-6)
+
+
 @pytest.mark.parametrize("augment", [True, False])
 def test_a_warm_up_trains_stage2_alone_and_its_stage1_stays(augment):
     networks = Networks(stage=2, learning_rate=5e-3, augment=augment, modulate=True)
     batch, by_hand = coarse(networks)
     before = networks.variables()
-    step = tf.function(WarmupStep(networks.generator, networks.optimizers[0], kl_weight=2.0))
+    step = tf.function(networks.warm_up())
     scalars = [{name: float(value) for name, value in step(batch).items()} for _ in range(40)]
     assert scalars[0]["pixel"] == pytest.approx(by_hand, rel=1e-4)
     assert scalars[-1]["pixel"] < 0.8 * scalars[0]["pixel"]
@@ -349,7 +389,6 @@ import keras
 keras.config.set_floatx("float64")
 keras.config.set_dtype_policy("float64")
 from stackgan_keras.models import blocks
-from stackgan_keras.training.train_step import WarmupStep
 from helpers import random_features
 from test_train_step import Networks
 
@@ -360,7 +399,7 @@ def train(strategy, stage, warm_up):
         if {features}:
             more = {{"pretrained": random_features(), "batch_norm": False, "augmentation": "translation,cutout"}}
         networks = Networks(stage, r1_weight=0.5, **more)
-        step = WarmupStep(networks.generator, networks.optimizers[0], 2.0) if warm_up else networks.plain_step
+        step = networks.warm_up() if warm_up else networks.plain_step
         if replicas > 1:
             for network in (networks.generator, networks.discriminator):
                 blocks.synchronize(network)

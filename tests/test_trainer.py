@@ -9,11 +9,12 @@ import tensorflow as tf
 from helpers import make_dataset
 from PIL import Image
 
-from stackgan_keras.data.pipeline import AdversarialStream, decode
+from stackgan_keras import config
+from stackgan_keras.data.decoding import decode
+from stackgan_keras.data.pipeline import AdversarialStream
 from stackgan_keras.errors import InputError
 from stackgan_keras.models import discriminators, generators
-from stackgan_keras.training import distribution, optimizers, samples
-from stackgan_keras.training.objective import Objective
+from stackgan_keras.training import distribution, objective, optimizers, samples
 from stackgan_keras.training.train_step import TrainStep
 from stackgan_keras.training.trainer import Schedule, Trainer
 
@@ -64,10 +65,12 @@ class Trial:
             if ema:
                 self.slow.set_weights(self.generator.get_weights())
                 after_step = optimizers.make_ema(self.slow, self.generator, 0.9)
+        task = objective.adversarial(self.generator, {"image": self.discriminator}, config.Settings())
+        adams = dict(zip(("generator", "discriminator"), self.adams, strict=True))
         self.seen = Seen()
         values = {
             "strategy": strategy,
-            "train_step": train_step or TrainStep(*networks, *self.adams, Objective()),
+            "train_step": train_step or TrainStep(task, adams),
             "trained": dict(zip("gdabs", (*networks, *self.adams, self.slow), strict=True)),
             "stream": stream,
             "schedule": Schedule(steps, sample_every=2, save_every=save_every, jit_compile=jit_compile),

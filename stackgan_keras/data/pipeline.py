@@ -4,89 +4,17 @@ Order, crops, mirror images, captions, noise and epsilons are drawn from (seed, 
 at step n gives what an unbroken one gives from there on, and any number of replicas sees the same global batch.
 """
 
-import hashlib
-import os
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import KW_ONLY, dataclass
-from pathlib import Path
+from dataclasses import KW_ONLY, dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import tensorflow as tf
-from tqdm import tqdm
 
-from stackgan_keras.data import images, noise, published
+from stackgan_keras.data import images, noise
 from stackgan_keras.data.published import Dataset
 from stackgan_keras.errors import InputError
-from stackgan_keras.files import atomic_write
 from stackgan_keras.models import text_encoder
-
-# -- pictures, decoded once ---------------------------------------------------------------------------------------
-
-
-def decode(dataset: Dataset, image_size: int, *, cache: str = "auto", folder: Path | None = None) -> np.ndarray:
-    """All pictures cropped around their boxes and resized for random crops: (N, s, s, 3) uint8, s = 76/64 image_size.
-
-    `cache` is `memory`, `disk` (a file in `folder`, found again by the next run) or `auto`, which takes the memory
-    if a quarter of the machine's is enough. Decoded pictures that come with the source (`76images.pickle`) are
-    used as they are. Raises `InputError` naming the first picture that cannot be read.
-    """
-    size = images.load_size(image_size)
-    if size in dataset.packed:
-        return published.read_packed(dataset.packed[size], len(dataset), size)
-    shape = (len(dataset), size, size, 3)
-    if cache == "auto":
-        cache = "memory" if np.prod(shape, dtype=np.int64) <= _machine_memory() // 4 else "disk"
-    if cache == "memory":
-        return _decode_into(np.empty(shape, np.uint8), dataset)
-    path = folder / f"pictures_{size}_{fingerprint(dataset)}.npy"
-    if not path.is_file():
-        with atomic_write(path) as unfinished:
-            pictures = np.lib.format.open_memmap(unfinished, "w+", np.uint8, shape)
-            _reserve(unfinished)
-            _decode_into(pictures, dataset).flush()
-    return np.load(path, mmap_mode="r")
-
-
-def _reserve(path: Path) -> None:
-    """Takes the room of a whole file on the disk: who writes to a memory map of a full one gets no error but dies."""
-    if hasattr(os, "posix_fallocate"):
-        with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-
-
-def _decode_into(pictures: np.ndarray, dataset: Dataset) -> np.ndarray:
-    def decode_one(i: int) -> None:
-        pictures[i] = images.read(dataset.paths[i], dataset.box_of(i), pictures.shape[1])
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes without holding Python's lock
-        jobs = [pool.submit(decode_one, i) for i in range(len(dataset))]
-        try:
-            for job in tqdm(jobs, "decoding", unit=" pictures", leave=False):
-                job.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    return pictures
-
-
-def fingerprint(dataset: Dataset, *made_with: str | int) -> str:
-    """Changes with the files, their sizes, their dates and their boxes, and with what something is `made_with`."""
-    digest = hashlib.sha256()
-    for i, path in enumerate(dataset.paths):
-        status = path.stat()
-        box = None if dataset.boxes is None else dataset.boxes[i].tolist()
-        digest.update(repr((str(path), status.st_size, status.st_mtime_ns, box)).encode())
-    digest.update("".join(f" {value}" for value in made_with).encode())
-    return digest.hexdigest()[:16]
-
-
-def _machine_memory() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")  # bytes
-
-
-# -- batches ------------------------------------------------------------------------------------------------------
 
 
 class Rows(NamedTuple):
@@ -196,17 +124,17 @@ class AdversarialStream(ImageStream):
 
     Besides images and classes: `embedding` (B, text_dim), the mean of those of `captions_per_embedding` captions, and
     standard normal draws: what the generator takes, `noise` (B, noise_dim) and the epsilons, by `widths`. `truncated`
-    epsilons stay within two deviations. If `directions` are asked for, there is a standard normal `direction` of the
-    images' shape; with a `stage1_size` there is `stage1_image` (B, stage1_size, stage1_size, 3), the images made small;
-    with `augmentations` and `framings` there are so many uniform draws, `augmentation` (B, augmentations) and `framing`
+    epsilons stay within two deviations. `smaller` asks for the images in other sizes too, by name and pixels, made by
+    averaging. If `directions` are asked for, there is a standard normal `direction` of the images' shape; with
+    `augmentations` and `framings` there are so many uniform draws, `augmentation` (B, augmentations) and `framing`
     (B, framings).
     """
 
     widths: dict[str, int]  # of the generator's random inputs
     captions_per_embedding: int = 1
     truncated: bool = False
+    smaller: dict[str, int] = field(default_factory=dict)
     directions: bool = False
-    stage1_size: int | None = None
     augmentations: int = 0
     framings: int = 0
 
@@ -216,20 +144,26 @@ class AdversarialStream(ImageStream):
         embedding.set_shape((rows.size, self.dataset.embeddings.shape[1]))
         batch["embedding"] = embedding
         for name, width in self.widths.items():
-            batch[name] = self._normal(noise.GENERATOR_INPUTS[name], step, rows, (width,), name != "noise")
+            purpose, truncated = noise.GENERATOR_INPUTS[name], self.truncated and name != "noise"
+            batch[name] = rows.of(noise.normal((self.batch_size, width), self.seed, purpose, step, truncated))
         if self.directions:
-            batch["direction"] = self._normal(noise.DIRECTION, step, rows, batch["image"].shape[1:])
+            batch["direction"] = self._directions(step, rows)
         if self.augmentations:
             batch["augmentation"] = self._uniform(noise.AUGMENTATION, step, rows, width=(self.augmentations,))
         if self.framings:
             batch["framing"] = self._uniform(noise.FRAMING, step, rows, width=(self.framings,))
-        if self.stage1_size:
-            block = self.image_size // self.stage1_size
-            batch["stage1_image"] = tf.nn.avg_pool2d(batch["image"], block, block, "VALID")
+        for name, pixels in self.smaller.items():
+            block = self.image_size // pixels
+            batch[name] = tf.nn.avg_pool2d(batch["image"], block, block, "VALID")
         return batch
 
-    def _normal(self, purpose: int, step, rows: Rows, shape: tuple, epsilon: bool = False):
-        return rows.of(noise.normal((self.batch_size, *shape), self.seed, purpose, step, epsilon and self.truncated))
+    def _directions(self, step, rows: Rows):
+        """Row by row, as those of all replicas together are large."""
+        numbers = step * self.batch_size + tf.cast(rows.first, tf.int64) + tf.range(rows.size, dtype=tf.int64)
+        shape = (self.image_size, self.image_size, 3)
+        return tf.map_fn(
+            lambda i: noise.normal(shape, self.seed, noise.DIRECTION, i), numbers, fn_output_signature=tf.float32
+        )
 
     def _embed(self, picture, order) -> np.ndarray:
         """The means over so many different captions (all, where there are fewer)."""

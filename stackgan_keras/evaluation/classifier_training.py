@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from stackgan_keras.data import images, published
-from stackgan_keras.data.pipeline import decode
+from stackgan_keras.data.decoding import decode
 from stackgan_keras.errors import InputError
 from stackgan_keras.evaluation import attributes
 from stackgan_keras.models import weights

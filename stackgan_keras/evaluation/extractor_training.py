@@ -12,7 +12,8 @@ import numpy as np
 from keras import layers
 
 from stackgan_keras.data import images, published
-from stackgan_keras.data.pipeline import ImageStream, decode
+from stackgan_keras.data.decoding import decode
+from stackgan_keras.data.pipeline import ImageStream
 from stackgan_keras.errors import InputError
 from stackgan_keras.files import atomic_write
 from stackgan_keras.porting import extractors

@@ -9,12 +9,12 @@ import numpy as np
 from tqdm import tqdm
 
 from stackgan_keras.data import images
-from stackgan_keras.data.pipeline import fingerprint
+from stackgan_keras.data.decoding import fingerprint
 from stackgan_keras.data.published import Dataset
 from stackgan_keras.evaluation.attributes import Reader, resized
 from stackgan_keras.files import atomic_write
 from stackgan_keras.porting.extractors import Extractor
-from stackgan_keras.training.text import Encoders
+from stackgan_keras.training.encoders import Encoders
 
 BATCH = 32  # pictures at a time
 OF_EXTRACTOR = ("features", "probabilities")

@@ -17,7 +17,7 @@ from stackgan_keras.evaluation.inception_score import PARTS, inception_score
 from stackgan_keras.evaluation.kernel_distance import kid
 from stackgan_keras.evaluation.readings import Readers, batched, framed, joined, read_real
 from stackgan_keras.models import text_encoder
-from stackgan_keras.training.text import Encoders
+from stackgan_keras.training.encoders import Encoders
 
 ROWS = {  # what a run generates, and the name of the row for it
     "image": "{}",

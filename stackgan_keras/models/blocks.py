@@ -52,8 +52,26 @@ class Architecture(NamedTuple):
 
 
 ARCHITECTURES = {
-    "pytorch": Architecture(0.0, 1, 0, False, 3, True, ("conditional", "unconditional"), False),
-    "tensorflow": Architecture(0.2, 2, 2, True, 1, False, ("conditional",), True),
+    "pytorch": Architecture(
+        moments_slope=0.0,
+        log_variances=1,
+        bottlenecks=0,
+        image_doubles=False,
+        kernel_on_core=3,
+        logits_bias=True,
+        stage2_logits=("conditional", "unconditional"),
+        truncated_epsilon=False,
+    ),
+    "tensorflow": Architecture(
+        moments_slope=0.2,
+        log_variances=2,
+        bottlenecks=2,
+        image_doubles=True,
+        kernel_on_core=1,
+        logits_bias=False,
+        stage2_logits=("conditional",),
+        truncated_epsilon=True,
+    ),
 }
 
 # in one dimension, which entries of a 3-kernel meet in each entry of the 4-kernel of a doubling transposed convolution

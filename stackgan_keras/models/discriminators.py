@@ -49,7 +49,7 @@ def discriminator(
     image's features can be paired with several sentences. `architecture` is one of `ARCHITECTURES`.
 
     A `pretrained` one has heads on the maps of `projected.projections` beside this: these maps are further inputs, and
-    the logits are (B, 4), those of the plain part first. Without `filters` there are only the heads, (B, 3).
+    the logits are (B, 5), those of the plain part first. Without `filters` there are only the heads, (B, 4).
 
     Without `batch_norm` an image's logits depend on it and its sentence alone, as a gradient penalty supposes
     (Gulrajani et al., "Improved Training of Wasserstein GANs", NIPS 2017, section 4). With it mismatched pairs, which

@@ -22,7 +22,7 @@ STAGES = (  # blocks, kernel, strides of the first, times that a block widens it
 )
 
 
-MAPS = {"stride4": 2, "stride8": 4, "stride16": 10}  # the last block of each of these strides
+MAPS = {"stride2": 0, "stride4": 2, "stride8": 4, "stride16": 10}  # the last block of each of these strides
 
 
 def efficientnet_lite0() -> keras.Model:
@@ -45,9 +45,10 @@ def efficientnet_lite0() -> keras.Model:
 def feature_maps(network: keras.Model, size: int) -> keras.Model:
     """The first blocks of an `efficientnet_lite0`, for images of one size: the maps of `MAPS`.
 
-    In: (B, size, size, 3) in [-1, 1]. Out: `stride4` (B, size/4, size/4, 24), `stride8` (B, size/8, size/8, 40),
-    `stride16` (B, size/16, size/16, 112). The numbers are those of the network in inference mode. Batch norm is folded
-    into the convolutions before it, which takes 0.8 of the time with a gradient and half of it without (two cores).
+    In: (B, size, size, 3) in [-1, 1]. Out: `stride2` (B, size/2, size/2, 16), `stride4` (B, size/4, size/4, 24),
+    `stride8` (B, size/8, size/8, 40), `stride16` (B, size/16, size/16, 112). The numbers are those of the network in
+    inference mode. Batch norm is folded into the convolutions before it, which takes 0.8 of the time with a gradient
+    and half of it without (two cores).
     """
     image = keras.Input((size, size, 3), name="image")
     scaled = layers.Rescaling(127.5 / 128, offset=0.5 / 128, name="rescale")(image)

@@ -111,6 +111,12 @@ def stage2_generator(
     return keras.Model(inputs, {"image": to_image(x), "stage1_image": stage1_image, **text}, name="stage2_generator")
 
 
+def images_of(generator: keras.Model) -> dict[str, int]:
+    """The images that a generator makes, the final one, `image`, last: their names and sizes in pixels."""
+    sizes = {name: output.shape[1] for name, output in generator.output.items() if len(output.shape) == 4}
+    return dict(sorted(sizes.items(), key=lambda item: (item[0] == "image", item[1])))
+
+
 def without_stage1(generator: keras.Model) -> keras.Model:
     """A `stage2_generator` as a function of any small image, by the same weights: what its pixel loss trains.
 

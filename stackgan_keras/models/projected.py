@@ -11,7 +11,18 @@ from keras import layers, ops
 from stackgan_keras.models.blocks import precision
 
 SIZE = 128  # pixels that the pretrained network sees at a time
-MAPS = {"stride4": 32, "stride8": 64, "stride16": 128}  # projected maps, finest first, and their channels
+MAPS = {
+    "stride2": 16,
+    "stride4": 32,
+    "stride8": 64,
+    "stride16": 128,
+}  # projected maps, finest first, and their channels
+DOWN = {  # of each map's encoder: filters, size and strides of its convolutions to an 8x8 map
+    "stride2": [(32, 4, 2), (64, 4, 2), (128, 4, 2)],
+    "stride4": [(64, 4, 2), (128, 4, 2)],
+    "stride8": [(128, 4, 2)],
+    "stride16": [(128, 3, 1)],
+}
 FRAMING = 3  # uniform numbers that an image takes: whole or crop, and the crop's place
 WIDTH = 64  # of what a head compares with the sentence
 SEED = 2021  # of the projections, which are the same in every run
@@ -43,10 +54,11 @@ def crop(images, first, size: int):
 
 
 def projections(feature_maps: keras.Model) -> keras.Model:
-    """A frozen network's maps of strides 4, 8 and 16, mixed at random across channels and then across scales.
+    """A frozen network's maps of strides 2 to 16, mixed at random across channels and then across scales.
 
-    In: (B, 128, 128, 3) in [-1, 1], as the network takes it. Out: `stride4` (B, 32, 32, 32), `stride8` (B, 16, 16, 64),
-    `stride16` (B, 8, 8, 128), in float32. Nothing in it is trained, and its weights come from a fixed seed.
+    In: (B, 128, 128, 3) in [-1, 1], as the network takes it. Out: `stride2` (B, 64, 64, 16), `stride4` (B, 32, 32, 32),
+    `stride8` (B, 16, 16, 64), `stride16` (B, 8, 8, 128), in float32. Nothing in it is
+    trained, and its weights come from a fixed seed.
     """
     random = np.random.RandomState(SEED)
     with precision("float32"):
@@ -131,8 +143,7 @@ def _encoder(name: str) -> keras.Model:
     """A projected map to what is compared with the sentence: (B, 64), the mean over an 8x8 map."""
     side = 8 * MAPS["stride16"] // MAPS[name]
     x = image = keras.Input((side, side, MAPS[name]), name=name)
-    shapes = {"stride4": [(64, 4, 2), (128, 4, 2)], "stride8": [(128, 4, 2)], "stride16": [(128, 3, 1)]}[name]
-    for number, (filters, size, strides) in enumerate(shapes, start=1):
+    for number, (filters, size, strides) in enumerate(DOWN[name], start=1):
         x = SpectralConv2D(filters, size, strides, name=f"down{number}_conv")(x)
         x = layers.LeakyReLU(0.2, name=f"down{number}_relu")(x)
     x = SpectralConv2D(WIDTH, 1, name="out_conv")(x)  # (B, 8, 8, 64)

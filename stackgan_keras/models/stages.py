@@ -18,46 +18,52 @@ from stackgan_keras.models.weights import ModelConfig
 
 @dataclass(frozen=True)
 class Stage:
-    """What sets a stage apart: its two networks, and the Stage I that its generator holds, if any."""
+    """What sets a stage apart: its generator, its images' discriminators, and the Stage I that it holds, if any."""
 
     name: str  # of its files and folders
     generator: ModelConfig
-    discriminator: ModelConfig
+    discriminators: dict[str, ModelConfig]  # by the name of the generator's image that each sees
     frozen: Path | None = None  # weight file of that Stage I
 
     @property
-    def stage1_size(self) -> int | None:
-        """Pixels of the images that its generator starts from."""
-        return self.generator.keywords.get("stage1", {}).get("image_size")
+    def networks(self) -> dict[str, ModelConfig]:
+        """All networks by the names of their weight files, the generator first."""
+        of_images = {_file_name(self.name, image): config for image, config in self.discriminators.items()}
+        return {f"{self.name}_gen": self.generator, **of_images}
 
-    def build(self, init_from: str | None, output_dir: Path) -> tuple[keras.Model, keras.Model]:
-        """Generator and discriminator, with the frozen Stage I and the weights of the run `init_from`, if any.
+    def build(self, init_from: str | None, output_dir: Path) -> tuple[keras.Model, dict[str, keras.Model]]:
+        """Generator and discriminators, with the frozen Stage I and the weights of the run `init_from`, if any.
 
         That run is looked for below `output_dir`, then among those shipped, and has a generator. A discriminator that
         it lacks, as runs made to draw with do, starts from random weights.
         """
-        generator, discriminator = self.generator.build(), self.discriminator.build()
+        generator, *others = (config.build() for config in self.networks.values())
         if init_from is not None:
             home = find_run(output_dir, init_from)
-            weights.load_into(generator, weight_file(home, f"{self.name}_gen"))
-            file = weight_file(home, f"{self.name}_dis")
-            if file.is_file():
-                weights.load_into(discriminator, file)
-            else:
-                print(f"there is no {file}: the discriminator starts from random weights")
+            for name, network in zip(self.networks, (generator, *others), strict=True):
+                file = weight_file(home, name)
+                if network is generator or file.is_file():
+                    weights.load_into(network, file)
+                else:
+                    print(f"there is no {file}: the discriminator starts from random weights")
         if self.frozen is not None:
             weights.load_into(generator.get_layer("stage1_generator"), self.frozen)
-        return generator, discriminator
+        return generator, dict(zip(self.discriminators, others, strict=True))
+
+
+def _file_name(stage: str, image: str) -> str:
+    """Of the discriminator of an image."""
+    return f"{stage}_dis" if image == "image" else f"{stage}_dis_{image}"
 
 
 def stage1(settings: Settings) -> Stage:
     """Stage I. Raises `InputError` for settings that are about Stage II alone."""
-    for name in ("warmup_epochs", "pixel_weight", "feature_weight"):
+    for name in ("warmup_epochs", "pixel_weight", "consistency_weight"):
         if value := getattr(settings.train, name):
             raise InputError(f"train.{name} is {value}, which is for Stage II alone: leave it out for Stage I")
     keywords = {**_generator_keywords(settings), "noise_dim": settings.generator.noise_dim}
     generator = ModelConfig("stage1_generator", keywords)
-    return Stage("stage1", generator, _discriminator(settings, ("conditional",)))
+    return Stage("stage1", generator, {"image": _discriminator(settings, ("conditional",))})
 
 
 def stage2(settings: Settings, folders: Folders) -> Stage:
@@ -84,17 +90,12 @@ def stage2(settings: Settings, folders: Folders) -> Stage:
             f"{file} is a Stage I of generator.architecture {inner.get('architecture', 'pytorch')} but Stage II is "
             f"asked for with {settings.generator.architecture}: give both the same"
         )
-    if settings.train.feature_weight and settings.discriminator.features is None:
-        raise InputError(
-            f"train.feature_weight is {settings.train.feature_weight}, but there are no features: "
-            "set discriminator.features efficientnet_lite0, or leave it out"
-        )
     names = ("residual_blocks", "read_text_again")
     keywords = {**_generator_keywords(settings), **{name: getattr(settings.generator, name) for name in names}}
     _check_text(settings)
     generator = ModelConfig("stage2_generator", {**keywords, "stage1": inner})
     logits = ARCHITECTURES[settings.discriminator.architecture].stage2_logits
-    return Stage("stage2", generator, _discriminator(settings, logits), frozen=file)
+    return Stage("stage2", generator, {"image": _discriminator(settings, logits)}, frozen=file)
 
 
 def _check_text(settings: Settings) -> None:

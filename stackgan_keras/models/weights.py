@@ -39,15 +39,6 @@ NETWORKS = {
         efficientnet_lite0.efficientnet_lite0,
     )
 }
-# what version 0.1 called networks and keywords, and what it had that is no more
-OLD_NETWORKS = {"picture_encoder": "image_encoder"}
-OLD_KEYWORDS = {
-    "condition_spread": "condition_noise_scale",
-    "conditional_norm": "conditional_batch_norm",
-    "form": "variant",
-}
-OLD_LOGITS = {"matched": "conditional", "real": "unconditional"}
-GONE = {"palette": False, "flow_steps": 0, "noise_spread": 1.0}  # and where that makes no difference
 
 
 @dataclass(frozen=True)
@@ -160,38 +151,18 @@ def read_config(path: str | Path, network: str | None = None) -> ModelConfig:
         values = _attribute(file, CONFIG, path)
     whole = isinstance(values, dict) and isinstance(values.get("keywords"), dict)
     name = str(values.get("network")) if whole else ""
-    name = OLD_NETWORKS.get(name, name)
     if name not in NETWORKS:
         raise InputError(f"{path} names no network of this package: give a file that this version wrote")
     if network not in (None, name):
         raise InputError(f"{path} holds a {name} where a {network} is expected: give the right file")
-    return ModelConfig(name, _renamed(values["keywords"], path))
+    return ModelConfig(name, values["keywords"])
 
 
 def read_training(path: str | Path) -> dict:
-    """What a weight file says of its network's training; nothing in files of other versions."""
+    """What a weight file says of its network's training; nothing where it says nothing."""
     with _open(path) as file:
         values = _attribute(file, TRAINING, path) if TRAINING in file.attrs else {}
     return values if isinstance(values, dict) else {}
-
-
-def _renamed(keywords: dict, path: str | Path) -> dict:
-    """A builder's keywords under their present names. Raises `InputError` where a network had parts that are gone."""
-    new = {}
-    for name, value in keywords.items():
-        if name in GONE:
-            if value != GONE[name]:
-                raise InputError(
-                    f"{path} holds a generator with {name} {value}, which this version no longer knows: "
-                    "train it again, or use version 0.1 of this package"
-                )
-        elif name == "heads" and isinstance(value, list):
-            new["logits"] = [OLD_LOGITS.get(str(head), head) for head in value]
-        elif name == "stage1" and isinstance(value, dict):
-            new["stage1"] = _renamed(value, path)
-        else:
-            new[OLD_KEYWORDS.get(name, name)] = value
-    return new
 
 
 def _listed(model: keras.Model) -> list:

@@ -1,31 +1,34 @@
-"""A run's figures: `metrics.jsonl`, the same for TensorBoard, and loss curves."""
+"""A training's figures: lines of JSON, which a resumed run goes on writing, and the same for TensorBoard."""
 
+import json
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import tensorflow as tf
-from matplotlib.figure import Figure
 
-from stackgan_keras.training.metrics_file import MetricsFile
+from stackgan_keras.files import atomic_write
 
-PANELS = {
-    "discriminator's losses": ["real", "real_unconditional", "mismatched", "fake", "fake_unconditional"],
-    "generator's loss": ["generator", "interpolated"],
-    "discriminator's loss on real pictures that it learned from, and not": ["real_train", "real_test"],
-    "KL of the conditioning augmentation": ["kl"],
-}
+NO_LOSSES = {"step", "epoch", "pictures_per_second"}  # in every line, beside its losses
 
 
-class Metrics(MetricsFile):
+class Metrics:
     """One line of figures an epoch in `metrics.jsonl`, and TensorBoard's files, in a folder."""
 
     def __init__(self, folder: Path):
-        super().__init__(folder / "metrics.jsonl")
+        self.path = folder / "metrics.jsonl"
         self.board = None
 
-    def write(self, step: int, scalars: dict) -> None:
-        super().write(step, scalars)
+    def rewind(self, step: int) -> None:
+        """Removes the lines after `step`, which a resumed run will write again, and one that is not whole."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.exists():
+            kept = [line for line in self.path.read_text().splitlines() if _step_of(line) <= step]
+            with atomic_write(self.path) as unfinished:
+                unfinished.write_text("".join(f"{line}\n" for line in kept))
+
+    def write(self, step: int, scalars: dict[str, float]) -> None:
+        with self.path.open("a") as file:
+            file.write(json.dumps({"step": step, **{k: round(v, 6) for k, v in scalars.items()}}) + "\n")
         with self._tensorboard().as_default(step=step):
             for name, value in scalars.items():
                 tf.summary.scalar(name, value)
@@ -39,17 +42,21 @@ class Metrics(MetricsFile):
         return self.board
 
 
-def plot_curves(metrics: Path, path: Path) -> None:
-    """Draws the losses of a `metrics.jsonl` into a PNG."""
-    table = pd.read_json(metrics, lines=True)
-    figure = Figure(figsize=(17, 3.6), layout="constrained")
-    for axes, (title, names) in zip(figure.subplots(1, len(PANELS)), PANELS.items(), strict=True):
-        for name in names:
-            if name in table:
-                axes.plot(table["epoch"], table[name], label=name.replace("_", " "), linewidth=1)
-        axes.set(title=title, xlabel="epoch")
-        axes.grid(alpha=0.3)
-        if len(names) > 1:
-            axes.legend(fontsize="small")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
+def read(file: Path) -> list[dict]:
+    """The figures of every epoch; none where there is no file, and a line that is not whole is left out."""
+    found = []
+    for line in file.read_text("utf-8", "replace").splitlines() if file.is_file() else ():
+        try:
+            values = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(values, dict) and values.keys() >= NO_LOSSES:
+            found.append(values)
+    return found
+
+
+def _step_of(line: str) -> float:
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError):  # the run was killed while it wrote this line
+        return float("inf")

@@ -1,8 +1,11 @@
-"""Losses: adversarial cross-entropy, KL of the conditioning augmentation, gradient penalty, joint embedding.
+"""Losses: adversarial functions of logits, KL of the conditioning augmentation, gradient penalty, joint embedding.
 
-Adversarial losses give one value per example and leave the mean to the caller, who knows how many examples the other
-replicas hold. Source: equations 1 to 4 of the paper, as the PyTorch release computes them.
+Most give one value per example and leave the mean to the caller, who knows how many examples the other replicas hold.
+Source, where no other is named: equations 1 to 4 of the paper, as the PyTorch release computes them.
 """
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 from keras import ops
 
@@ -10,6 +13,27 @@ from keras import ops
 def binary_cross_entropy(logits, target: float):
     """Binary cross-entropy (B,) of logits (B,) against one target for all: 1 real, 0 fake."""
     return ops.softplus(logits) - target * logits
+
+
+class Adversarial(NamedTuple):
+    """Losses, each of the shape of the logits: the discriminator's on real and on fake images, and the generator's."""
+
+    real: Callable
+    fake: Callable
+    generator: Callable
+
+
+ADVERSARIAL = {
+    "cross_entropy": Adversarial(
+        lambda logits: binary_cross_entropy(logits, 1.0),
+        lambda logits: binary_cross_entropy(logits, 0.0),
+        lambda logits: binary_cross_entropy(logits, 1.0),
+    ),
+    # Lim & Ye, "Geometric GAN", 2017, equations 10 and 11
+    "hinge": Adversarial(
+        lambda logits: ops.relu(1 - logits), lambda logits: ops.relu(1 + logits), lambda logits: -logits
+    ),
+}
 
 
 def kl_divergence(mean, log_variance):
@@ -40,13 +64,14 @@ def pixel_loss(images, targets):
     return ops.mean(ops.square(images - targets), axis=(1, 2, 3))
 
 
-def feature_loss(features, targets):
-    """Mean absolute difference (B,) of maps (B, h, w, C) to their targets.
+def consistency_loss(images, smaller):
+    """Mean absolute difference (B,) of images (B, S, S, 3), made as small as those they come from, to these.
 
-    Source: Johnson et al., "Perceptual Losses for Real-Time Style Transfer and Super-Resolution", ECCV 2016, with an
-    absolute difference in place of the squared one.
+    Source: the self-regularization of Shrivastava et al., "Learning from Simulated and Unsupervised Images through
+    Adversarial Training", CVPR 2017, equation 6, with making small as their feature transform.
     """
-    return ops.mean(ops.abs(features - targets), axis=(1, 2, 3))
+    small = ops.average_pool(images, images.shape[1] // smaller.shape[1], padding="valid")
+    return ops.mean(ops.abs(small - ops.stop_gradient(smaller)), axis=(1, 2, 3))
 
 
 def joint_embedding(scores, counted):

@@ -1,208 +1,133 @@
-"""What generator and discriminator are trained for: their losses on a batch, on any backend of Keras.
+"""What a training consists of, as data: a generator, the discriminators of its images, and the terms of its loss.
 
-What differs between the stages is in the networks handed over: the discriminator's logits and the generator's frozen
-part. Source: the training loop of the PyTorch release (algorithm 1 of Reed et al., ICML 2016).
+A new term of the generator's loss is a function here that returns a `Term`, and an entry in `adversarial`.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple
 
 import keras
 from keras import ops
 
 from stackgan_keras.config import Settings
-from stackgan_keras.models.discriminators import Parts
 from stackgan_keras.models.generators import without_stage1
-from stackgan_keras.models.projected import FRAMING, frame
 from stackgan_keras.training import losses
-from stackgan_keras.training.augmentation import DRAWS, augment
-
-REAL, FAKE = range(2)  # whose draws: real and fake images are augmented and framed apart
-R1_STEP = 0.03  # of the finite difference, in images of [-1, 1]; bfloat16 would not see much less
+from stackgan_keras.training.adversary import FAKE, Adversary
+from stackgan_keras.training.distribution import GlobalBatch
 
 
-@dataclass(frozen=True)
+class Term(NamedTuple):
+    """A part of the generator's loss: `of(batch, fake, global_batch)` is this replica's share of its global mean."""
+
+    name: str
+    weight: float
+    of: Callable[[dict, dict, GlobalBatch], object]
+
+
+@dataclass(frozen=True, eq=False)
 class Objective:
-    """Which text the discriminator reads, and the weights of the losses."""
+    """A generator, what it is trained against, and what for (`pipeline.AdversarialStream` says what is in a batch)."""
 
-    text: str = "mean"  # the generator's mean, or the `embedding`
-    kl_weight: float = 2.0
-    interpolation_weight: float = 0.0  # GAN-INT: Reed et al. 2016
-    r1_weight: float = 0.0  # Mescheder et al. 2018
-    pixel_weight: float = 0.0  # for Stage II alone: Ledig et al. 2017
-    feature_weight: float = 0.0  # the same, by what the discriminator's pretrained network sees: Johnson et al. 2016
-    augmentation: str | None = None  # policy of `augmentation.augment`: Zhao et al. 2020
-
-    @classmethod
-    def of(cls, settings: Settings) -> "Objective":
-        names = ("kl_weight", "interpolation_weight", "r1_weight", "pixel_weight", "feature_weight", "augmentation")
-        return cls(settings.discriminator.text, **{name: getattr(settings.train, name) for name in names})
-
-
-class Everyone(Protocol):
-    """The global batch, seen from a part of it, as `distribution.GlobalBatch` has it over the replicas."""
-
-    def mean(self, values):
-        """This part's share of the mean over the global batch."""
-
-    def mean_where(self, chosen, values):
-        """This part's share of the mean over the chosen values alone, 0 if there are none."""
-
-    def next_rows(self, values):
-        """For each row of this part the next row of the global batch, without gradient; the very last has none."""
-
-
-class Losses:
-    """The losses of both networks on a batch (`pipeline.AdversarialStream` says what is in it).
-
-    Each is given as what its network is trained to make small, and the scalars to log: shares of means over `everyone`.
-
-    The R1 gradient penalty is measured by finite differences along a random `direction` of the batch: a gradient of
-    gradients would need TensorFlow's `all_reduce` to be differentiable twice, and in a graph it is not (2.21: a wrong
-    gradient).
-    """
-
-    def __init__(
-        self,
-        generator: keras.Model,
-        discriminator: keras.Model,
-        objective: Objective,
-        pretrained: keras.Model | None = None,
-    ):
-        self.generator, self.objective, self.pretrained = generator, objective, pretrained
-        self.discriminator = Parts(discriminator)
-        reconstructs = objective.pixel_weight or objective.feature_weight
-        self.refine = without_stage1(generator) if reconstructs else None
+    generator: keras.Model
+    adversaries: tuple[Adversary, ...]
+    terms: tuple[Term, ...]
 
     def fake(self, batch: dict) -> dict:
-        """What the generator makes of a batch, and as `seen` what the discriminator sees of it, in both its steps."""
-        made = self.generator({name: batch[name] for name in self.generator.input}, training=True)
-        return {**made, "seen": self._seen(made["image"], batch, FAKE)}
+        """What the generator makes of a batch, and as `seen` what each discriminator sees of it, in both steps."""
+        return _fake(self.generator, self.adversaries, batch)
 
-    def text(self, embedding, made: dict):
-        """What the discriminator reads of sentences: their embeddings, or the generator's means of these."""
-        return embedding if self.objective.text == "embedding" else ops.stop_gradient(made["mean"])
-
-    def of_discriminator(self, batch: dict, fake: dict, text, everyone: Everyone) -> tuple:
-        """Real pairs against fake images and against real images with the next picture's sentence."""
-        real_features = self.discriminator.features(self._seen(batch["image"], batch, REAL))
-        fake_features = self.discriminator.features({n: ops.stop_gradient(x) for n, x in fake["seen"].items()})
-        real_logits = self.discriminator.logits(real_features, text)
-        next_text = everyone.next_rows(text)
-        pairs = ops.shape(next_text)[0]  # the last picture of the global batch has no next sentence
-        pictures = {name: features[:pairs] for name, features in real_features.items()}
-        mismatched_logits = self.discriminator.conditional(pictures, next_text)
-        fake_logits = self.discriminator.logits(fake_features, text)
-
-        real = {n: everyone.mean(_cross_entropy(x, 1.0)) for n, x in real_logits.items()}
-        fakes = {n: everyone.mean(_cross_entropy(x, 0.0)) for n, x in fake_logits.items()}
-        # mismatched pairs of one class do not count
-        counted = batch["class_id"][:pairs] != everyone.next_rows(batch["class_id"])
-        mismatched = everyone.mean_where(counted, _cross_entropy(mismatched_logits, 0.0))
-        scalars = {
-            "discriminator": losses.discriminator_loss([*real.values()], [mismatched, *fakes.values()]),
-            "mismatched": mismatched,
-            **{_name("real", logits): loss for logits, loss in real.items()},
-            **{_name("fake", logits): loss for logits, loss in fakes.items()},
-        }
-        if self.objective.r1_weight:
-            scalars["r1"] = self._r1(batch, real_logits, text, everyone)
-        return scalars["discriminator"] + self.objective.r1_weight * scalars.get("r1", 0.0), scalars
-
-    def _r1(self, batch: dict, logits: dict, text, everyone: Everyone):
-        """The R1 gradient penalty at real images: the mean over the kinds of logits."""
-        moved = self._seen(batch["image"], batch, REAL, move=R1_STEP * batch["direction"])
-        moved_logits = self.discriminator.logits(self.discriminator.features(moved), text)
-        slopes = [losses.r1_penalty(logits[name], moved_logits[name], R1_STEP) for name in logits]
-        return sum(everyone.mean(ops.sum(slope, axis=-1)) for slope in slopes) / len(slopes)
-
-    def of_generator(self, batch: dict, fake: dict, text, everyone: Everyone) -> tuple:
-        """Fake images against the discriminator after its step, the KL, and Stage II's pixel and feature losses."""
-        objective = self.objective
-        scalars = {"generator": self._adversarial(fake, text, everyone), "kl": _kl_of(fake, everyone)}
-        if self.refine is not None:
-            made, scalars["pixel"] = _pixel_loss_of(self.refine, batch, everyone)
-            if objective.feature_weight:
-                scalars["feature"] = self._feature_loss(made["image"], batch, everyone)
-        if objective.interpolation_weight:
-            scalars["interpolated"] = self._interpolated(batch, everyone)
-        loss = scalars["generator"] + objective.kl_weight * scalars["kl"]
-        loss += objective.pixel_weight * scalars.get("pixel", 0.0)
-        loss += objective.feature_weight * scalars.get("feature", 0.0)
-        loss += objective.interpolation_weight * scalars.get("interpolated", 0.0)
-        return loss, scalars
-
-    def _adversarial(self, fake: dict, text, everyone: Everyone):
-        """The generator's loss: how far fake images are from being taken for real ones."""
-        logits = self.discriminator.logits(self.discriminator.features(fake["seen"]), text)
-        return sum(everyone.mean(_cross_entropy(x, 1.0)) for x in logits.values())
-
-    def _feature_loss(self, images, batch: dict, everyone: Everyone):
-        """How far the pretrained features of images are from those of the real ones, both framed alike."""
-        draws = batch["framing"][:, FAKE * FRAMING :]
-        made, real = (self.pretrained(frame(x, draws), training=False) for x in (images, batch["image"]))
-        distances = [losses.feature_loss(made[name], ops.stop_gradient(real[name])) for name in made]
-        return sum(everyone.mean(distance) for distance in distances) / len(distances)
-
-    def _interpolated(self, batch: dict, everyone: Everyone):
-        """The generator's loss on embeddings half-way between each sentence's and the next one's, which no image has.
-
-        Source: Reed et al., "Generative Adversarial Text to Image Synthesis", ICML 2016, equation 5 with beta 0.5.
-        """
-        following = everyone.next_rows(batch["embedding"])
-        part = {name: values[: ops.shape(following)[0]] for name, values in batch.items()}
-        part["embedding"] = (part["embedding"] + following) / 2
-        made = self.fake(part)
-        return self._adversarial(made, self.text(part["embedding"], made), everyone)
-
-    def _seen(self, images, batch: dict, turn: int, move=None) -> dict:
-        """What the discriminator sees of real or fake images: the augmented image and its pretrained features.
-
-        `move` is added after the augmentation.
-        """
-        if self.objective.augmentation is not None:
-            draws = batch["augmentation"][:, turn * DRAWS : (turn + 1) * DRAWS]
-            images = augment(images, draws, self.objective.augmentation)
-        images = images if move is None else images + move
-        seen = {"image": images} if "image" in self.discriminator.encoders else {}
-        if self.pretrained is not None:
-            draws = batch["framing"][:, turn * FRAMING : (turn + 1) * FRAMING]
-            seen |= self.pretrained(ops.cast(frame(images, draws), "float32"), training=False)
-        return seen
+    def generator_loss(self, batch: dict, fake: dict, global_batch: GlobalBatch) -> tuple:
+        """The sum of the weighted terms, and each of them, to log."""
+        found = {term.name: term.of(batch, fake, global_batch) for term in self.terms}
+        return sum(term.weight * found[term.name] for term in self.terms), found
 
 
-class WarmupLosses:
-    """As `Losses` of a Stage II, but its generator learns alone, by the pixel loss on real images made small.
+def adversarial(
+    generator: keras.Model,
+    discriminators: dict[str, keras.Model],
+    settings: Settings,
+    pretrained: keras.Model | None = None,
+) -> Objective:
+    """Generator against discriminators, which are named by the image that each sees; `pretrained` feeds their heads."""
+    weights = settings.train
+    adversaries = [Adversary(image, network, settings, pretrained) for image, network in discriminators.items()]
+    terms = [
+        _adversarial(adversaries),
+        _kl(weights.kl_weight),
+        _consistency(weights.consistency_weight),
+        _interpolation(weights.interpolation_weight, generator, adversaries),
+    ]
+    if weights.pixel_weight:
+        terms.append(_pixel(weights.pixel_weight, without_stage1(generator)))
+    return Objective(generator, tuple(adversaries), tuple(term for term in terms if term.weight))
+
+
+def warm_up(generator: keras.Model, settings: Settings) -> Objective:
+    """Stage II's generator alone, by the pixel loss of what it makes of real images made small.
 
     Source: Ledig et al., "Photo-Realistic Single Image Super-Resolution Using a GAN", CVPR 2017, section 3.2.
     """
 
-    def __init__(self, generator: keras.Model, kl_weight: float):
-        self.refine, self.kl_weight = without_stage1(generator), kl_weight
+    def pixel(batch, fake, global_batch):
+        return global_batch.mean(losses.pixel_loss(fake["image"], batch["image"]))
 
-    def of_generator(self, batch: dict, everyone: Everyone) -> tuple:
-        made, pixel = _pixel_loss_of(self.refine, batch, everyone)
-        kl = _kl_of(made, everyone)
-        return pixel + self.kl_weight * kl, {"pixel": pixel, "kl": kl}
+    return Objective(without_stage1(generator), (), (Term("pixel", 1.0, pixel), _kl(settings.train.kl_weight)))
 
 
-def _pixel_loss_of(refine: keras.Model, batch: dict, everyone: Everyone):
-    """What `without_stage1` makes of real images made small, and how far it is from the real images."""
-    made = refine({name: batch[name] for name in refine.input}, training=True)
-    return made, everyone.mean(losses.pixel_loss(made["image"], batch["image"]))
+def _adversarial(adversaries: Sequence[Adversary]) -> Term:
+    def of(batch, fake, global_batch):
+        return sum(a.generator_loss(fake["seen"][a.image], a.read(batch, fake), global_batch) for a in adversaries)
+
+    return Term("generator", 1.0, of)
 
 
-def _kl_of(made: dict, everyone: Everyone):
+def _kl(weight: float) -> Term:
     """The KL divergence of the conditioning augmentation; 0 where there is none."""
-    if "log_variance" not in made:
-        return ops.zeros((), made["image"].dtype)
-    return everyone.mean(losses.kl_divergence(made["mean"], made["log_variance"]))
+
+    def of(batch, fake, global_batch):
+        if "log_variance" not in fake:
+            return ops.zeros((), fake["image"].dtype)
+        return global_batch.mean(losses.kl_divergence(fake["mean"], fake["log_variance"]))
+
+    return Term("kl", weight, of)
 
 
-def _cross_entropy(logits, target: float):
-    """The cross-entropy (B,) of logits (B, parts), summed over the discriminator's parts."""
-    return ops.sum(losses.binary_cross_entropy(logits, target), axis=-1)
+def _consistency(weight: float) -> Term:
+    """How far Stage II's images, made small, are from the Stage-I images that they come from."""
+
+    def of(batch, fake, global_batch):
+        return global_batch.mean(losses.consistency_loss(fake["image"], fake["stage1_image"]))
+
+    return Term("consistency", weight, of)
 
 
-def _name(images: str, logits: str) -> str:
-    return images if logits == "conditional" else f"{images}_{logits}"
+def _pixel(weight: float, refine: keras.Model) -> Term:
+    """How far what `refine`, Stage II without its Stage I, makes of real images made small is from these images."""
+
+    def of(batch, fake, global_batch):
+        made = refine({name: batch[name] for name in refine.input}, training=True)
+        return global_batch.mean(losses.pixel_loss(made["image"], batch["image"]))
+
+    return Term("pixel", weight, of)
+
+
+def _interpolation(weight: float, generator: keras.Model, adversaries: Sequence[Adversary]) -> Term:
+    """The adversarial loss on embeddings half-way between each sentence's and the next one's, which no image has.
+
+    Source: Reed et al., "Generative Adversarial Text to Image Synthesis", ICML 2016, equation 5 with beta 0.5.
+    """
+    adversarial = _adversarial(adversaries)
+
+    def of(batch, fake, global_batch):
+        following = global_batch.next_rows(batch["embedding"])
+        part = {name: values[: ops.shape(following)[0]] for name, values in batch.items()}
+        part["embedding"] = (part["embedding"] + following) / 2
+        return adversarial.of(part, _fake(generator, adversaries, part), global_batch)
+
+    return Term("interpolated", weight, of)
+
+
+def _fake(generator: keras.Model, adversaries: Sequence[Adversary], batch: dict) -> dict:
+    made = generator({name: batch[name] for name in generator.input}, training=True)
+    return {**made, "seen": {a.image: a.see(made[a.image], batch, FAKE) for a in adversaries}}

@@ -1,20 +1,18 @@
 """How far a training is: its newest image grid, its losses and the time left, read while it writes them."""
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from PIL import Image
 
 from stackgan_keras import config
 from stackgan_keras.config import Folders
 from stackgan_keras.errors import InputError
+from stackgan_keras.training import curves, logs
 
-NO_LOSSES = {"step", "epoch", "pictures_per_second"}  # among the figures of a line
 GRIDS = "*_[0-9]*.png"  # of an epoch, or of one of Stage II's warm-up
 SLOW = 3  # times as long as an epoch took without a new line: it may have been stopped
 
@@ -40,17 +38,10 @@ class Progress:
 
     def curves(self) -> np.ndarray | None:
         """Its losses over the epochs, drawn to be read on a phone, too: (height, width, 3) uint8."""
-        if not self.lines:
+        figure = curves.draw(self.lines, columns=1)
+        if figure is None:
             return None
-        figure = Figure(figsize=(5.5, 4.5), dpi=160, layout="constrained")
-        axes = figure.subplots()
-        for name in [name for name in self.lines[-1] if name not in NO_LOSSES]:
-            points = [(line["epoch"], line[name]) for line in self.lines if name in line]
-            axes.plot(*zip(*points, strict=True), label=name.replace("_", " "), marker="." if len(points) < 9 else "")
-        axes.set(xlabel="epoch", ylabel="loss")
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(alpha=0.3)
-        figure.legend(loc="outside lower center", ncols=3, frameon=False)
+        figure.set_dpi(130)
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
         return np.asarray(canvas.buffer_rgba())[..., :3].copy()
@@ -76,45 +67,32 @@ def read(output_dir: Path, training: str) -> Progress:
     if not metrics.is_file() and (metrics.parent / "warmup").is_dir():
         metrics = metrics.parent / "warmup" / metrics.name
     written = [file.stat().st_mtime for file in (metrics, *results.glob(GRIDS)) if file.is_file()]
-    lines = _lines(metrics)
+    lines = logs.read(metrics)
     return Progress(_sentence(folders.logs / stage, metrics, lines), max(written, default=0.0), lines, results)
 
 
-def _lines(file: Path) -> list[dict]:
-    """The figures of every epoch; a line that is only half written waits for the next look."""
-    found = []
-    for line in file.read_text("utf-8", "replace").splitlines() if file.is_file() else ():
-        try:
-            values = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(values, dict) and values.keys() >= NO_LOSSES:
-            found.append(values)
-    return found
-
-
-def _sentence(logs: Path, metrics: Path, lines: list[dict]) -> str:
+def _sentence(folder: Path, metrics: Path, lines: list[dict]) -> str:
     if not lines:
         return "Its first epoch is not over: figures come after it."
-    last, warmup = lines[-1], metrics.parent != logs
-    said = f"{'Warm-up, epoch' if warmup else 'Epoch'} {last['epoch']}"
+    last, warmup = lines[-1], metrics.parent != folder
+    text = f"{'Warm-up, epoch' if warmup else 'Epoch'} {last['epoch']}"
     pace = f"{last['pictures_per_second']:.1f} pictures per second"
     try:
-        settings = config.make(config.read(logs / "config.yaml"))
+        settings = config.make(config.read(folder / "config.yaml"))
     except InputError:  # of another version
-        return f"{said}, {pace}."
-    section = settings.text if logs.name == "text" else settings.train
+        return f"{text}, {pace}."
+    section = settings.text if folder.name == "text" else settings.train
     epochs = settings.train.warmup_epochs if warmup else section.epochs
     per_epoch = last["step"] / last["epoch"]  # steps
     steps = min(epochs * per_epoch, settings.train.max_steps or np.inf)
     seconds_a_step = section.batch_size / max(last["pictures_per_second"], 1e-9)
     silent = time.time() - metrics.stat().st_mtime
-    said = f"{said} of {epochs}, {pace}"
+    text = f"{text} of {epochs}, {pace}"
     if last["step"] >= steps:
-        return f"{said}. {'The first epoch after it is not over.' if warmup else 'It is finished.'}"
+        return f"{text}. {'The first epoch after it is not over.' if warmup else 'It is finished.'}"
     if silent > SLOW * per_epoch * seconds_a_step + 60:
-        return f"{said}. Nothing new for {_span(silent)}: it may have been stopped."
-    return f"{said}, {_span(max(0, (steps - last['step']) * seconds_a_step - silent))} left."
+        return f"{text}. Nothing new for {_span(silent)}: it may have been stopped."
+    return f"{text}, {_span(max(0, (steps - last['step']) * seconds_a_step - silent))} left."
 
 
 def _span(seconds: float) -> str:

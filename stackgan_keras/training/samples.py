@@ -6,12 +6,13 @@ import tensorflow as tf
 
 from stackgan_keras.data import images, noise
 from stackgan_keras.data.published import Dataset
+from stackgan_keras.models.generators import images_of
 
 BATCH = 8  # images at a time: what fits beside a training run
 
 
 def generate(generator: keras.Model, embeddings: np.ndarray, copy: int, seed: int, truncated: bool = False) -> dict:
-    """One image of each embedding (N, text_dim): `image` (and `stage1_image`), each (N, size, size, 3) uint8."""
+    """All images of each embedding (N, text_dim), by name, each (N, size, size, 3) uint8."""
     widths = noise.widths_of(generator)
     made: dict[str, list] = {}
     for start in range(0, len(embeddings), BATCH):
@@ -19,9 +20,8 @@ def generate(generator: keras.Model, embeddings: np.ndarray, copy: int, seed: in
         places = tf.range(start, start + len(part))
         inputs = noise.generator_inputs(widths, seed, places, tf.fill((len(part),), copy), truncated)
         outputs = generator({"embedding": part, **inputs}, training=False)
-        for name in ("stage1_image", "image"):
-            if name in outputs:
-                made.setdefault(name, []).append(images.to_uint8(outputs[name]))
+        for name in images_of(generator):
+            made.setdefault(name, []).append(images.to_uint8(outputs[name]))
     return {name: np.concatenate(parts) for name, parts in made.items()}
 
 

@@ -4,31 +4,30 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from stackgan_keras import config
 from stackgan_keras.config import Folders, Settings
-from stackgan_keras.data import images
+from stackgan_keras.data.decoding import decode
 from stackgan_keras.data.noise import widths_of
-from stackgan_keras.data.pipeline import AdversarialStream, decode
+from stackgan_keras.data.pipeline import AdversarialStream
 from stackgan_keras.data.published import Dataset
-from stackgan_keras.models import weights
 from stackgan_keras.models.blocks import ARCHITECTURES, precision, synchronize
+from stackgan_keras.models.generators import images_of
 from stackgan_keras.models.projected import FRAMING
-from stackgan_keras.models.runs import TEXT_ENCODER, weight_file
+from stackgan_keras.models.runs import TEXT_ENCODER
 from stackgan_keras.models.stages import Stage
 from stackgan_keras.porting import extractors
+from stackgan_keras.training import objective
 from stackgan_keras.training.augmentation import DRAWS
-from stackgan_keras.training.distribution import make_strategy
-from stackgan_keras.training.logs import plot_curves
+from stackgan_keras.training.distribution import is_chief, make_strategy
 from stackgan_keras.training.memorization import Memorization
-from stackgan_keras.training.objective import Objective
 from stackgan_keras.training.optimizers import make_adam, make_cosine_adam, make_ema
+from stackgan_keras.training.outputs import AdversarialOutputs, WarmupOutputs
 from stackgan_keras.training.precision import settled
 from stackgan_keras.training.run import check_same_run, make_writable, read_datasets
 from stackgan_keras.training.samples import SampleGrid
-from stackgan_keras.training.train_step import TrainStep, WarmupStep
+from stackgan_keras.training.train_step import TrainStep
 from stackgan_keras.training.trainer import OnGrid, Schedule, Trainer
 
 WARMUP_SEED = 2**31  # added to train.seed, which is smaller: a warm-up has crops, captions and noise of its own
@@ -41,174 +40,186 @@ def train(stage: Stage, settings: Settings, folders: Folders, on_grid: OnGrid = 
     `…_dis.weights.h5`, grids and curves in `results/<run>/<stage>/`, checkpoints, metrics and the settings in
     `logs/<run>/<stage>/`. If that holds a checkpoint of the same settings, training goes on from there.
     """
-    settings = settled(settings, folders.logs / stage.name)
+    strategy = make_strategy()  # before anything is computed: several machines have to find each other first
+    logs, results = folders.logs / stage.name, folders.results / stage.name
+    make_writable(logs, results, folders.weights)
+    settings = settled(settings, logs)
+    check_same_run(settings, logs)
+    datasets = read_datasets(settings, folders)
     with precision(settings.train.precision):
-        training = StageTraining(stage, settings, folders, on_grid)
-        if settings.train.warmup_epochs:
-            training.warm_up()
-        training.train()
-    return max(training.results.glob("epoch_*.png"), default=training.results)  # only the first machine draws any
+        training = StageTraining.of(stage, settings, folders, datasets, strategy)
+        if settings.train.warmup_epochs and not tf.train.latest_checkpoint(str(logs / "checkpoints")):
+            training.warm_up(on_grid)
+        training.adversarial(on_grid)
+    return max(results.glob("epoch_*.png"), default=results)  # only the chief draws any
 
 
+@dataclass(frozen=True, eq=False)
 class StageTraining:
-    """The state of a stage's training: networks, stream and folders."""
+    """A stage's networks and data, on their way through its trainings."""
 
-    def __init__(self, stage: Stage, settings: Settings, folders: Folders, on_grid: OnGrid = None):
-        self.stage, self.settings, self.folders, self.on_grid = stage, settings, folders, on_grid
-        self.logs, self.results = folders.logs / stage.name, folders.results / stage.name
-        make_writable(self.logs, self.results, folders.weights)
-        check_same_run(settings, self.logs)
-        train_set, test_set = read_datasets(settings, folders)
+    stage: Stage
+    settings: Settings
+    folders: Folders
+    strategy: tf.distribute.Strategy
+    generator: keras.Model
+    discriminators: dict[str, keras.Model]  # by the names of the images that they see
+    pretrained: keras.Model | None  # whose features their heads read
+    stream: AdversarialStream
+    test_set: Dataset
+
+    @classmethod
+    def of(
+        cls,
+        stage: Stage,
+        settings: Settings,
+        folders: Folders,
+        datasets: tuple[Dataset, Dataset],
+        strategy: tf.distribute.Strategy,
+    ) -> "StageTraining":
+        """Builds the networks and the stream."""
         keras.utils.set_random_seed(settings.train.seed)
-        self.strategy = make_strategy()
-        with self.strategy.scope():
-            self.generator, self.discriminator = stage.build(settings.train.init_from, folders.output_dir)
-            if self.strategy.num_replicas_in_sync > 1:
-                synchronize(self.generator)
-                synchronize(self.discriminator)
+        with strategy.scope():
+            generator, discriminators = stage.build(settings.train.init_from, folders.output_dir)
+            if strategy.num_replicas_in_sync > 1:
+                for network in (generator, *discriminators.values()):
+                    synchronize(network)
             features = settings.discriminator.features
-            self.pretrained = None if features is None else extractors.projected_features(features)
-        truncated = ARCHITECTURES[settings.generator.architecture].truncated_epsilon
-        self.stream = self._stream(train_set, truncated)
-        self.grid = SampleGrid(test_set, settings.data.image_size, truncated=truncated, seed=settings.train.seed)
-        self.memorization = Memorization(train_set, test_set, settings.data.image_size, self.pretrained)
-        self._announce()
+            pretrained = None if features is None else extractors.projected_features(features)
+        train_set, test_set = datasets
+        stream = _stream(settings, folders, train_set, generator, discriminators)
+        training = cls(stage, settings, folders, strategy, generator, discriminators, pretrained, stream, test_set)
+        if is_chief(strategy):
+            training.announce()
+        return training
 
-    def _stream(self, dataset: Dataset, truncated: bool) -> AdversarialStream:
-        data, train = self.settings.data, self.settings.train
-        return AdversarialStream(
-            dataset,
-            decode(dataset, data.image_size, cache=data.cache, folder=self.folders.logs / "cache"),
-            data.image_size,
-            train.batch_size,
-            widths=widths_of(self.generator),
-            captions_per_embedding=data.captions_per_embedding,
-            truncated=truncated,
-            directions=train.r1_weight > 0,
-            stage1_size=self.stage.stage1_size if train.pixel_weight or train.feature_weight else None,
-            augmentations=2 * DRAWS if train.augmentation else 0,
-            framings=2 * FRAMING if self.settings.discriminator.features else 0,
-            seed=train.seed,
-        )
-
-    def warm_up(self) -> None:
-        """Epochs in which the generator learns by the pixel loss alone, unless adversarial training has begun."""
-        if tf.train.latest_checkpoint(str(self.logs / "checkpoints")):
-            return
-        train, seed = self.settings.train, WARMUP_SEED + self.settings.train.seed
-        stream = replace(
-            self.stream, seed=seed, directions=False, augmentations=0, framings=0, stage1_size=self.stage.stage1_size
-        )
+    def warm_up(self, on_grid: OnGrid) -> None:
+        """Epochs in which the generator learns by the pixel loss alone."""
+        train = self.settings.train
+        stream = replace(self.stream, seed=WARMUP_SEED + train.seed, directions=False, augmentations=0, framings=0)
+        stream = replace(stream, smaller=_others(images_of(self.generator)))
         schedule = Schedule.of(train, train.warmup_epochs, stream.steps_per_epoch)
+        task = objective.warm_up(self.generator, self.settings)
         with self.strategy.scope():
             optimizer = make_cosine_adam(train.warmup_learning_rate, schedule.steps)
-            optimizer.build(self.generator.trainable_variables)
+            optimizer.build(task.generator.trainable_variables)
         trainer = Trainer(
             strategy=self.strategy,
-            train_step=WarmupStep(self.generator, optimizer, train.kl_weight),
+            train_step=TrainStep(task, {"generator": optimizer}),
             trained={"generator": self.generator, "optimizer": optimizer},
             stream=stream,
             schedule=schedule,
-            folder=self.logs / "warmup",
-            outputs=StageOutputs(self, self.generator, grids="warmup"),
-            on_grid=self.on_grid,
+            folder=self.folders.logs / self.stage.name / "warmup",
+            outputs=WarmupOutputs(self.stage, self.settings, self.folders, self._samples(), self.generator),
+            on_grid=on_grid,
         )
         if trainer.done < schedule.steps:
-            config.write(self.settings, self.logs / "config.yaml")
-            print(f"{self.stage.name} of run {self.settings.run}: {schedule.steps} steps of the pixel loss alone")
+            if trainer.chief:
+                self._write_settings()
+                run = self.settings.run
+                print(f"{self.stage.name} of run {run}: {schedule.steps} steps of the pixel loss alone")
             trainer()
 
-    def train(self) -> None:
-        """The epochs in which generator and discriminator are trained alternately."""
+    def adversarial(self, on_grid: OnGrid) -> None:
+        """The epochs in which generator and discriminators are trained alternately."""
         train = self.settings.train
+        task = objective.adversarial(self.generator, self.discriminators, self.settings, self.pretrained)
+        networks = {"generator": self.generator, **{a.name: a.discriminator for a in task.adversaries}}
         with self.strategy.scope():
-            decay_every = train.lr_decay_epochs * self.stream.steps_per_epoch
-            generator_optimizer = make_adam(train.generator_learning_rate, decay_every)
-            discriminator_optimizer = make_adam(train.discriminator_learning_rate, decay_every)
-            generator_optimizer.build(self.generator.trainable_variables)  # before a checkpoint is restored into them
-            discriminator_optimizer.build(self.discriminator.trainable_variables)
+            optimizers = {name: self._adam(name, network) for name, network in networks.items()}
             kept, after_step = self.generator, None
             if train.ema_decay:
                 kept = self.stage.generator.build()
                 kept.set_weights(self.generator.get_weights())
                 after_step = make_ema(kept, self.generator, train.ema_decay)
+        outputs = AdversarialOutputs(
+            self.stage,
+            self.settings,
+            self.folders,
+            self._samples(),
+            kept,
+            task,
+            Memorization(self.stream, self.test_set, self.settings.data.image_size),
+        )
         trainer = Trainer(
             strategy=self.strategy,
-            train_step=TrainStep(
-                self.generator,
-                self.discriminator,
-                generator_optimizer,
-                discriminator_optimizer,
-                Objective.of(self.settings),
-                self.pretrained,
-            ),
+            train_step=TrainStep(task, optimizers),
             trained={
-                "generator": self.generator,
-                "discriminator": self.discriminator,
-                "generator_optimizer": generator_optimizer,
-                "discriminator_optimizer": discriminator_optimizer,
+                **networks,
+                **{f"{name}_optimizer": optimizer for name, optimizer in optimizers.items()},
                 **({} if kept is self.generator else {"ema": kept}),
             },
             stream=self.stream,
             schedule=Schedule.of(train, train.epochs, self.stream.steps_per_epoch),
-            folder=self.logs,
-            outputs=StageOutputs(self, kept, grids="epoch"),
-            on_grid=self.on_grid,
+            folder=self.folders.logs / self.stage.name,
+            outputs=outputs,
+            on_grid=on_grid,
             after_step=after_step,
         )
-        config.write(self.settings, self.logs / "config.yaml")
+        if trainer.chief:
+            self._write_settings()
         trainer()
 
-    def _announce(self) -> None:
-        run, train = self.settings.run, self.settings.train
+    def announce(self) -> None:
+        """Prints what is about to be trained, on what."""
+        run = self.settings.run
         if not (self.folders.weights / TEXT_ENCODER).is_file():
             print(
                 f"run {run} has no text encoder, so `generate` will not be able to read sentences for it; "
                 "train_text before Stage I makes one"
             )
         kind = "GPU(s)" if tf.config.list_physical_devices("GPU") else "CPU(s)"
+        networks = {"generator": [self.generator], "discriminator": self.discriminators.values()}
         counts = {
-            name: sum(v.shape.num_elements() for v in network.trainable_variables)
-            for name, network in (("generator", self.generator), ("discriminator", self.discriminator))
+            name: sum(v.shape.num_elements() for network in of_kind for v in network.trainable_variables)
+            for name, of_kind in networks.items()
         }
         print(
             f"{self.stage.name} of run {run}: {len(self.stream.dataset)} pictures at {self.settings.data.image_size} "
-            f"pixels, {self.stream.steps_per_epoch} steps of {train.batch_size} an epoch, "
+            f"pixels, {self.stream.steps_per_epoch} steps of {self.settings.train.batch_size} an epoch, "
             f"on {self.strategy.num_replicas_in_sync} {kind}, trainable weights: "
             + ", ".join(f"{name} {count:,}" for name, count in counts.items())
         )
 
+    def _write_settings(self) -> None:
+        config.write(self.settings, self.folders.logs / self.stage.name / "config.yaml")
 
-@dataclass(frozen=True)
-class StageOutputs:
-    """What a stage's training leaves for users: image grids, curves and weights."""
+    def _samples(self) -> SampleGrid:
+        settings = self.settings
+        return SampleGrid(
+            self.test_set, settings.data.image_size, truncated=self.stream.truncated, seed=settings.train.seed
+        )
 
-    training: StageTraining
-    generator: keras.Model  # the one whose images are shown and whose weights are kept
-    grids: str  # how their names begin
+    def _adam(self, name: str, network: keras.Model) -> keras.optimizers.Optimizer:
+        """The Adam of a network, built before a checkpoint is restored into it."""
+        train = self.settings.train
+        rate = train.generator_learning_rate if name == "generator" else train.discriminator_learning_rate
+        optimizer = make_adam(rate, train.lr_decay_epochs * self.stream.steps_per_epoch)
+        optimizer.build(network.trainable_variables)
+        return optimizer
 
-    def figures(self) -> dict[str, float]:
-        """What the discriminator thinks of real pictures, while there is one."""
-        if self.grids != "epoch":
-            return {}
-        training = self.training
-        text = training.settings.discriminator.text
-        return training.memorization(training.generator, training.discriminator, text)
 
-    def grid(self) -> np.ndarray:
-        return self.training.grid(self.generator)
+def _stream(
+    settings: Settings, folders: Folders, dataset: Dataset, generator: keras.Model, discriminators: dict
+) -> AdversarialStream:
+    data, train, sizes = settings.data, settings.train, images_of(generator)
+    read = sizes if train.pixel_weight else discriminators  # the names of the real images that are read
+    return AdversarialStream(
+        dataset,
+        decode(dataset, data.image_size, cache=data.cache, folder=folders.logs / "cache"),
+        data.image_size,
+        train.batch_size,
+        widths=widths_of(generator),
+        captions_per_embedding=data.captions_per_embedding,
+        truncated=ARCHITECTURES[settings.generator.architecture].truncated_epsilon,
+        smaller=_others({name: sizes[name] for name in read}),
+        directions=train.r1_weight > 0,
+        augmentations=2 * DRAWS if train.augmentation else 0,
+        framings=2 * FRAMING if settings.discriminator.features else 0,
+        seed=train.seed,
+    )
 
-    def write_grid(self, epoch: int, grid: np.ndarray) -> Path:
-        path = self.training.results / f"{self.grids}_{epoch:05d}.png"
-        images.write(path, grid)
-        return path
 
-    def save(self) -> None:
-        stage, folder, logs = self.training.stage, self.training.folders.weights, self.training.logs
-        features = self.training.settings.discriminator.features
-        read = {} if features is None else {"discriminator_features": features}
-        weights.save(self.generator, stage.generator, weight_file(folder, f"{stage.name}_gen"), read)
-        if self.grids == "epoch":
-            weights.save(self.training.discriminator, stage.discriminator, weight_file(folder, f"{stage.name}_dis"))
-            if (logs / "metrics.jsonl").is_file():  # not yet within the first epoch
-                plot_curves(logs / "metrics.jsonl", self.training.results / "curves.png")
+def _others(sizes: dict[str, int]) -> dict[str, int]:
+    """Names and pixels of the images other than the final one, which is in every batch."""
+    return {name: pixels for name, pixels in sizes.items() if name != "image"}

@@ -116,7 +116,8 @@ class Trainer:
         """Trains from the newest checkpoint, or from the start, to the last step."""
         done = self.done
         if done >= self.schedule.steps:
-            print(f"already trained for {done} steps; raise train.epochs (or train.max_steps) to go on")
+            if self.chief:
+                print(f"already trained for {done} steps; raise train.epochs (or train.max_steps) to go on")
             self._checkpoint()
             return
         if self.chief:
@@ -140,7 +141,8 @@ class Trainer:
                     self._epoch(epoch, data, advance, bar)
         except KeyboardInterrupt:
             self._checkpoint()
-            print(f"\nstopped after step {int(self.step.numpy())}; the same command goes on from here")
+            if self.chief:
+                print(f"\nstopped after step {int(self.step.numpy())}; the same command goes on from here")
             raise
 
     def _epoch(self, epoch: int, data, advance, bar) -> None:
