@@ -9,7 +9,7 @@ OXFORD102 ?= oxford102# its jpg/ and Reed's text_c10/, or only jpg/, with the ca
 SENTENCES = "this bird is red with black wings" "a small yellow bird with a black crown" \
   "a blue bird with a white belly and an orange beak" "the wings are green and the tail is purple"
 
-.PHONY: demo train-drawn train-flowers test test-all lint format clean
+.PHONY: demo train-drawn train-flowers test test-all lint format docs clean
 
 # from nothing to images of typed sentences, on synthetic birds; then the same sentences by the shipped weights
 demo: .venv/installed
@@ -47,7 +47,7 @@ test: .venv/installed
 	$(RUN) pytest -q -m "not slow" -n 2 --dist loadfile
 
 test-all: .venv/installed
-	$(BIN)/pip install --quiet --editable ".[test,app,notebook,onnx,litert,efficientnet,vgg16]" "$(TORCH)" jax scipy \
+	$(BIN)/pip install --quiet --editable ".[test,docs,app,notebook,onnx,litert,efficientnet,vgg16]" "$(TORCH)" jax scipy \
 	  pytorch-fid torch-fidelity efficientnet-lite-pytorch selenium
 	$(RUN) pytest -q
 
@@ -65,5 +65,11 @@ format: .venv/installed
 	$(BIN)/pip install --quiet --editable ".[test]"
 	touch $@
 
+# the documentation as a site in site/; a warning or a link that leads nowhere ends it
+docs: .venv/installed
+	$(BIN)/pip install --quiet --editable ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --strict
+	$(RUN) pytest -q tests/test_site.py
+
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv build site *.egg-info

@@ -56,6 +56,10 @@ setup(
         "litert": ["ai-edge-litert>=1.2"],
         "torch7": ["torchfile>=0.1"],  # for `convert` and `generate --embedded`: what Lua wrote
         "notebook": ["ipykernel>=6.29", "nbclient>=0.10"],  # to run the notebook's test
-        "test": ["torchfile>=0.1", "huggingface_hub>=0.30", "pytest>=8", "pytest-xdist>=3.5", "ruff>=0.6"],
+        "docs": ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"],  # for `make docs`
+        "test": [
+            *("torchfile>=0.1", "huggingface_hub>=0.30", "pytest>=8", "pytest-xdist>=3.5", "ruff>=0.6"),
+            "setuptools>=77",  # a test builds a wheel without the net
+        ],
     },
 )

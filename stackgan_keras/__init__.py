@@ -3,7 +3,7 @@
 import importlib
 import os
 
-__version__ = "0.2.0"
+__version__ = "1.0.0"
 
 # TensorFlow turns its fast convolutions on by itself only for the newest CPUs; it looks when it is first imported
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")

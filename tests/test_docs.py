@@ -1,5 +1,6 @@
 """README, docs and notebook speak of what is there: settings with their defaults, commands, options, files."""
 
+import ast
 import importlib
 import json
 import re
@@ -7,14 +8,18 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
-from stackgan_keras import command_line, config
+from stackgan_keras import __version__, command_line, config
 from stackgan_keras.errors import InputError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PAGES = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("*/*.md")])
+PAGES = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("*/*.md"), REPOSITORY / "weights/flowers/README.md"])
 NOTEBOOK = REPOSITORY / "notebooks/stackgan.ipynb"
 TRAINING = ("train_text", "train_stage1", "train_stage2")  # commands that take every setting
+COMMANDS = "|".join(
+    path.stem for path in (REPOSITORY / "stackgan_keras").glob("*.py") if "def main" in path.read_text()
+)
 
 
 def settings() -> dict[str, str]:
@@ -39,13 +44,13 @@ def rows(page: str, head: str) -> list[list[str]]:
 
 
 def commands() -> list[tuple[str, list[str]]]:
-    """Every command of the package with its words, in the pages' code blocks and in the notebook."""
+    """Every command of the package with its words, in the pages' code and in the notebook."""
     cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
     texts = [path.read_text(encoding="utf-8") for path in PAGES] + ["".join(cell["source"]) for cell in cells]
     found = []
     for line in "\n".join(texts).replace("\\\n", " ").splitlines():
-        if match := re.search(r"python -m stackgan_keras\.(\w+)([^`]*)", line):
-            found.append((match[1], shlex.split(match[2], comments=True)))
+        for command, words in re.findall(rf"(?:python -m stackgan_keras\.|`(?=(?:{COMMANDS}) ))(\w+)([^`]*)", line):
+            found.append((command, shlex.split(words, comments=True)))
     return found
 
 
@@ -57,7 +62,9 @@ def test_the_table_of_settings_is_complete():
 def test_settings_that_are_named_exist():
     sections = set(config.Settings.model_fields)
     for path in PAGES:
-        for section, key in re.findall(r"`(\w+)\.(\w+)`", path.read_text(encoding="utf-8")):
+        if path.name == "CHANGELOG.md":  # which also names what is gone
+            continue
+        for section, key in re.findall(r"`(?:--)?(\w+)\.(\w+)[`: ]", path.read_text(encoding="utf-8")):
             name = f"{section}.{key}"
             assert section not in sections or name in settings(), f"{path}: {name}"
 
@@ -93,3 +100,38 @@ def test_links_lead_somewhere():
     for path in PAGES:
         for target in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text(encoding="utf-8")):
             assert "://" in target or (path.parent / target).exists(), f"{path}: {target}"
+
+
+def test_code_is_python():
+    for path in PAGES:
+        for block in re.findall(r"(?ms)^```python\n(.*?)^```", path.read_text(encoding="utf-8")):
+            ast.parse(block, filename=str(path))
+
+
+def test_make_has_what_is_said_of_it():
+    targets = re.findall(r"(?m)^([\w-]+):", (REPOSITORY / "Makefile").read_text(encoding="utf-8"))
+    for path in PAGES:
+        for target in re.findall(r"`make ([\w-]+)", path.read_text(encoding="utf-8")):
+            assert target in targets, f"{path}: make {target}"
+
+
+def test_every_config_is_described():
+    page = (REPOSITORY / "docs/configs.md").read_text(encoding="utf-8")
+    described = re.findall(r"`(\w+_(?:text|stage[12]))`", page)
+    assert sorted({*described}) == sorted(path.stem for path in (REPOSITORY / "configs").glob("*.yaml"))
+
+
+def test_the_api_page_names_what_is_there():
+    names = re.findall(r"(?m)^::: ([\w.]+)$", (REPOSITORY / "docs/api.md").read_text(encoding="utf-8"))
+    assert len(names) > 10
+    for name in names:
+        module, _, attribute = name.rpartition(".")
+        tree = ast.parse(Path(REPOSITORY, *module.split(".")).with_suffix(".py").read_text(encoding="utf-8"))
+        assert attribute in {node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}, name
+
+
+def test_one_version_everywhere():
+    citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == __version__
+    changes = re.findall(r"(?m)^## (.+)$", (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8"))
+    assert changes[0] == f"{__version__} - {citation['date-released']}"
