@@ -1,6 +1,7 @@
 """The package keeps to its layout: which folder imports which, and how long and wide its functions are."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -179,3 +180,18 @@ def test_the_readme_or_the_docs_name_every_folder_and_command():
     said = "".join(path.read_text() for path in (REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")))
     assert not [name for name in FOLDERS if f"{name}/" not in said]
     assert not [name for name in COMMANDS if name not in said]
+
+
+def test_the_readmes_tree_has_every_file():
+    tree = (REPOSITORY / "README.md").read_text().split("```\nstackgan_keras/\n")[1].split("```")[0]
+    tree = tree.split("\nconfigs/ ")[0]
+    listed, folder = {}, ""
+    for line in tree.splitlines():
+        if found := re.match(r"  (\w+)/ ", line):
+            folder = found[1]
+        words = re.sub(r"\([^)]*\)", "", line)
+        listed.setdefault(folder, set()).update(re.findall(r"\w+", words))
+    for path in files():
+        place = path.relative_to(PACKAGE).parts
+        part, name = ("", place[0]) if len(place) == 1 else place[:2]
+        assert name.removesuffix(".py") in listed[part] | {"__init__"}, shown(path)
