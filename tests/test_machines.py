@@ -11,6 +11,7 @@ import pytest
 
 from stackgan_keras.data import drawn_birds
 from stackgan_keras.models import weights
+from stackgan_keras.models.weights import ModelConfig
 
 SETTINGS = {
     "data.image_size": 16,
@@ -26,8 +27,16 @@ SETTINGS = {
 
 
 @pytest.mark.slow
-def test_two_workers_equal_one(tmp_path):
+@pytest.mark.parametrize("encoder", [False, True])
+def test_two_workers_equal_one(tmp_path, encoder):
+    """With the embeddings of the data, or with those of the run's own text encoder, which are computed first."""
     root = drawn_birds.write(tmp_path / "birds", count=24, classes=4, test_classes=1, embedding_dim=16, workers=1)
+    if encoder:
+        text_encoder = ModelConfig("text_encoder", {"filters": 8, "recurrent_dim": 8, "text_dim": 16})
+        encoder_model = text_encoder.build()
+        for name in ("one", "two"):
+            path = tmp_path / name / "weights/mine/text_encoder.weights.h5"
+            weights.save(encoder_model, text_encoder, path)
     one = start(root, tmp_path / "one")
     workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
     cluster = {"worker": workers}
@@ -49,6 +58,8 @@ def test_two_workers_equal_one(tmp_path):
         for name in of_one.keys() - {"pictures_per_second"}:
             assert of_one[name] == pytest.approx(of_two[name], rel=5e-2, abs=1e-3), name
     assert figures[0][0]["discriminator"] == pytest.approx(figures[1][0]["discriminator"], rel=1e-2)
+    printed = [(tmp_path / f"two_{index}.txt").read_text() for index in range(2)]
+    assert ["stage1 of run mine" in text for text in printed] == [True, False]  # the chief speaks for all
     models = [weights.load(tmp_path / name / "weights/mine/stage1_gen.weights.h5") for name in ("one", "two")]
     for path, variable in weights.named_variables(models[0]).items():
         if path.endswith("kernel"):  # six steps of Adam move a weight by 1.2e-3 at most
