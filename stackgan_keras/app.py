@@ -28,14 +28,19 @@ def main() -> None:
         raise InputError("the page needs gradio, which is not installed: pip install 'stackgan_keras[app]'") from None
     name = "flowers" if "flowers" in names else names[0]
     studio.load(name).generate("", 1)  # whoever opens the page does not wait for this
-    page.page(studio, name).queue(max_size=LONGEST_QUEUE).launch(
+    blocks = page.page(studio, name).queue(max_size=LONGEST_QUEUE)
+    _, address, _ = blocks.launch(
         server_name=given.host,
         server_port=given.port,
         theme=page.THEME,
         css=page.CSS,
         share=False,
         max_file_size=1,  # the page takes no files
+        quiet=True,  # or it would advertise share=True, which is no argument here
+        prevent_thread_lock=True,
     )
+    print(f"Running on {address}", flush=True)
+    blocks.block_thread()
 
 
 def _arguments(arguments: list[str]) -> argparse.Namespace:

@@ -158,8 +158,17 @@ def test_what_is_not_read_is_said(studio):
     said = studio.unread("tiny", f"{RED}\nein grüner Vogel\n{'x' * 300}")
     assert said.startswith("Sentence 2: 1 of 16 characters read as spaces")
     assert "Sentence 3: only its first 201 of 300 characters are read" in said
-    assert studio.unread("tiny", "").startswith("Sentence 1: it is empty")
+    assert (
+        studio.unread("tiny", " \n") == "there is no sentence: write what the image is to show, or choose an example."
+    )
     assert studio.unread("tiny", "a\n" * 9) == "9 sentences were given: write at most 8, one a line."
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n\n", "\t"])
+def test_an_empty_box_gets_told_what_to_write(studio, text):
+    assert refusal(studio.draw, *controls(text=text)).startswith(
+        "there is no sentence: write what the image is to show"
+    )
 
 
 @pytest.mark.parametrize("place", range(len(STRANGE)))
@@ -176,6 +185,8 @@ def test_strange_input_gives_images_or_a_sentence(studio, place):
 def test_strange_walks_get_a_sentence(studio):
     for first, second, steps, seed in ((None, BLUE, 3, 0), (RED, [], 3, 0), (RED, BLUE, 1, 0), (RED, BLUE, 25, 0)):
         assert refusal(studio.walk, "tiny", first, second, steps, seed)
+    for first, second in (("", BLUE), (RED, " ")):
+        assert refusal(studio.walk, "tiny", first, second, 3, 0).startswith("there is no sentence: write")
     assert "seed is 'x'" in refusal(studio.walk, "tiny", RED, BLUE, 3, "x")
 
 
@@ -268,10 +279,16 @@ def test_a_space_installs_what_the_package_needs():
 
 
 @pytest.fixture(scope="module")
-def server(out, tmp_path_factory):
+def log(tmp_path_factory):
+    """What the server prints."""
+    return tmp_path_factory.mktemp("server") / "log"
+
+
+@pytest.fixture(scope="module")
+def server(out, log):
     """The address of the page, with the runs in `out`."""
     pytest.importorskip("gradio", reason="the page needs gradio: pip install '.[app]'")
-    with serving(out, tmp_path_factory.mktemp("server") / "log") as address:
+    with serving(out, log) as address:
         yield address
 
 
@@ -303,6 +320,22 @@ def test_the_interface_gives_the_images_of_stackgan(ask, out):
         assert np.array_equal(of_gallery(stage2), made["image"][0])
         name = "tiny_seed0_01_copy01_StageII.png"
         assert stage2["value"][0]["image"]["url"].endswith(name)
+
+
+def test_the_interface_names_its_parameters(server):
+    found = json.loads(fetch(f"{server}/gradio_api/info"))["named_endpoints"]
+    names = {name: [each["parameter_name"] for each in endpoint["parameters"]] for name, endpoint in found.items()}
+    assert names == {
+        "/draw": ["run", "sentences", "count", "seed", "noise_scale", "epsilon_scale", "same_noise"],
+        "/unread": ["run", "sentences"],
+        "/walk": ["run", "first", "second", "steps", "seed"],
+        "/follow": ["training"],
+    }
+
+
+def test_the_terminal_advertises_no_share(server, log):
+    printed = log.read_text()
+    assert f"Running on {server}/\n" in printed and "share" not in printed
 
 
 def _is_json(value) -> bool:

@@ -161,7 +161,7 @@ def test_controls_change_the_images(open_page, model):
 
     page = open_page()
     page.shows_both(model.generate(PINK, 4, 0))
-    page.click("🎲")
+    page.click("Roll dice")
     seed = until(lambda: int(page.labelled("Seed").get_attribute("value")))
     page.shows_both(model.generate(PINK, 4, seed))
     page.labelled("Noise strength", "input[@type='range']").send_keys(Keys.ARROW_LEFT * 4)
@@ -195,6 +195,9 @@ def test_what_is_wrong_or_not_read_is_said(open_page):
     page.write(box, "\n".join("abcdefghi"))
     page.click("Draw", "button.primary")
     until(lambda: page.all(".toast-body") and "9 sentences were given" in page.all(".toast-body")[0].text)
+    page.write(box, " ")
+    page.click("Draw", "button.primary")
+    until(lambda: "there is no sentence: write what" in " ".join(each.text for each in page.all(".toast-body")))
     assert "Traceback" not in page.browser.page_source
 
 

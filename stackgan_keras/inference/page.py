@@ -18,7 +18,7 @@ CSS = """
 .stages .grid-wrap {min-height: 0; max-height: none; padding-top: 2.4rem}
 .stages .caption-label {left: 0; right: 0; max-width: none; text-align: center; opacity: .85}
 .framed .image-container {padding-top: 2.4rem}
-.dice {min-width: 4rem !important; max-width: 4rem; font-size: 1.6rem}
+.dice {min-width: 7rem !important; max-width: 7rem}
 .same {align-content: center}
 @media (max-width: 640px) {.stages .grid-container {grid-template-columns: repeat(2, 1fr) !important}}
 footer {display: none !important}
@@ -43,20 +43,20 @@ def page(studio: Studio, name: str) -> gr.Blocks:
         with gr.Tab("Training") as tab:
             _training_tab(studio, tab)
 
-        def suit(name, *texts):
+        def suit(run, *texts):
             """The runs that are there now, the run's examples, and these in the boxes that hold another run's."""
-            own = studio.examples(name)
+            own = studio.examples(run)
             places = zip(texts, (own[0], own[0], own[-1]), strict=True)
             fitting = [gr.skip() if text in own or not is_example(text) else sentence for text, sentence in places]
             return gr.Dropdown(studio.runs()), gr.Dataset(samples=[[sentence] for sentence in own]), *fitting
 
-        suiting = {"fn": _told(suit), "inputs": [run, *boxes], "outputs": [run, examples, *boxes], **HIDDEN}
+        suiting = {"fn": _or_notice(suit), "inputs": [run, *boxes], "outputs": [run, examples, *boxes], **HIDDEN}
         made.load(**suiting)
         run.change(**suiting).then(**draw, **HIDDEN)
     return made
 
 
-def _told(method):
+def _or_notice(method):
     """The method; what it refuses becomes a notice on the page."""
 
     @wraps(method)
@@ -84,7 +84,7 @@ def _draw_tab(studio: Studio, run: gr.Dropdown, page: gr.Blocks) -> tuple[gr.Tex
         epsilon = _slider(0, 2, 1, step=0.05, label="Condition strength", info="how freely the sentence is read")
     with gr.Row(equal_height=True):
         seed = gr.Number(0, precision=0, label="Seed", min_width=120)
-        dice = gr.Button("🎲", elem_classes="dice")
+        dice = gr.Button("Roll dice", elem_classes="dice")
         same = gr.Checkbox(label="Same pose, other colours", elem_classes="same")
         go = gr.Button("Draw", variant="primary")
     with gr.Row():
@@ -95,14 +95,13 @@ def _draw_tab(studio: Studio, run: gr.Dropdown, page: gr.Blocks) -> tuple[gr.Tex
     again = _command()
     controls, outputs = [run, text, count, seed, noise, epsilon, same], [stage1, stage2, again]
 
-    def shown(*values):
+    def galleries(run, sentences, count, seed, noise_scale, epsilon_scale, same_noise):
         """Both galleries; of several sentences each begins a row."""
-        *stages, command = studio.draw(*values)
-        copies = int(values[2])
-        columns = 2 if len(stages[0]) == copies else max(2, min(copies, MOST_COLUMNS))
+        *stages, command = studio.draw(run, sentences, count, seed, noise_scale, epsilon_scale, same_noise)
+        columns = 2 if len(stages[0]) == int(count) else max(2, min(int(count), MOST_COLUMNS))
         return *(gr.Gallery(files, columns=columns, visible=bool(files)) for files in stages), command
 
-    draw = {"fn": _told(shown), "inputs": controls, "outputs": outputs, "show_progress_on": again, **MODEL}
+    draw = {"fn": _or_notice(galleries), "inputs": controls, "outputs": outputs, "show_progress_on": again, **MODEL}
     moved = [control.change for control in (count, seed, noise, epsilon, same)]
     gr.on([go.click, page.load, text.submit, *moved], trigger_mode="always_last", api_name="draw", **draw)
     gr.on([text.change, page.load], studio.unread, [run, text], note, api_name="unread", **MODEL)
@@ -127,30 +126,30 @@ def _walk_tab(studio: Studio, run: gr.Dropdown, tab: gr.Tab) -> list[gr.Textbox]
         )
     controls, outputs = [run, first, second, steps, seed], [strip, animation, _command()]
     starts = [tab.select, go.click, first.submit, second.submit]
-    gr.on(starts, _told(studio.walk), controls, outputs, trigger_mode="always_last", api_name="walk", **MODEL)
+    gr.on(starts, _or_notice(studio.walk), controls, outputs, trigger_mode="always_last", api_name="walk", **MODEL)
     return [first, second]
 
 
 def _training_tab(studio: Studio, tab: gr.Tab) -> None:
-    training, seen, said = gr.Dropdown([], label="Training"), gr.State(), gr.Markdown()
+    training, seen, state = gr.Dropdown([], label="Training"), gr.State(), gr.Markdown()
     with gr.Row():
         grid, losses = (
             gr.Image(label=label, format="png", buttons=BUTTONS, visible=False, elem_classes="framed", min_width=300)
             for label in ("Newest grid", "Losses")
         )
 
-    def follow(chosen, seen):
+    def follow(training, seen):
         """How far a training is; its image grid and its losses only where they are not those that were `seen`."""
         names = progress.trainings(studio.output_dir)
         if not names:
             return gr.skip(), "No training has begun yet.", gr.skip(), gr.skip(), seen
-        chosen = chosen if chosen in names else names[0]
-        found = progress.read(studio.output_dir, chosen)
-        shown = [chosen, found.newest]
-        if seen == shown:
+        training = training if training in names else names[0]
+        found = progress.read(studio.output_dir, training)
+        newest = [training, found.newest]
+        if seen == newest:
             return gr.skip(), found.sentence, gr.skip(), gr.skip(), seen
         image, plot = (gr.Image(each, visible=each is not None) for each in (found.grid(), found.curves()))
-        return gr.Dropdown(names, value=chosen), found.sentence, image, plot, shown
+        return gr.Dropdown(names, value=training), found.sentence, image, plot, newest
 
-    looks, outputs = [gr.Timer(REFRESH).tick, training.change, tab.select], [training, said, grid, losses, seen]
-    gr.on(looks, _told(follow), [training, seen], outputs, show_progress="hidden", preprocess=False)
+    looks, outputs = [gr.Timer(REFRESH).tick, training.change, tab.select], [training, state, grid, losses, seen]
+    gr.on(looks, _or_notice(follow), [training, seen], outputs, show_progress="hidden", preprocess=False)

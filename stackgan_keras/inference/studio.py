@@ -1,10 +1,11 @@
-"""What the page shows, without the page: checked values in; files, captions and commands out."""
+"""The page without gradio: checks the values of its controls and makes the files, captions and commands beside them."""
 
 import shlex
 import shutil
 import tempfile
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from stackgan_keras.command_line import quietly
 from stackgan_keras.data import grids, images
@@ -14,7 +15,7 @@ from stackgan_keras.models.runs import find_run, runs_in, shipped_homes
 
 MOST_SENTENCES, MOST_LETTERS, MOST_COPIES, MOST_STEPS = 8, 10_000, 16, 24
 COLUMNS = 6  # images in a row of a walk's strip
-MILLISECONDS = 150  # that a frame of its animation is shown
+MILLISECONDS = 150  # of a frame of its animation
 EXAMPLES = {  # by a part of the run's name
     "flower": ("this flower has pink petals and a yellow center", "a white flower", "the petals are red and long"),
     "": ("this bird is red with black wings", "a small yellow bird with a black crown", "a blue bird with white wings"),
@@ -22,7 +23,7 @@ EXAMPLES = {  # by a part of the run's name
 
 
 class Studio:
-    """What the page does, without the page: methods take what its controls hold and return what they show."""
+    """What the page does, without the page: methods take what its controls hold and return what these are to hold."""
 
     def __init__(self, output_dir: Path):
         self.output_dir = output_dir
@@ -35,71 +36,80 @@ class Studio:
         homes = [self.output_dir / "weights", *shipped_homes()]
         return [name for name in runs_in(homes) if name in runs_in(homes, ["text_encoder"])]
 
-    def examples(self, name) -> list[str]:
+    def examples(self, run: str) -> list[str]:
         """Sentences that suit a run: the lines of `examples.txt` beside its weights, or those of its kind."""
-        file = self._folder(name) / "examples.txt"
+        file = self._folder(run) / "examples.txt"
         lines = read_text(file).split("\n") if file.is_file() else ()
-        return [s for s in lines if s.strip()] or list(next(s for kind, s in EXAMPLES.items() if kind in name.lower()))
+        return [s for s in lines if s.strip()] or list(next(s for kind, s in EXAMPLES.items() if kind in run.lower()))
 
-    def load(self, name):
+    def load(self, run: str) -> Any:
         """A run's `StackGAN`, anew where a training has written newer weights."""
-        folder = self._folder(name)
+        folder = self._folder(run)
         return self.loaded(folder, max(file.stat().st_mtime for file in folder.glob("*.weights.h5")))
 
-    def _folder(self, name) -> Path:
+    def _folder(self, run: str) -> Path:
         names = self.runs()
-        if name not in names:
-            raise InputError(f"there is no run {str(name)[:40]!r}: choose one of {', '.join(names)}")
-        return find_run(self.output_dir, name)
+        if run not in names:
+            raise InputError(f"there is no run {str(run)[:40]!r}: choose one of {', '.join(names)}")
+        return find_run(self.output_dir, run)
 
     def _loaded(self, folder: Path, _written: float):
         with quietly():
             from stackgan_keras.inference.stackgan import StackGAN
         return StackGAN.load(folder)
 
-    def unread(self, name, text) -> str:
+    def unread(self, run: str, sentences: str) -> str:
         """What the run's text encoder does not read, sentence by sentence, or why it reads nothing."""
         try:
-            notes = [(place, self.load(name).unread(s)) for place, s in enumerate(_sentences(text), start=1)]
+            notes = [(place, self.load(run).unread(s)) for place, s in enumerate(_lines(sentences), start=1)]
         except InputError as problem:
             return f"{problem}."
         return "\n\n".join(f"Sentence {place}: {note}." for place, note in notes if note)
 
-    def draw(self, name, text, count, seed, noise_scale, epsilon_scale, same_noise):
+    def draw(
+        self,
+        run: str,
+        sentences: str,
+        count: float,
+        seed: float,
+        noise_scale: float,
+        epsilon_scale: float,
+        same_noise: bool,
+    ) -> tuple[list[tuple[str, str]], list[tuple[str, str]], str]:
         """Stage I and Stage II, each a list of (PNG, caption), and the command that makes the same images."""
-        sentences, count, seed = _sentences(text), whole_number("count", _whole(count), 1, MOST_COPIES), _whole(seed)
+        lines, count, seed = _lines(sentences), whole_number("count", _whole(count), 1, MOST_COPIES), _whole(seed)
         asked = {"noise_scale": noise_scale, "epsilon_scale": epsilon_scale, "same_noise": same_noise is True}
-        made = self.load(name).generate(sentences, count, seed, **asked)
+        made = self.load(run).generate(lines, count, seed, **asked)
         stages = {"Stage I": made.get("stage1_image", made["image"]), "Stage II": made["image"]}
-        shown, folder = {"Stage I": [], "Stage II": []}, self._emptied()
+        files, folder = {"Stage I": [], "Stage II": []}, self._emptied()
         for stage in list(stages) if "stage1_image" in made else ["Stage I"]:
-            for place, sentence in enumerate(sentences):
+            for place, sentence in enumerate(lines):
                 for copy in range(count):
-                    file = folder / f"{name}_seed{seed}_{place + 1:02d}_copy{copy + 1:02d}_{stage.replace(' ', '')}.png"
-                    about = {"sentence": sentence, "place": place + 1, "copy": copy + 1, "stage": stage, "run": name}
+                    file = folder / f"{run}_seed{seed}_{place + 1:02d}_copy{copy + 1:02d}_{stage.replace(' ', '')}.png"
+                    about = {"sentence": sentence, "place": place + 1, "copy": copy + 1, "stage": stage, "run": run}
                     images.write(file, stages[stage][place, copy], about | {"seed": seed} | asked)
                     caption = f"seed {seed}, copy {copy + 1}"
-                    shown[stage].append((str(file), caption if len(sentences) == 1 else f"{sentence[:60]}, {caption}"))
+                    files[stage].append((str(file), caption if len(lines) == 1 else f"{sentence[:60]}, {caption}"))
         scales = [word for scale, value in list(asked.items())[:2] for word in (f"--{scale}", str(value)) if value != 1]
         words = ["--count", str(count), *scales, *["--same_noise"] * asked["same_noise"]]
-        return *shown.values(), self._command(name, seed, words, sentences)
+        return *files.values(), self._command(run, seed, words, lines)
 
-    def walk(self, name, first, second, steps, seed):
+    def walk(self, run: str, first: str, second: str, steps: float, seed: float) -> tuple[str, str, str]:
         """A strip (PNG) and an animation (GIF) of images between two sentences, and the command that makes them."""
         ends = [_text(sentence) for sentence in (first, second)]
         steps, seed = whole_number("steps", _whole(steps), 2, MOST_STEPS), _whole(seed)
-        made = self.load(name).interpolate(*ends, steps, seed)["image"]
-        stem = self._emptied() / f"{name}_walk_seed{seed}_steps{steps}"
+        made = self.load(run).interpolate(*ends, steps, seed)["image"]
+        stem = self._emptied() / f"{run}_walk_seed{seed}_steps{steps}"
         strip, animation = stem.with_suffix(".png"), stem.with_suffix(".gif")
-        about = {"from": ends[0], "to": ends[1], "steps": steps, "run": name, "seed": seed}
+        about = {"from": ends[0], "to": ends[1], "steps": steps, "run": run, "seed": seed}
         images.write(strip, grids.grid([made[i : i + COLUMNS] for i in range(0, steps, COLUMNS)]), about)
         there_and_back = made[[*range(steps), *range(steps - 2, 0, -1)]]
         images.write_gif(animation, grids.enlarge(there_and_back, 256), [MILLISECONDS] * len(there_and_back))
-        return str(strip), str(animation), self._command(name, seed, ["--interpolate", "--steps", str(steps)], ends)
+        return str(strip), str(animation), self._command(run, seed, ["--interpolate", "--steps", str(steps)], ends)
 
-    def _command(self, name: str, seed: int, words: list[str], sentences: list[str]) -> str:
+    def _command(self, run: str, seed: int, words: list[str], sentences: list[str]) -> str:
         below = [] if self.output_dir == Path() else ["--output_dir", str(self.output_dir)]
-        words = ["--run", name, *below, "--seed", str(seed), *words, "--", *sentences]
+        words = ["--run", run, *below, "--seed", str(seed), *words, "--", *sentences]
         return f"python -m stackgan_keras.generate {shlex.join(words)}"
 
     def _emptied(self) -> Path:
@@ -109,22 +119,24 @@ class Studio:
         return folder
 
 
-def is_example(text) -> bool:
+def is_example(text: str) -> bool:
     return any(text in sentences for sentences in EXAMPLES.values())
 
 
-def _text(text) -> str:
-    if not isinstance(text, str) or len(text) > MOST_LETTERS:
+def _text(given: str) -> str:
+    if not isinstance(given, str) or len(given) > MOST_LETTERS:
         raise InputError(f"the sentences are no text of at most {MOST_LETTERS:,} characters: write less")
-    return text.encode("utf-8", "replace").decode()  # half an emoji is no text that can be sent back
+    if not given.strip():
+        raise InputError("there is no sentence: write what the image is to show, or choose an example")
+    return given.encode("utf-8", "replace").decode()  # half an emoji is no text that can be sent back
 
 
-def _sentences(text) -> list[str]:
-    """The lines of the box; an empty box is one empty sentence."""
-    sentences = [line.strip() for line in _text(text).split("\n") if line.strip()] or [""]
-    if len(sentences) > MOST_SENTENCES:
-        raise InputError(f"{len(sentences)} sentences were given: write at most {MOST_SENTENCES}, one a line")
-    return sentences
+def _lines(text: str) -> list[str]:
+    """The sentences of the box, one a line."""
+    lines = [line.strip() for line in _text(text).split("\n") if line.strip()]
+    if len(lines) > MOST_SENTENCES:
+        raise InputError(f"{len(lines)} sentences were given: write at most {MOST_SENTENCES}, one a line")
+    return lines
 
 
 def _whole(value):
