@@ -41,15 +41,13 @@ def labelled_grid(rows: Sequence[np.ndarray], captions: Sequence[str], *, max_li
 
 
 def sample_grid(real: np.ndarray, copies: Sequence[dict[str, np.ndarray]], captions: Sequence[str]) -> np.ndarray:
-    """`labelled_grid` of real pictures (N, size, size, 3), and below them the `image` of each of a generator's outputs.
+    """`labelled_grid` of real pictures (N, size, size, 3), and below them each of a generator's images, by its name.
 
-    Where these hold a `stage1_image`, it stands above the image, enlarged. One caption a column.
+    Smaller ones than the real pictures are enlarged. One caption a column.
     """
     rows = [real]
     for made in copies:
-        if "stage1_image" in made:
-            rows.append(enlarge(made["stage1_image"], real.shape[1]))
-        rows.append(made["image"])
+        rows += [enlarge(images, real.shape[1]) for images in made.values()]
     return labelled_grid(rows, captions)
 
 

@@ -6,7 +6,8 @@ import tensorflow as tf
 
 from stackgan_keras.data import images
 from stackgan_keras.data.noise import generator_inputs
-from stackgan_keras.inference.stackgan import OUTPUTS, StackGAN
+from stackgan_keras.inference.stackgan import StackGAN
+from stackgan_keras.models.generators import images_of
 from stackgan_keras.models.text_encoder import ALPHABET, CODES, LENGTH
 
 OTHERS = 128  # the place of all characters beyond ASCII in the table of codes
@@ -24,8 +25,7 @@ def generate(model: StackGAN, sentences, seed) -> dict:
     outputs = model.generator({"embedding": embedding, **drawn}, training=False)
     return {
         name: tf.cast(tf.clip_by_value(tf.round(images.to_pixels(outputs[name])), 0, 255), tf.uint8)
-        for name in OUTPUTS
-        if name in outputs
+        for name in images_of(model.generator)
     }
 
 

@@ -14,10 +14,10 @@ from stackgan_keras.data.noise import generator_inputs, widths_of
 from stackgan_keras.errors import InputError, whole_number
 from stackgan_keras.models import hugging_face, text_encoder, weights
 from stackgan_keras.models.blocks import ARCHITECTURES
+from stackgan_keras.models.generators import images_of
 from stackgan_keras.models.runs import GENERATORS, has_weights, missing_run, shipped_homes, weight_file
 
 NETWORKS = {"stage2_gen": "stage2_generator", "stage1_gen": "stage1_generator"}  # in a run's files
-OUTPUTS = ("stage1_image", "image")
 MAX_SEED = 2**31 - 1
 MAX_COUNT = 2**31  # copies of a sentence, which is as many as have noise of their own
 MAX_SCALE = 100
@@ -154,7 +154,7 @@ class StackGAN:
         def draw(place: int, copy: int) -> dict[str, np.ndarray]:
             key = tf.constant([seed, 0 if same_noise else place, copy], tf.int64)
             outputs = self._generate(embeddings[place][None], key, tf.constant(scales, tf.float32))
-            made = {name: np.asarray(outputs[name])[0] for name in OUTPUTS if name in outputs}
+            made = {name: np.asarray(outputs[name])[0] for name in images_of(self.generator)}
             if not all(np.isfinite(values).all() for values in made.values()):
                 raise InputError(
                     f"the generator gives NaN or infinity for sentence {place}: its training went astray, take weights "
