@@ -16,7 +16,7 @@ from helpers import awake, make_dataset, refusal
 from PIL import Image
 
 from stackgan_keras import evaluate
-from stackgan_keras.data import images, published
+from stackgan_keras.data import images, photographs, published
 from stackgan_keras.data.writing import write_embeddings, write_lines, write_pickle
 from stackgan_keras.evaluation import attributes, r_precision
 from stackgan_keras.evaluation.attributes import PARTS, Reader
@@ -381,7 +381,7 @@ def test_the_same_call_gives_the_same_figures_and_reads_no_real_picture_again(ou
     assert first.row("early") == pytest.approx(called.row("early"), nan_ok=True)
     between = kept(out)
     assert len(between) == len(before) + 4  # two splits, by two extractors
-    monkeypatch.setattr(images, "read", None)
+    monkeypatch.setattr(photographs, "read", None)
     again = call(out, *asked, "--metrics", "fid,kid,inception_score")
     assert kept(out) == between
     for name, row in again.figures("early")["rows"].items():

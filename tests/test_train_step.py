@@ -266,12 +266,12 @@ def test_losses_of_heads_are_summed_by_hand(pretrained):
     networks = Networks(pretrained=pretrained, filters=0, text="embedding")
     batch = networks.batch(count=3)
     maps = pretrained(projected.frame(batch["image"], None), training=False)
+    features = {n: networks.discriminator.get_layer(f"encode_{n}")(x, training=True) for n, x in maps.items()}
     expected = {}
     for logits, head in (("real", "matched"), ("real_unconditional", "real")):
         losses = []
-        for name, values in maps.items():
-            features = networks.discriminator.get_layer(f"encode_{name}")(values, training=True)
-            given = {"features": features, "text": batch["embedding"]} if head == "matched" else features
+        for name, values in features.items():
+            given = {"features": values, "text": batch["embedding"]} if head == "matched" else values
             losses.append(np.log1p(np.exp(-networks.discriminator.get_layer(f"{head}_{name}")(given))))
         expected[logits] = np.mean(np.sum(losses, axis=0))
     scalars = Networks(pretrained=pretrained, filters=0, text="embedding").step(batch)
