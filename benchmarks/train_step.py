@@ -17,8 +17,8 @@ avx512_bf16 nor amx_bf16 in /proc/cpuinfo).
 `--narrow` takes the networks of configs/small_flowers_stage1.yaml and small_flowers_stage2.yaml: no batch norm in the
 discriminator, which reads embeddings; conditional batch norm in the generator; a pixel loss in Stage II; neither R1 nor
 augmentation. Of these there are rows of this package alone. `--beside DIR` adds rows whose workers import the package
-from there, a checkout of another commit (`git worktree add --detach DIR COMMIT`). With `--narrow` each ratio is to its
-row in the same precision.
+from there, a checkout of another commit (`git worktree add --detach DIR COMMIT`) that has `training/adversary.py`. With
+`--narrow` each ratio is to its row in the same precision.
 """
 
 import argparse

@@ -88,7 +88,7 @@ def block_grid(captions: Sequence[str], blocks: Sequence[Sequence[np.ndarray]], 
 def label(text: str, width: int, *, size: int = 12, max_lines: int | None = None) -> np.ndarray:
     """Text in dark letters of `size` pixels, wrapped at `width` pixels: (height, at most `width`, 3) uint8.
 
-    Any text: what cannot be shown becomes a box or a question mark. Lines over `max_lines` are left out, with "…".
+    Any text: what the font lacks becomes a box or a question mark. Lines over `max_lines` are left out, with "…".
     """
     try:
         import matplotlib  # only here: its font knows many alphabets, but some packages of it come without

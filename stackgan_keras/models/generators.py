@@ -117,6 +117,11 @@ def images_of(generator: keras.Model) -> dict[str, int]:
     return dict(sorted(sizes.items(), key=lambda item: (item[0] == "image", item[1])))
 
 
+def named_by(image: str, name: str) -> str:
+    """The name of what belongs to one of a generator's images: `name` alone for the final one."""
+    return name if image == "image" else f"{name}_{image}"
+
+
 def without_stage1(generator: keras.Model) -> keras.Model:
     """A `stage2_generator` as a function of any small image, by the same weights: what its pixel loss trains.
 

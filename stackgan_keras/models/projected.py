@@ -11,12 +11,7 @@ from keras import layers, ops
 from stackgan_keras.models.blocks import precision
 
 SIZE = 128  # pixels that the pretrained network sees at a time
-MAPS = {
-    "stride2": 16,
-    "stride4": 32,
-    "stride8": 64,
-    "stride16": 128,
-}  # projected maps, finest first, and their channels
+MAPS = {"stride2": 16, "stride4": 32, "stride8": 64, "stride16": 128}  # the projected ones' channels, finest first
 DOWN = {  # of each map's encoder: filters, size and strides of its convolutions to an 8x8 map
     "stride2": [(32, 4, 2), (64, 4, 2), (128, 4, 2)],
     "stride4": [(64, 4, 2), (128, 4, 2)],
@@ -57,8 +52,8 @@ def projections(feature_maps: keras.Model) -> keras.Model:
     """A frozen network's maps of strides 2 to 16, mixed at random across channels and then across scales.
 
     In: (B, 128, 128, 3) in [-1, 1], as the network takes it. Out: `stride2` (B, 64, 64, 16), `stride4` (B, 32, 32, 32),
-    `stride8` (B, 16, 16, 64), `stride16` (B, 8, 8, 128), in float32. Nothing in it is
-    trained, and its weights come from a fixed seed.
+    `stride8` (B, 16, 16, 64), `stride16` (B, 8, 8, 128), in float32. Nothing in it is trained, and its weights
+    come from a fixed seed.
     """
     random = np.random.RandomState(SEED)
     with precision("float32"):

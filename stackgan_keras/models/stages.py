@@ -12,6 +12,7 @@ from stackgan_keras.config import Folders, Settings
 from stackgan_keras.errors import InputError
 from stackgan_keras.models import weights
 from stackgan_keras.models.blocks import ARCHITECTURES
+from stackgan_keras.models.generators import named_by
 from stackgan_keras.models.runs import find_run, weight_file
 from stackgan_keras.models.weights import ModelConfig
 
@@ -28,7 +29,7 @@ class Stage:
     @property
     def networks(self) -> dict[str, ModelConfig]:
         """All networks by the names of their weight files, the generator first."""
-        of_images = {_file_name(self.name, image): config for image, config in self.discriminators.items()}
+        of_images = {named_by(image, f"{self.name}_dis"): config for image, config in self.discriminators.items()}
         return {f"{self.name}_gen": self.generator, **of_images}
 
     def build(self, init_from: str | None, output_dir: Path) -> tuple[keras.Model, dict[str, keras.Model]]:
@@ -49,11 +50,6 @@ class Stage:
         if self.frozen is not None:
             weights.load_into(generator.get_layer("stage1_generator"), self.frozen)
         return generator, dict(zip(self.discriminators, others, strict=True))
-
-
-def _file_name(stage: str, image: str) -> str:
-    """Of the discriminator of an image."""
-    return f"{stage}_dis" if image == "image" else f"{stage}_dis_{image}"
 
 
 def stage1(settings: Settings) -> Stage:

@@ -8,6 +8,7 @@ from keras import ops
 
 from stackgan_keras.config import Settings
 from stackgan_keras.models.discriminators import Parts
+from stackgan_keras.models.generators import named_by
 from stackgan_keras.models.projected import FRAMING, frame
 from stackgan_keras.training import losses
 from stackgan_keras.training.augmentation import DRAWS, augment
@@ -36,7 +37,7 @@ class Adversary:
     @property
     def name(self) -> str:
         """Of its optimizer, of its loss, and of its place in checkpoints."""
-        return self._named("discriminator")
+        return named_by(self.image, "discriminator")
 
     def see(self, images, batch: dict, turn: int, move=None) -> dict:
         """What the discriminator sees of images, `REAL` or `FAKE`: the augmented image and its pretrained features.
@@ -47,10 +48,14 @@ class Adversary:
             draws = batch["augmentation"][:, turn * DRAWS : (turn + 1) * DRAWS]
             images = augment(images, draws, self.augmentation)
         images = images if move is None else images + move
+        framing = None if self.pretrained is None else batch["framing"][:, turn * FRAMING : (turn + 1) * FRAMING]
+        return self.inputs(images, framing)
+
+    def inputs(self, images, framing) -> dict:
+        """The discriminator's inputs, but for the text, of images as they are; `framing` is draws of `frame`."""
         seen = {"image": images} if "image" in self.parts.encoders else {}
         if self.pretrained is not None:
-            draws = batch["framing"][:, turn * FRAMING : (turn + 1) * FRAMING]
-            seen |= self.pretrained(ops.cast(frame(images, draws), "float32"), training=False)
+            seen |= self.pretrained(ops.cast(frame(images, framing), "float32"), training=False)
         return seen
 
     def read(self, batch: dict, fake: dict):
@@ -82,7 +87,7 @@ class Adversary:
         if self.r1_weight:
             scalars["r1"] = self._r1(batch, real_logits, text, global_batch)
             loss += self.r1_weight * scalars["r1"]
-        return loss, {self._named(name): value for name, value in scalars.items()}
+        return loss, {named_by(self.image, name): value for name, value in scalars.items()}
 
     def generator_loss(self, seen: dict, text, global_batch: GlobalBatch):
         """The generator's loss: how far what is seen of fakes is from being taken for real images."""
@@ -103,9 +108,6 @@ class Adversary:
         moved_logits = self.parts.logits(self.parts.features(moved), text)
         slopes = [losses.r1_penalty(logits[name], moved_logits[name], R1_STEP) for name in logits]
         return sum(global_batch.mean(ops.sum(slope, axis=-1)) for slope in slopes) / len(slopes)
-
-    def _named(self, scalar: str) -> str:
-        return scalar if self.image == "image" else f"{scalar}_{self.image}"
 
 
 def _over_parts(losses_):

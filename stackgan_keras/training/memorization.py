@@ -12,7 +12,7 @@ from stackgan_keras.data import images, photographs
 from stackgan_keras.data.decoding import decode
 from stackgan_keras.data.pipeline import AdversarialStream
 from stackgan_keras.data.published import Dataset
-from stackgan_keras.models.projected import FRAMING, frame
+from stackgan_keras.models.projected import FRAMING
 from stackgan_keras.training import losses
 from stackgan_keras.training.objective import Objective
 
@@ -38,18 +38,14 @@ class Memorization:
 def _losses(pictures: np.ndarray, embeddings: np.ndarray, objective: Objective) -> np.ndarray:
     """The losses (N,) of the conditional logits."""
     generator, adversary, found = objective.generator, objective.adversaries[-1], []
-    discriminator = adversary.discriminator
     for start in range(0, len(pictures), BATCH):
         image = images.to_range(ops.cast(pictures[start : start + BATCH], "float32"))
         sentence = ops.convert_to_tensor(embeddings[start : start + BATCH])
         if adversary.text == "mean":
             others = {name: ops.zeros((len(image), *x.shape[1:])) for name, x in generator.input.items()}
             sentence = generator({**others, "embedding": sentence}, training=False)["mean"]
-        seen = {"image": image}
-        if adversary.pretrained is not None:
-            seen |= adversary.pretrained(frame(image, ops.zeros((len(image), FRAMING))), training=False)
-        given = {name: seen[name] for name in discriminator.input if name != "text"}
-        logits = discriminator({**given, "text": sentence}, training=False)["conditional"]
+        seen = adversary.inputs(image, ops.zeros((len(image), FRAMING)))
+        logits = adversary.discriminator({**seen, "text": sentence}, training=False)["conditional"]
         found.append(ops.convert_to_numpy(losses.binary_cross_entropy(logits, 1.0)))
     return np.concatenate(found)
 

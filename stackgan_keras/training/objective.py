@@ -68,11 +68,7 @@ def warm_up(generator: keras.Model, settings: Settings) -> Objective:
 
     Source: Ledig et al., "Photo-Realistic Single Image Super-Resolution Using a GAN", CVPR 2017, section 3.2.
     """
-
-    def pixel(batch, fake, global_batch):
-        return global_batch.mean(losses.pixel_loss(fake["image"], batch["image"]))
-
-    return Objective(without_stage1(generator), (), (Term("pixel", 1.0, pixel), _kl(settings.train.kl_weight)))
+    return Objective(without_stage1(generator), (), (_pixel(1.0), _kl(settings.train.kl_weight)))
 
 
 def _adversarial(adversaries: Sequence[Adversary]) -> Term:
@@ -102,11 +98,14 @@ def _consistency(weight: float) -> Term:
     return Term("consistency", weight, of)
 
 
-def _pixel(weight: float, refine: keras.Model) -> Term:
-    """How far what `refine`, Stage II without its Stage I, makes of real images made small is from these images."""
+def _pixel(weight: float, refine: keras.Model | None = None) -> Term:
+    """How far what Stage II makes of real images made small is from these images.
+
+    `refine`, Stage II without its Stage I, makes it, where the generator's images are made of Stage I's.
+    """
 
     def of(batch, fake, global_batch):
-        made = refine({name: batch[name] for name in refine.input}, training=True)
+        made = fake if refine is None else _fake(refine, (), batch)
         return global_batch.mean(losses.pixel_loss(made["image"], batch["image"]))
 
     return Term("pixel", weight, of)

@@ -1,6 +1,7 @@
 """A stage's training, from settings to trained weights: what `train_stage1` and `train_stage2` do."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import keras
@@ -96,8 +97,8 @@ class StageTraining:
     def warm_up(self, on_grid: OnGrid) -> None:
         """Epochs in which the generator learns by the pixel loss alone."""
         train = self.settings.train
-        stream = replace(self.stream, seed=WARMUP_SEED + train.seed, directions=False, augmentations=0, framings=0)
-        stream = replace(stream, smaller=_others(images_of(self.generator)))
+        smaller, seed = _others(images_of(self.generator)), WARMUP_SEED + train.seed
+        stream = replace(self.stream, seed=seed, smaller=smaller, directions=False, augmentations=0, framings=0)
         schedule = Schedule.of(train, train.warmup_epochs, stream.steps_per_epoch)
         task = objective.warm_up(self.generator, self.settings)
         with self.strategy.scope():
@@ -110,7 +111,7 @@ class StageTraining:
             stream=stream,
             schedule=schedule,
             folder=self.folders.logs / self.stage.name / "warmup",
-            outputs=WarmupOutputs(self.stage, self.settings, self.folders, self._samples(), self.generator),
+            outputs=WarmupOutputs(self.stage, self.settings, self.folders, self.samples, self.generator),
             on_grid=on_grid,
         )
         if trainer.done < schedule.steps:
@@ -136,7 +137,7 @@ class StageTraining:
             self.stage,
             self.settings,
             self.folders,
-            self._samples(),
+            self.samples,
             kept,
             task,
             Memorization(self.stream, self.test_set, self.settings.data.image_size),
@@ -184,7 +185,9 @@ class StageTraining:
     def _write_settings(self) -> None:
         config.write(self.settings, self.folders.logs / self.stage.name / "config.yaml")
 
-    def _samples(self) -> SampleGrid:
+    @cached_property
+    def samples(self) -> SampleGrid:
+        """The image grid of the warm-up and of the training after it."""
         settings = self.settings
         return SampleGrid(
             self.test_set, settings.data.image_size, truncated=self.stream.truncated, seed=settings.train.seed

@@ -74,10 +74,10 @@ class Source:
 def divide(examples: Sequence[Example]) -> tuple[list[Example], list[str]]:
     """The examples with the splits and class numbers that their source left open, and notes for the user.
 
-    Where nothing is said, about a tenth of the classes is the test split, or of the pictures if there are fewer than
-    three classes, by a hash of their names, so that more pictures do not move those that were there. Where training
-    has fewer than two classes, every picture becomes a class of its own, as a picture needs others that its sentence
-    does not fit. Raises `InputError` where a split would be empty.
+    Where the source does not tell, about a tenth of the classes is the test split, or of the pictures if there are
+    fewer than three classes, by a hash of their names, so that more pictures do not move those that were there. Where
+    training has fewer than two classes, every picture becomes a class of its own, as a picture needs others that its
+    sentence does not fit. Raises `InputError` where a split would be empty.
     """
     notes = []
     if any(example.split is None for example in examples):
