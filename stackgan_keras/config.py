@@ -85,6 +85,7 @@ class Data(Section):
 class Generator(Section):
     architecture: Architecture = setting("pytorch", "release whose network it is; published birds, flowers: tensorflow")
     filters: Count = setting(128, "width: channels of the narrowest full block (GF_DIM)")
+    min_filters: Count = setting(1, "channels that no up-block falls below, however large its map")
     text_dim: Count = setting(1024, "dimensions of a sentence's embedding")
     condition_dim: Count = setting(128, "dimensions of the condition drawn from an embedding")
     noise_dim: Count = setting(100, "dimensions of the noise (Stage I)")

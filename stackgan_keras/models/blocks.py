@@ -234,8 +234,10 @@ def _modulate(x, condition, name: str):
     return x * (1 + moments[..., :channels]) + moments[..., channels:]
 
 
-def upsample(x, image_size: int, condition=None, *, bottlenecks: int = 0, image_doubles: bool = False):
-    """Up-blocks until the map is `image_size` wide, each with half the channels of the one before.
+def upsample(
+    x, image_size: int, condition=None, *, min_filters: int = 1, bottlenecks: int = 0, image_doubles: bool = False
+):
+    """Up-blocks until the map is `image_size` wide, each of half the channels, but of `min_filters` at least.
 
     The first `bottlenecks` of them end in one. The last is left out if what makes the image doubles the map itself.
     """
@@ -246,7 +248,7 @@ def upsample(x, image_size: int, condition=None, *, bottlenecks: int = 0, image_
             f"on the way to {image_size} pixels, ask for {-(-(2**steps) // x.shape[-1])} times as many or more"
         )
     for i in range(1, steps + 1 - image_doubles):
-        x = up_block(x, x.shape[-1] // 2, f"up{i}", condition, bottleneck=i <= bottlenecks)
+        x = up_block(x, max(x.shape[-1] // 2, min_filters), f"up{i}", condition, bottleneck=i <= bottlenecks)
     return x
 
 

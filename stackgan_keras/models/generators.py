@@ -31,6 +31,7 @@ def stage1_generator(
     augment_condition: bool = True,
     condition_noise_scale: float = 1.0,
     conditional_batch_norm: bool = False,
+    min_filters: int = 1,
     architecture: str = "pytorch",
 ) -> keras.Model:
     """A sentence and noise to the Stage-I image.
@@ -38,7 +39,8 @@ def stage1_generator(
     In: `embedding` (B, text_dim), `noise` (B, noise_dim), `epsilon` (B, condition_dim). Out: `image`
     (B, image_size, image_size, 3) in [-1, 1], `mean` and (with `augment_condition`) `log_variance`,
     (B, condition_dim). Without `augment_condition` there is no `epsilon` to give. `image_size` is a power of two; the
-    4x4 map has 8 * `filters` channels. `architecture` is one of `ARCHITECTURES`.
+    4x4 map has 8 * `filters` channels, each larger one half as many, but `min_filters` at least. `architecture` is one
+    of `ARCHITECTURES`.
     """
     style = ARCHITECTURES[architecture]
     inputs, text = _condition(text_dim, condition_dim, augment_condition, condition_noise_scale, architecture)
@@ -57,6 +59,7 @@ def stage1_generator(
         x,
         image_size,
         condition if conditional_batch_norm else None,
+        min_filters=min_filters,
         bottlenecks=style.bottlenecks - 1,
         image_doubles=style.image_doubles,
     )
@@ -75,6 +78,7 @@ def stage2_generator(
     augment_condition: bool = True,
     condition_noise_scale: float = 1.0,
     conditional_batch_norm: bool = False,
+    min_filters: int = 1,
     architecture: str = "pytorch",
 ) -> keras.Model:
     """A sentence, read again, turns the image of a frozen Stage I into a larger one.
@@ -106,7 +110,7 @@ def stage2_generator(
     x = convolve(x, 4 * filters, 3, "join", slope=0.0)
     for i in range(1, residual_blocks + 1):
         x = residual_block(x, f"residual{i}")
-    x = upsample(x, image_size, condition if conditional_batch_norm else None)
+    x = upsample(x, image_size, condition if conditional_batch_norm else None, min_filters=min_filters)
     stage1_image = layers.Identity(dtype=keras.config.floatx(), name="stage1_image")(stage1_image)
     return keras.Model(inputs, {"image": to_image(x), "stage1_image": stage1_image, **text}, name="stage2_generator")
 
