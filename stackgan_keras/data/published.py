@@ -18,6 +18,7 @@ large letters. Boxes are read where `<root>/CUB_200_2011` is, or where `<root>` 
 import operator
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path, PurePosixPath
@@ -52,20 +53,20 @@ class Dataset:
     first_embedding: np.ndarray  # (N + 1,) int64: picture i owns embeddings[first[i] : first[i + 1]]
     packed: dict[int, Path]  # side in pixels -> pickle of decoded pictures, where the source has them
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.names)
 
-    def embeddings_of(self, index):
+    def embeddings_of(self, index: int) -> np.ndarray:
         """The (captions, D) float32 embeddings of picture `index`, counted from 0."""
         if not 0 <= index < len(self):
             raise IndexError(f"picture {index} of {len(self)}")
         return self.embeddings[self.first_embedding[index] : self.first_embedding[index + 1]]
 
-    def box_of(self, index):
+    def box_of(self, index: int) -> np.ndarray | None:
         """The box of picture `index`: x, y, width and height in pixels, or None where the source has no boxes."""
         return None if self.boxes is None else self.boxes[index]
 
-    def captioned(self):
+    def captioned(self) -> "Dataset":
         """The `Dataset` of the pictures that have captions. Raises InputError if none has."""
         kept = [i for i, captions in enumerate(self.captions) if captions]
         if not kept:
@@ -75,7 +76,7 @@ class Dataset:
             )
         return self if len(kept) == len(self) else self.subset(kept)
 
-    def subset(self, indices):
+    def subset(self, indices: Sequence[int] | np.ndarray) -> "Dataset":
         """The `Dataset` of the pictures `indices`, in this order."""
         counts = np.diff(self.first_embedding)[indices]
         rows = [self.embeddings_of(i) for i in indices]
@@ -92,12 +93,12 @@ class Dataset:
         )
 
 
-def first_rows(counts):
+def first_rows(counts: Sequence[int] | np.ndarray) -> np.ndarray:
     """Where each picture's rows begin, and where the last ones end, (N + 1,) int64, given how many each has."""
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
-def read(root, split, text_dim=1024):
+def read(root: str | Path, split: str, text_dim: int | None = 1024) -> Dataset:
     """Returns the `Dataset` of `split` ("train" or "test") below the folder `root`.
 
     `text_dim` is the length that every embedding must have; None reads no embeddings and leaves them empty. Raises
@@ -122,7 +123,7 @@ def read(root, split, text_dim=1024):
     )
 
 
-def read_packed(path, count, size):
+def read_packed(path: str | Path, count: int, size: int) -> np.ndarray:
     """Returns the (count, size, size, 3) uint8 pictures of a `76images.pickle` or `304images.pickle`.
 
     Grey pictures, (size, size) or (size, size, 1), become RGB. Each picture is let go as soon as it is copied, so
