@@ -7,6 +7,7 @@ from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 SHIPPED = ("drawn", "flowers")  # runs whose weights come with the package
+TYPES = ("mypy>=2", "types-PyYAML", "types-tqdm", "pandas-stubs")
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "stackgan_keras/__init__.py").read_text())[1]
 
 setup(
@@ -55,6 +56,6 @@ setup(
         "litert": ["ai-edge-litert>=1.2"],
         "torch7": ["torchfile>=0.1"],  # for `convert` and `generate --embedded`: what Lua wrote
         "notebook": ["ipykernel>=6.29", "nbclient>=0.10"],  # to run the notebook's test
-        "test": ["torchfile>=0.1", "pytest>=8", "pytest-xdist>=3.5", "ruff>=0.6"],
+        "test": ["torchfile>=0.1", "pytest>=8", "pytest-xdist>=3.5", "ruff>=0.6", *TYPES],
     },
 )
