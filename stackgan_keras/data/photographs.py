@@ -14,7 +14,7 @@ def load_size(image_size: int) -> int:
     return image_size * 76 // 64
 
 
-def read(path: Path, box: Sequence[float] | None, size: int) -> np.ndarray:
+def read(path: Path, box: Sequence[float] | np.ndarray | None, size: int) -> np.ndarray:
     """One picture file, cropped around its box and resized: (size, size, 3) uint8.
 
     `box` is (x, y, width, height) in pixels or None for the whole picture. Raises `InputError` for an unreadable file.
