@@ -31,7 +31,7 @@ def read(path: Path, box: Sequence[float] | np.ndarray | None, size: int) -> np.
     return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR))
 
 
-def crop_box(box: Sequence[float], width: int, height: int) -> tuple[int, int, int, int]:
+def crop_box(box: Sequence[float] | np.ndarray, width: int, height: int) -> tuple[int, int, int, int]:
     """The square of the published pipeline around a box (x, y, w, h), clipped to the picture: left, top, right, bottom.
 
     Its half-side is 0.75 max(w, h), so that the object fills about three quarters of it. A box that leaves nothing
