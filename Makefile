@@ -54,6 +54,7 @@ test-all: .venv/installed
 lint: .venv/installed
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
+	$(RUN) mypy
 
 format: .venv/installed
 	$(RUN) ruff check --fix .

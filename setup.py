@@ -7,6 +7,7 @@ from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 SHIPPED = ("drawn", "flowers")  # runs whose weights come with the package
+TYPES = ("mypy>=2", "types-PyYAML", "types-tqdm", "pandas-stubs")
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "stackgan_keras/__init__.py").read_text())[1]
 
 setup(
@@ -59,6 +60,7 @@ setup(
         "docs": ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"],  # for `make docs`
         "test": [
             *("torchfile>=0.1", "huggingface_hub>=0.30", "pytest>=8", "pytest-xdist>=3.5", "ruff>=0.6"),
+            *TYPES,
             "setuptools>=77",  # a test builds a wheel without the net
         ],
     },

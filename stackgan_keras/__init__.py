@@ -2,6 +2,7 @@
 
 import importlib
 import os
+from typing import Any
 
 __version__ = "1.0.0"
 
@@ -16,7 +17,7 @@ SHORT_NAMES = {  # fetched when they are asked for, as TensorFlow takes seconds 
 }
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name not in SHORT_NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, attribute = SHORT_NAMES[name]

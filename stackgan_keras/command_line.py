@@ -6,12 +6,12 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import NoneType
-from typing import get_args
+from typing import Any, NoReturn, get_args
 
 from stackgan_keras import config
 from stackgan_keras.config import Settings
@@ -30,10 +30,10 @@ OF_TEXT = ("text.image_encoder", "text.batch_size", "text.captions", "text.epoch
 class Parser(argparse.ArgumentParser):
     """Arguments by their full names; mistakes raise `InputError` instead of printing the usage."""
 
-    def __init__(self, *, formatter=argparse.HelpFormatter, **keywords):
+    def __init__(self, *, formatter: type[argparse.HelpFormatter] = argparse.HelpFormatter, **keywords: Any):
         super().__init__(allow_abbrev=False, formatter_class=partial(formatter, max_help_position=36), **keywords)
 
-    def error(self, message: str):
+    def error(self, message: str) -> NoReturn:
         raise InputError(f"{message.removeprefix('argument ')}: --help shows how it is given")
 
 
@@ -56,7 +56,7 @@ def settings_from(
     add("--help-all", action="help", help="show this message with all settings and exit")
     add("--config", metavar="FILE", help=f"YAML file of settings, or name of a shipped one; without data: {preset}")
     add("--output_dir", metavar="DIR", type=Path, default=Path(), help="parent of weights, results, logs (default .)")
-    groups = {"": parser}
+    groups: dict[str, argparse._ActionsContainer] = {"": parser}
     for name, field in config.fields().items():
         section = name.rpartition(".")[0]
         if section not in groups:
@@ -91,7 +91,7 @@ def _shown(value) -> str:
 
 
 @contextmanager
-def quietly():
+def quietly() -> Iterator[None]:
     """Imports TensorFlow and the block's modules without their notices, unless TF_CPP_MIN_LOG_LEVEL asks for them."""
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ or "tensorflow" in sys.modules:
         yield
@@ -105,7 +105,7 @@ def quietly():
 
 
 @contextmanager
-def without_notices():
+def without_notices() -> Iterator[None]:
     """Turns away what the block writes to standard error, and shows it only if the block fails.
 
     Libraries write below Python's `sys.stderr`, whatever the log level, so the file descriptor itself is turned away.
@@ -136,7 +136,9 @@ def run(main: Callable[[], None]) -> None:
     except InputError as problem:
         sentence = str(problem)
     except OSError as problem:
-        remedy = REMEDIES.get(problem.errno, "check the path, its permissions and the disk, then run the command again")
+        remedy = REMEDIES.get(
+            problem.errno or 0, "check the path, its permissions and the disk, then run the command again"
+        )
         sentence = f"{problem.filename or 'a file'}: {problem.strerror or problem}; {remedy}"
     except Exception as problem:
         of_tensorflow = type(problem).__name__ == "ResourceExhaustedError"  # for a full memory and a full disk

@@ -8,11 +8,12 @@ import difflib
 import re
 from pathlib import Path
 from types import NoneType
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from stackgan_keras.errors import InputError
 from stackgan_keras.files import atomic_write
@@ -30,7 +31,7 @@ def _plain_name(value: str) -> str:
     return value
 
 
-def is_none(value) -> bool:
+def is_none(value: object) -> bool:
     return value is None or (isinstance(value, str) and value.lower() in ("none", "null"))
 
 
@@ -43,7 +44,7 @@ Scale = Annotated[float, Field(gt=0)]
 Architecture = Literal["pytorch", "tensorflow"]
 
 
-def setting(default, description: str, **limits) -> FieldInfo:
+def setting(default: Any, description: str, **limits: Any) -> Any:  # a field, declared as Pydantic declares its own
     return Field(default, description=description, **limits)
 
 
@@ -54,7 +55,7 @@ class Section(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _none_and_yes(cls, value, info):
+    def _none_and_yes(cls, value: Any, info) -> Any:
         """`none` is a value where there may be none; yes is no number."""
         annotation = cls.model_fields[info.field_name].annotation
         if isinstance(value, bool) and annotation is not bool:
@@ -220,7 +221,7 @@ def write(settings: Settings, path: Path) -> None:
 class _Loader(yaml.SafeLoader):
     """YAML in which no key may stand twice: PyYAML would silently take the last."""
 
-    def construct_mapping(self, node, deep=False):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         if twice := {key for key in keys if keys.count(key) > 1}:
             raise yaml.constructor.ConstructorError(None, None, f"{min(twice)} stands there twice", node.start_mark)
@@ -244,13 +245,13 @@ def fields() -> dict[str, FieldInfo]:
 
 
 def flat(values: dict) -> dict:
-    flat = {}
+    flat: dict = {}
     for name, value in values.items():
         flat |= {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
     return flat
 
 
-def _sentence(error: dict) -> str:
+def _sentence(error: ErrorDetails) -> str:
     name, value = ".".join(str(part) for part in error["loc"]), error["input"]
     if error["type"] in ("extra_forbidden", "invalid_key"):
         return unknown(name)

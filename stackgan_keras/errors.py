@@ -1,6 +1,7 @@
 """What the user can put right: the package's exception, and checks of single values."""
 
 import operator
+from typing import Any
 
 
 class InputError(Exception):
@@ -20,7 +21,7 @@ def first_line(problem: Exception) -> str:
     return (str(problem).strip() or type(problem).__name__).splitlines()[0].rstrip(".:")
 
 
-def whole_number(name: str, value, least: int, most: int | None = None) -> int:
+def whole_number(name: str, value: Any, least: int, most: int | None = None) -> int:
     """`value`, a number or its digits, as an integer from `least` to `most`. Raises `InputError` naming it if not."""
     try:
         if isinstance(value, str):

@@ -36,6 +36,10 @@ WITHOUT_KERAS = [
 LONGEST = 60  # lines of a function
 MOST_PARAMETERS = 8  # of a function outside models/, whose builders take one keyword for each size
 # for the time being
+WITHOUT_ANNOTATIONS = (
+    *("evaluation/", "inference/", "data/sources/", "data/preparing/"),
+    *("app.py", "evaluate.py", "generate.py", "prepare.py"),
+)
 SLOW_TO_ANSWER = {"convert"}  # imports Keras before it looks at its arguments
 
 
@@ -169,6 +173,29 @@ def test_no_function_takes_many_parameters():
         if count > MOST_PARAMETERS and not name.startswith("models/"):
             wide.add(name)
     assert not wide
+
+
+def public(nodes: list[ast.stmt]) -> Iterator[ast.FunctionDef]:
+    """The functions and methods that other files may call, and the special ones."""
+    for node in nodes:
+        if isinstance(node, ast.ClassDef):
+            yield from public(node.body)
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and not re.match("_[^_]", node.name):
+            yield node
+
+
+def test_public_functions_say_what_they_take_and_give():
+    silent = []
+    for path in files():
+        for node in () if shown(path).startswith(WITHOUT_ANNOTATIONS) else public(ast.parse(path.read_text()).body):
+            given = node.args
+            every = [*given.posonlyargs, *given.args, *given.kwonlyargs, *filter(None, (given.vararg, given.kwarg))]
+            bare = [each.arg for each in every if each.annotation is None and each.arg not in ("self", "cls")]
+            if node.returns is None and node.name != "__init__":
+                bare.append("its result")
+            if bare:
+                silent.append(f"{shown(path)}: {node.name}: {', '.join(bare)}")
+    assert not silent
 
 
 def test_every_file_begins_by_saying_what_it_holds():

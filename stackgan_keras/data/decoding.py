@@ -17,8 +17,8 @@ def decode(dataset: Dataset, image_size: int, *, cache: str = "auto", folder: Pa
     """All pictures cropped around their boxes and resized for random crops: (N, s, s, 3) uint8, s = 76/64 image_size.
 
     `cache` is `memory`, `disk` (a file in `folder`, found again by the next run) or `auto`, which takes the memory
-    if a quarter of the machine's is enough. Decoded pictures that come with the source (`76images.pickle`) are
-    used as they are. Raises `InputError` naming the first picture that cannot be read.
+    if a quarter of the machine's is enough. Without a `folder` it is always the memory. Decoded pictures that come with
+    the source (`76images.pickle`) are used as they are. Raises `InputError` naming the first that cannot be read.
     """
     size = photographs.load_size(image_size)
     if size in dataset.packed:
@@ -26,14 +26,15 @@ def decode(dataset: Dataset, image_size: int, *, cache: str = "auto", folder: Pa
     shape = (len(dataset), size, size, 3)
     if cache == "auto":
         cache = "memory" if np.prod(shape, dtype=np.int64) <= _machine_memory() // 4 else "disk"
-    if cache == "memory":
+    if cache == "memory" or folder is None:
         return _decode_into(np.empty(shape, np.uint8), dataset)
     path = folder / f"pictures_{size}_{fingerprint(dataset)}.npy"
     if not path.is_file():
         with atomic_write(path) as unfinished:
             pictures = np.lib.format.open_memmap(unfinished, "w+", np.uint8, shape)
             _reserve(unfinished)
-            _decode_into(pictures, dataset).flush()
+            _decode_into(pictures, dataset)
+            pictures.flush()
     return np.load(path, mmap_mode="r")
 
 

@@ -19,7 +19,7 @@ def grid(rows: Sequence[np.ndarray]) -> np.ndarray:
     """Rows of equally large uint8 images, each (columns, size, size, 3), as one (height, width, 3)."""
     count = max(len(row) for row in rows)
     margins = ((MARGIN, 0), (MARGIN, 0), (0, 0))  # above and left of each image
-    lines = [np.hstack(np.pad(row, ((0, count - len(row)), *margins), constant_values=PAPER)) for row in rows]
+    lines = [np.hstack([*np.pad(row, ((0, count - len(row)), *margins), constant_values=PAPER)]) for row in rows]
     return np.pad(np.vstack(lines), ((0, MARGIN), (0, MARGIN), (0, 0)), constant_values=PAPER)
 
 
@@ -93,7 +93,9 @@ def label(text: str, width: int, *, size: int = 12, max_lines: int | None = None
     try:
         import matplotlib  # only here: its font knows many alphabets, but some packages of it come without
 
-        font = ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf", size)
+        font: ImageFont.FreeTypeFont | ImageFont.ImageFont = ImageFont.truetype(
+            f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf", size
+        )
     except (ImportError, OSError):
         font = ImageFont.load_default(size)
     kept = "".join(c for c in text if unicodedata.category(c) != "Cf")  # what steers, such as the joiners between emoji
@@ -118,7 +120,7 @@ def _put(canvas: np.ndarray, pixels: np.ndarray, top: int, left: int) -> None:
 
 def _wrapped(text: str, font, width: int) -> list[str]:
     """Lines of at most `width` pixels, cut between words, or within one that is longer than a line."""
-    lines = []
+    lines: list[str] = []
     for word in text.split():
         if lines and font.getlength(f"{lines[-1]} {word}") <= width:
             word = f"{lines.pop()} {word}"

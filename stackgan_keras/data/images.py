@@ -2,22 +2,21 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-Values = TypeVar("Values")  # a NumPy array or any backend's tensor
+from stackgan_keras.models.tensors import Tensor
 
 
-def to_range(pixels: Values) -> Values:
+def to_range(pixels: Tensor) -> Tensor:
     """Pixels 0..255, given as floats, in [-1, 1] as the networks want them."""
     return pixels / 127.5 - 1.0
 
 
-def to_pixels(values: Values) -> Values:
+def to_pixels(values: Tensor) -> Tensor:
     """A network's [-1, 1] images as floats 0..255, the inverse of `to_range`."""
     return (values + 1.0) * 127.5
 

@@ -4,14 +4,22 @@ A training step's draws have the step as their index; a generated image's have i
 number. So any batch or image can be drawn again on its own, whatever was drawn before.
 """
 
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import keras
+import numpy as np
 import tensorflow as tf
 
 (ORDER, TOP, LEFT, MIRROR, CAPTION, NOISE, EPSILON, STAGE1_EPSILON, DIRECTION, AUGMENTATION, FRAMING) = range(11)
 PURPOSES = 16  # room to add some without changing the draws of the others
 GENERATOR_INPUTS = {"noise": NOISE, "epsilon": EPSILON, "stage1_epsilon": STAGE1_EPSILON}
 
+Integer: TypeAlias = int | tf.Tensor  # a scalar
+Integers: TypeAlias = Sequence[int] | np.ndarray | tf.Tensor  # (B,)
 
-def uniform(shape, seed: int, purpose: int, index, limit: int | None = None):
+
+def uniform(shape: Sequence[int], seed: Integer, purpose: int, index: Integer, limit: int | None = None) -> tf.Tensor:
     """Uniform floats in [0, 1), or integers below `limit`."""
     key = _key(seed, purpose, index)
     if limit is None:
@@ -19,23 +27,25 @@ def uniform(shape, seed: int, purpose: int, index, limit: int | None = None):
     return tf.random.stateless_uniform(shape, key, minval=0, maxval=limit, dtype=tf.int32)
 
 
-def normal(shape, seed: int, purpose: int, index, truncated: bool = False):
+def normal(shape: Sequence[int], seed: Integer, purpose: int, index: Integer, truncated: bool = False) -> tf.Tensor:
     """Standard normal floats; `truncated` ones stay within two deviations."""
     draw = tf.random.stateless_truncated_normal if truncated else tf.random.stateless_normal
     return draw(shape, _key(seed, purpose, index))
 
 
-def shuffle(values, seed: int, purpose: int, index):
+def shuffle(values: tf.Tensor, seed: Integer, purpose: int, index: Integer) -> tf.Tensor:
     """The values in random order."""
     return tf.random.experimental.stateless_shuffle(values, _key(seed, purpose, index))
 
 
-def widths_of(generator) -> dict[str, int]:
+def widths_of(generator: keras.Model) -> dict[str, int]:
     """The widths of a generator's random inputs, by name."""
     return {name: x.shape[1] for name, x in generator.input.items() if name in GENERATOR_INPUTS}
 
 
-def generator_inputs(widths: dict[str, int], seed, places, copies, truncated: bool = False) -> dict[str, tf.Tensor]:
+def generator_inputs(
+    widths: dict[str, int], seed: Integer, places: Integers, copies: Integers, truncated: bool = False
+) -> dict[str, tf.Tensor]:
     """What a generator takes beside its embedding: those of `GENERATOR_INPUTS` in `widths`, each (B, width).
 
     Image i is copy `copies[i]` of the sentence at `places[i]`; its rows depend on these and the seed alone. `truncated`

@@ -14,7 +14,7 @@ def load_size(image_size: int) -> int:
     return image_size * 76 // 64
 
 
-def read(path: Path, box: Sequence[float] | None, size: int) -> np.ndarray:
+def read(path: Path, box: Sequence[float] | np.ndarray | None, size: int) -> np.ndarray:
     """One picture file, cropped around its box and resized: (size, size, 3) uint8.
 
     `box` is (x, y, width, height) in pixels or None for the whole picture. Raises `InputError` for an unreadable file.
@@ -31,7 +31,7 @@ def read(path: Path, box: Sequence[float] | None, size: int) -> np.ndarray:
     return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR))
 
 
-def crop_box(box: Sequence[float], width: int, height: int) -> tuple[int, int, int, int]:
+def crop_box(box: Sequence[float] | np.ndarray, width: int, height: int) -> tuple[int, int, int, int]:
     """The square of the published pipeline around a box (x, y, w, h), clipped to the picture: left, top, right, bottom.
 
     Its half-side is 0.75 max(w, h), so that the object fills about three quarters of it. A box that leaves nothing

@@ -10,9 +10,10 @@ import io
 import pickle
 import re
 from collections import OrderedDict
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -30,7 +31,7 @@ _VALUES = (str, bytes, bytearray, int, float, complex, type(None), set, frozense
 _BINARY = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
-def load(path: str | Path):
+def load(path: str | Path) -> Any:
     """The object in the pickle at `path`, of protocol 0 to 5, from Python 2 or 3.
 
     It may consist of None, numbers, strings, bytes, bytearrays, lists, tuples, dicts, OrderedDicts, sets, and numpy
@@ -73,7 +74,7 @@ def _read(file: BinaryIO):
 
 
 class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str):
+    def find_class(self, module: str, name: str) -> Callable:
         if module.endswith("\r"):
             raise pickle.UnpicklingError("a line ends in a carriage return")
         known = f"{module}.{name}".replace("__builtin__", "builtins").replace("numpy.core", "numpy._core")
@@ -88,11 +89,11 @@ class _Unpickler(pickle.Unpickler):
 class _Unfinished:
     """An array or a type that is complete once it is given its state."""
 
-    def __init__(self, finish):
+    def __init__(self, finish: Callable):
         self.finish = finish  # state -> value
-        self.value = self  # which is none that may leave
+        self.value: Any = self  # which is none that may leave
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: tuple) -> None:
         self.value = self.finish(*state)
 
 
@@ -135,7 +136,7 @@ def _array(raw, dtype, shape, order, axes=None) -> np.ndarray:
     return array.reshape(shape).transpose(axes) if order == "K" else array.reshape(shape, order=order)
 
 
-_BUILDERS = {  # every name that a file may use, under its module's present name
+_BUILDERS: dict[str, Callable] = {  # every name that a file may use, under its module's present name
     "numpy.ndarray": object,  # an argument of _reconstruct, never called
     "numpy.dtype": _dtype,
     "numpy._core.multiarray._reconstruct": _reconstruct,

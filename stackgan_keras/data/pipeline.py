@@ -42,7 +42,7 @@ class ImageStream:
     _: KW_ONLY
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.batch_size > len(self.dataset):
             raise InputError(
                 f"train.batch_size is {self.batch_size} but the data holds {len(self.dataset)} pictures: "

@@ -24,7 +24,6 @@ from functools import cache, partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from stackgan_keras.data import pickles
 from stackgan_keras.data.writing import SUFFIXES
@@ -75,7 +74,7 @@ class Dataset:
             )
         return self if len(kept) == len(self) else self.subset(kept)
 
-    def subset(self, indices: Sequence[int]) -> "Dataset":
+    def subset(self, indices: Sequence[int] | np.ndarray) -> "Dataset":
         """The `Dataset` of the pictures `indices`, in this order."""
         counts = np.diff(self.first_embedding)[indices]
         rows = [self.embeddings_of(i) for i in indices]
@@ -92,7 +91,7 @@ class Dataset:
         )
 
 
-def first_rows(counts: ArrayLike) -> np.ndarray:
+def first_rows(counts: Sequence[int] | np.ndarray) -> np.ndarray:
     """Where each picture's rows begin, and where the last ones end, (N + 1,) int64, given how many each has."""
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 

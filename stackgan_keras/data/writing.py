@@ -22,7 +22,7 @@ class BadPicture(Exception):
     """What Pillow says of a file that it cannot decode whole."""
 
 
-def write_pickle(path: Path, content) -> None:
+def write_pickle(path: Path, content: object) -> None:
     """A pickle that Python 2 reads too, as the published ones were written by it."""
     with atomic_write(path) as unfinished, unfinished.open("wb") as file:
         pickle.dump(content, file, protocol=2)
@@ -73,9 +73,9 @@ def write_picture(source: Path | bytes, target: Path, *, upright: bool) -> Path:
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
             file.load()
-            changed, suffix = _changed(file, upright), Path(file.filename or "").suffix.lower()
+            changed, suffix = _changed(file, upright), Path(os.fsdecode(file.filename or "")).suffix.lower()
             if changed or suffix not in SUFFIXES:
-                suffix = KEPT.get(file.format, ".png")
+                suffix = KEPT.get(file.format or "", ".png")
     except Exception as problem:  # decoders of two dozen formats raise whatever a damaged file leads to
         raise BadPicture(first_line(problem)) from None
     path = target.with_name(target.name + suffix)
@@ -96,7 +96,7 @@ def _changed(file: Image.Image, upright: bool) -> Image.Image | None:
     """What the layout can hold, in RGB, where that is not the file as it is."""
     turned = _turned(file) if upright else None
     picture = turned or file
-    if file.has_transparency_data and picture.convert("RGBA").getextrema()[3][0] < 255:
+    if file.has_transparency_data and np.asarray(picture.convert("RGBA"))[..., 3].min() < 255:
         white = Image.new("RGBA", picture.size, "white")
         return Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB")
     if file.mode[0] in "IF":  # 16 bits, or whatever numbers

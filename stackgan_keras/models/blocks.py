@@ -5,9 +5,9 @@ as N(1, 0.02), as released.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -16,6 +16,7 @@ from keras import initializers, layers, ops
 from stackgan_keras.errors import InputError
 from stackgan_keras.models import filter_gradients
 from stackgan_keras.models.filter_gradients import Conv2D
+from stackgan_keras.models.tensors import Tensor
 
 # TensorFlow's fused batch norm is fast in bfloat16 for multiples of so many channels; for others float32 is 4 to 12
 # times as fast (two cores)
@@ -100,7 +101,7 @@ class BatchNormalization(layers.BatchNormalization):
     in weight files.
     """
 
-    def call(self, inputs, training=None, mask=None):
+    def call(self, inputs: Tensor, training: bool | None = None, mask: Tensor | None = None) -> Tensor:
         if not (training and self.trainable):
             return super().call(inputs, training=False)
         if self._can_fuse(inputs):
@@ -154,12 +155,14 @@ def synchronize(model: keras.Model) -> None:
             layer.synchronized = True
 
 
-def batch_norm(x, name: str):
+def batch_norm(x: Tensor, name: str) -> Tensor:
     gamma = initializers.RandomNormal(mean=1.0, stddev=0.02)
     return BatchNormalization(momentum=0.9, epsilon=1e-5, gamma_initializer=gamma, name=name)(x)
 
 
-def convolve(x, filters: int, size: int, name: str, *, strides: int = 1, norm=True, slope: float | None = 0.2):
+def convolve(
+    x: Tensor, filters: int, size: int, name: str, *, strides: int = 1, norm: bool = True, slope: float | None = 0.2
+) -> Tensor:
     """Convolution, batch norm, LeakyReLU (ReLU with slope 0, none with None)."""
     x = Conv2D(filters, size, strides, "same", use_bias=False, **normal_kernel(), name=f"{name}_conv")(x)
     if norm:
@@ -167,7 +170,9 @@ def convolve(x, filters: int, size: int, name: str, *, strides: int = 1, norm=Tr
     return x if slope is None else layers.ReLU(negative_slope=slope, name=f"{name}_relu")(x)
 
 
-def convolve_without_norm(x, filters: int, size: int, name: str, *, strides: int = 1, slope: float | None = 0.2, **_):
+def convolve_without_norm(
+    x: Tensor, filters: int, size: int, name: str, *, strides: int = 1, slope: float | None = 0.2, **_: Any
+) -> Tensor:
     """Convolution, LeakyReLU; He's initial weights set the scale of its map, as no batch norm does."""
     kernel = {"kernel_initializer": "he_normal"}
     x = Conv2D(filters, size, strides, "same", use_bias=False, **kernel, name=f"{name}_conv")(x)
@@ -183,16 +188,16 @@ class UpsampleConv2D(layers.Layer):
     `kernel` (3, 3, channels, filters) of the release. In: (B, h, w, channels). Out: (B, 2h, 2w, filters).
     """
 
-    def __init__(self, filters: int, **kwargs):
+    def __init__(self, filters: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.filters = filters
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         shape = (3, 3, input_shape[-1], self.filters)
         initializer = normal_kernel()["kernel_initializer"]
         self.kernel = self.add_weight(shape=shape, initializer=initializer, name="kernel", autocast=False)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         channels, filters = self.kernel.shape[2:]
         merged = ops.matmul(np.kron(MERGE, MERGE), ops.reshape(self.kernel, (9, channels * filters)))
         kernel = ops.swapaxes(ops.reshape(merged, (4, 4, channels, filters)), 2, 3)
@@ -201,15 +206,15 @@ class UpsampleConv2D(layers.Layer):
             return filter_gradients.convolve_transposed(inputs, kernel, 2)
         return ops.conv_transpose(inputs, kernel, 2, "same")
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         batch, height, width, _ = input_shape
         return (batch, 2 * height, 2 * width, self.filters)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "filters": self.filters}
 
 
-def up_block(x, filters: int, name: str, condition=None, bottleneck: bool = False):
+def up_block(x: Tensor, filters: int, name: str, condition: Tensor | None = None, bottleneck: bool = False) -> Tensor:
     """Upsampling by two, 3x3 convolution, batch norm (conditional, given a condition), ReLU: (B, 2h, 2w, filters).
 
     If asked for, a bottleneck stands in place of the ReLU.
@@ -235,8 +240,14 @@ def _modulate(x, condition, name: str):
 
 
 def upsample(
-    x, image_size: int, condition=None, *, min_filters: int = 1, bottlenecks: int = 0, image_doubles: bool = False
-):
+    x: Tensor,
+    image_size: int,
+    condition: Tensor | None = None,
+    *,
+    min_filters: int = 1,
+    bottlenecks: int = 0,
+    image_doubles: bool = False,
+) -> Tensor:
     """Up-blocks until the map is `image_size` wide, each of half the channels, but of `min_filters` at least.
 
     The first `bottlenecks` of them end in one. The last is left out if what makes the image doubles the map itself.
@@ -252,7 +263,9 @@ def upsample(
     return x
 
 
-def residual_block(x, name: str, *, bottleneck: bool = False, slope: float = 0.0, convolve=convolve):
+def residual_block(
+    x: Tensor, name: str, *, bottleneck: bool = False, slope: float = 0.0, convolve: Callable[..., Tensor] = convolve
+) -> Tensor:
     """A residual block of two 3x3 convolutions, then (leaky) ReLU; a bottleneck has three, the first 1x1."""
     width = x.shape[-1]
     narrow = max(width // 4, 1)
@@ -263,7 +276,7 @@ def residual_block(x, name: str, *, bottleneck: bool = False, slope: float = 0.0
     return layers.ReLU(negative_slope=slope, name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, y]))
 
 
-def to_image(x, *, doubles: bool = False):
+def to_image(x: Tensor, *, doubles: bool = False) -> Tensor:
     """A 3x3 convolution, which sees the map doubled if it `doubles`, and tanh: (B, size, size, 3) in [-1, 1]."""
     if doubles:
         x = UpsampleConv2D(3, name="image_conv")(x)
@@ -272,7 +285,7 @@ def to_image(x, *, doubles: bool = False):
     return layers.Activation("tanh", dtype=keras.config.floatx(), name="image")(x)
 
 
-def tile(x, size: int, name: str):
+def tile(x: Tensor, size: int, name: str) -> Tensor:
     """A vector at every place of a map: (B, size, size, channels)."""
     x = layers.Reshape((1, 1, x.shape[-1]), name=f"{name}_reshape")(x)
     return layers.UpSampling2D(size, name=name)(x)

@@ -20,6 +20,7 @@ from stackgan_keras.models.blocks import (
     residual_block,
     tile,
 )
+from stackgan_keras.models.tensors import Tensor
 
 LOGITS = {"conditional": "matched", "unconditional": "real"}  # names of outputs, and of the layers that compute them
 
@@ -99,12 +100,12 @@ class Parts:
         """Of every part its features of the images."""
         return {name: encode(images[name], training=True) for name, encode in self.encoders.items()}
 
-    def conditional(self, features: dict, text):
+    def conditional(self, features: dict, text: Tensor) -> Tensor:
         """Logits (B, parts) of the features, each with the sentence of its row."""
         heads = self.heads["conditional"].items()
         return ops.stack([head({"features": features[n], "text": text}, training=True) for n, head in heads], axis=-1)
 
-    def logits(self, features: dict, text) -> dict:
+    def logits(self, features: dict, text: Tensor) -> dict:
         """All logits (B, parts) of the features, by name."""
         found = {"conditional": self.conditional(features, text)}
         if "unconditional" in self.heads:

@@ -5,8 +5,12 @@ differs from torchvision's InceptionV3: average pools count no padding, the last
 1008 classes.
 """
 
+from typing import Any
+
 import keras
 from keras import layers, ops
+
+from stackgan_keras.models.tensors import Tensor
 
 SIZE = 299  # pixels to which every image is resized
 CLASSES = 1008
@@ -55,7 +59,7 @@ class ResizeFromCorner(layers.Layer):
     In: (B, height, width, C). Out: (B, SIZE, SIZE, C).
     """
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         x = inputs
         for axis, shape in ((1, (SIZE, 1, 1)), (2, (SIZE, 1))):
             size = ops.shape(x)[axis]
@@ -65,7 +69,7 @@ class ResizeFromCorner(layers.Layer):
             x = first + (second - first) * ops.reshape(place - ops.cast(low, "float32"), shape)
         return x
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (input_shape[0], SIZE, SIZE, input_shape[-1])
 
 
@@ -102,7 +106,7 @@ def _block_a(x, name: str, pooled: int):
 
 
 def _block_b(x, name: str):
-    halve = {"strides": 2, "padding": "valid"}
+    halve: dict[str, Any] = {"strides": 2, "padding": "valid"}
     return _join(
         name,
         _convolve(x, f"{name}_branch3x3", 384, 3, **halve),
@@ -123,7 +127,7 @@ def _block_c(x, name: str, width: int):
 
 
 def _block_d(x, name: str):
-    halve = {"strides": 2, "padding": "valid"}
+    halve: dict[str, Any] = {"strides": 2, "padding": "valid"}
     return _join(
         name,
         _chain(x, f"{name}_branch3x3", (192, 1), (320, 3), last=halve),

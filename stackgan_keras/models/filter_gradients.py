@@ -8,6 +8,8 @@ two to six times as long where there are few places, on 4x4 and 8x8 maps of 512 
 import keras
 from keras import layers, ops
 
+from stackgan_keras.models.tensors import Tensor
+
 FEWER_PLACES = 4  # times fewer places than a filter has weights: there patches pay (measured map by map)
 
 
@@ -15,14 +17,14 @@ FEWER_PLACES = 4  # times fewer places than a filter has weights: there patches 
 class Conv2D(layers.Conv2D):
     """Keras's layer, under its name, by which Keras finds it in weight files; padding is `same`, without bias."""
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         stride = self.strides[0]
         if training and self.trainable and pays(inputs.shape[:1], self.compute_output_shape(inputs.shape), self.kernel):
             return convolve(inputs, ops.convert_to_tensor(self.kernel), stride)  # read in the compute dtype
         return super().call(inputs)
 
 
-def pays(batch: tuple, small: tuple, kernel) -> bool:
+def pays(batch: tuple, small: tuple, kernel: Tensor) -> bool:
     """Whether patches are the faster way, for a kernel (k, k, channels, filters) at the places of a small map."""
     if keras.backend.backend() != "tensorflow" or None in (*batch, *small[1:3]):
         return False
@@ -30,7 +32,7 @@ def pays(batch: tuple, small: tuple, kernel) -> bool:
     return FEWER_PLACES * places <= weights and not _has_gpu()
 
 
-def convolve(inputs, kernel, stride: int):
+def convolve(inputs: Tensor, kernel: Tensor, stride: int) -> Tensor:
     """Convolution with padding `same`: (B, h, w, channels) to (B, h/stride, w/stride, filters)."""
     import tensorflow as tf  # only here: networks also run where there is none
 
@@ -46,7 +48,7 @@ def convolve(inputs, kernel, stride: int):
     return convolution(inputs, tf.convert_to_tensor(kernel))
 
 
-def convolve_transposed(inputs, kernel, stride: int):
+def convolve_transposed(inputs: Tensor, kernel: Tensor, stride: int) -> Tensor:
     """Transposed convolution with padding `same`: (B, h, w, channels) to (B, h stride, w stride, filters).
 
     The kernel is (k, k, filters, channels).

@@ -4,11 +4,14 @@ Source: Sauer et al., "Projected GANs Converge Faster", NeurIPS 2021, sections 3
 product of Miyato & Koyama, "cGANs with Projection Discriminator", ICLR 2018.
 """
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import layers, ops
 
 from stackgan_keras.models.blocks import precision
+from stackgan_keras.models.tensors import Tensor
 
 SIZE = 128  # pixels that the pretrained network sees at a time
 MAPS = {"stride2": 16, "stride4": 32, "stride8": 64, "stride16": 128}  # the projected ones' channels, finest first
@@ -23,7 +26,7 @@ WIDTH = 64  # of what a head compares with the sentence
 SEED = 2021  # of the projections, which are the same in every run
 
 
-def frame(images, draws):
+def frame(images: Tensor, draws: Tensor) -> Tensor:
     """What the pretrained network sees of images (B, s, s, 3): (B, 128, 128, 3).
 
     Images of 128 pixels and fewer are enlarged. Of larger ones, uniform `draws` (B, 3) in [0, 1) choose the whole, made
@@ -37,7 +40,7 @@ def frame(images, draws):
     return ops.where(draws[:, 0, None, None, None] < 0.5, small, crop(images, first, SIZE))
 
 
-def crop(images, first, size: int):
+def crop(images: Tensor, first: Tensor, size: int) -> Tensor:
     """Of each image (B, h, w, C) the part (B, size, size, C) that begins at row and column `first` (B, 2), integers."""
     image = ops.arange(ops.shape(images)[0], dtype="int32")[:, None]
     for axis in range(2):  # whole rows at a time, which is fast, then columns as rows
@@ -87,11 +90,11 @@ class SpectralConv2D(layers.Layer):
     gradient goes through the division, which `keras.layers.SpectralNormalization` (3.15) leaves out.
     """
 
-    def __init__(self, filters: int, size: int, strides: int = 1, **kwargs):
+    def __init__(self, filters: int, size: int, strides: int = 1, **kwargs: Any):
         super().__init__(**kwargs)
         self.filters, self.size, self.strides = filters, size, strides
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         shape = (self.size, self.size, input_shape[-1], self.filters)
         self.kernel = self.add_weight(shape=shape, autocast=False, name="kernel")
         self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
@@ -99,7 +102,7 @@ class SpectralConv2D(layers.Layer):
             shape=(self.filters,), initializer="random_normal", trainable=False, autocast=False, name="singular_vector"
         )
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         matrix = ops.cast(ops.reshape(self.kernel, (-1, self.filters)), "float32")
         left, right = self._singular_vectors(ops.stop_gradient(matrix))
         if training:
@@ -108,11 +111,11 @@ class SpectralConv2D(layers.Layer):
         kernel = ops.cast(ops.reshape(matrix / norm, self.kernel.shape), self.compute_dtype)
         return ops.conv(inputs, kernel, self.strides, "same") + ops.cast(self.bias, self.compute_dtype)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         batch, *sides, _ = input_shape
         return (batch, *(-(-side // self.strides) for side in sides), self.filters)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "filters": self.filters, "size": self.size, "strides": self.strides}
 
     def _singular_vectors(self, matrix):
@@ -128,6 +131,7 @@ def _unit(vector):
 
 def heads(logits: tuple[str, ...], text_dim: int) -> dict[str, tuple[keras.Model, ...]]:
     """Of each of `MAPS` its encoder, its conditional and, if asked for, its unconditional logits."""
+    found: dict[str, tuple[keras.Model, ...]]
     found = {name: (_encoder(name), _conditional_logits(f"matched_{name}", text_dim)) for name in MAPS}
     if "unconditional" in logits:
         found = {name: (*models, _unconditional_logits(f"real_{name}")) for name, models in found.items()}

@@ -107,8 +107,8 @@ def _check_text(settings: Settings) -> None:
 
 
 def _generator_keywords(settings: Settings) -> dict:
-    names = ("filters", "text_dim", "condition_dim", "augment_condition", "condition_noise_scale")
-    names += ("conditional_batch_norm", "min_filters", "architecture")
+    sizes = ("filters", "min_filters", "text_dim", "condition_dim")
+    names = (*sizes, "augment_condition", "condition_noise_scale", "conditional_batch_norm", "architecture")
     return {"image_size": settings.data.image_size, **{name: getattr(settings.generator, name) for name in names}}
 
 

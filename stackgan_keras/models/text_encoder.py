@@ -5,12 +5,14 @@ of Reed et al., "Generative Adversarial Text to Image Synthesis", ICML 2016. Lay
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 from keras import layers, ops
 
 from stackgan_keras.errors import InputError
+from stackgan_keras.models.tensors import Tensor
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"/\\|_@#$%^&*~`+-=<>()[]{} "  # its code is the place, from 1
 LENGTH = 201  # characters that are read
@@ -106,11 +108,11 @@ class Recurrence(layers.Layer):
     layers, both know no state before the first step: it takes relu(W x + b) and tanh(W x + b) alone.
     """
 
-    def __init__(self, units: int, *, gated: bool, **kwargs):
+    def __init__(self, units: int, *, gated: bool, **kwargs: Any):
         super().__init__(**kwargs)
         self.units, self.gated = units, gated
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         self.names = ("update", "reset", "state") if self.gated else ("state",)
         self.kernels, self.biases = {}, {}
         for name in self.names:
@@ -122,7 +124,7 @@ class Recurrence(layers.Layer):
                 )
                 self.biases[key] = self.add_weight(shape=(self.units,), initializer="zeros", name=f"{key}_bias")
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         given = {name: self._linear(inputs, f"{name}_input") for name in self.names}
         activation = ops.tanh if self.gated else ops.relu
         states = [activation(given["state"][:, 0])]
@@ -143,8 +145,8 @@ class Recurrence(layers.Layer):
     def _linear(self, x, key: str):
         return ops.matmul(x, self.kernels[key]) + self.biases[key]
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (*input_shape[:-1], self.units)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "units": self.units, "gated": self.gated}

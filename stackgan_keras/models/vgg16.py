@@ -4,8 +4,12 @@ Source: Simonyan & Zisserman, "Very Deep Convolutional Networks", ICLR 2015; mea
 "Image Style Transfer Using Convolutional Neural Networks", CVPR 2016, without the products.
 """
 
+from typing import Any
+
 import keras
 from keras import layers, ops
+
+from stackgan_keras.models.tensors import Tensor
 
 CROP = 128  # pixels, of the middle
 MEAN = (103.939, 116.779, 123.68)  # of ImageNet's blue, green and red
@@ -18,18 +22,18 @@ MAPS = {"block3_conv3": 9.0, "block4_conv3": 2.5, "block5_conv3": 5.0}
 class MiddleCrop(layers.Layer):
     """The middle (B, s, s, C) of images, s at most `size`."""
 
-    def __init__(self, size: int, **kwargs):
+    def __init__(self, size: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.size = size
 
-    def call(self, images):
+    def call(self, images: Tensor) -> Tensor:
         top, left = (ops.maximum(ops.shape(images)[axis] - self.size, 0) // 2 for axis in (1, 2))
         return images[:, top : top + self.size, left : left + self.size]
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (input_shape[0], None, None, input_shape[3])
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "size": self.size}
 
 

@@ -149,13 +149,13 @@ def read_config(path: str | Path, network: str | None = None) -> ModelConfig:
     """
     with _open(path) as file:
         values = _attribute(file, CONFIG, path)
-    whole = isinstance(values, dict) and isinstance(values.get("keywords"), dict)
-    name = str(values.get("network")) if whole else ""
-    if name not in NETWORKS:
+    values = values if isinstance(values, dict) else {}
+    name, keywords = str(values.get("network")), values.get("keywords")
+    if name not in NETWORKS or not isinstance(keywords, dict):
         raise InputError(f"{path} names no network of this package: give a file that this version wrote")
     if network not in (None, name):
         raise InputError(f"{path} holds a {name} where a {network} is expected: give the right file")
-    return ModelConfig(name, values["keywords"])
+    return ModelConfig(name, keywords)
 
 
 def read_training(path: str | Path) -> dict:
@@ -177,7 +177,7 @@ def _shown(entry) -> str:
         return repr(entry)
 
 
-def _open(path: Path) -> h5py.File:
+def _open(path: str | Path) -> h5py.File:
     try:
         return h5py.File(path)
     except FileNotFoundError:
@@ -188,7 +188,7 @@ def _open(path: Path) -> h5py.File:
         raise InputError(f"{path} is no HDF5 file, or a damaged one: give a .weights.h5 file of this package") from None
 
 
-def _attribute(file: h5py.File, name: str, path: Path) -> dict | list:
+def _attribute(file: h5py.File, name: str, path: str | Path) -> dict | list:
     """The list or dict that stands as JSON in an attribute."""
     if name not in file.attrs:
         raise InputError(f"{path} is HDF5 but was not written by this package: it lacks the attribute {name}")

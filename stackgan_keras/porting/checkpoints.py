@@ -25,8 +25,8 @@ def read(path: Path) -> dict[str, np.ndarray]:
     elif path.suffix == ".npz":
         tensors = {name: array for name, array in read_numpy(path).items() if name and array.dtype.kind in "fiu"}
     elif path.suffix == ".t7":
-        tensors = torch7.encoder(torch7.read(path))
-        if tensors is None:
+        tensors = torch7.encoder(torch7.read(path)) or {}
+        if not tensors:
             raise InputError(f"{path} holds no text encoder: give one, or embedded sentences to generate --embedded")
     else:
         tensors = _read_torch(path)
@@ -62,7 +62,7 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
 
 def _flat(content, kind: type) -> dict:
     """What is of this kind in a dict and the dicts in it, under names like `outer/inner`."""
-    found = {}
+    found: dict = {}
     for name, value in content.items() if isinstance(content, dict) else ():
         if isinstance(value, dict):
             found |= {f"{name}/{inner}": each for inner, each in _flat(value, kind).items()}

@@ -1,6 +1,6 @@
 """Tensors by their names in another program to a Keras model: which network they are, and where each of them goes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import keras
@@ -11,6 +11,7 @@ from stackgan_keras.models import weights
 from stackgan_keras.porting import pretrained
 from stackgan_keras.porting import pytorch_release as pytorch
 from stackgan_keras.porting import tensorflow_release as tensorflow
+from stackgan_keras.porting.pytorch_release import Order, Table
 
 NO_NETWORK = "this is no network of StackGAN's releases; give a netG or netD file, a checkpoint, or a char-CNN-RNN"
 AS_SAVED = "convert the checkpoint as the release saved it"
@@ -22,10 +23,10 @@ class Kind(NamedTuple):
     network: str  # the name of our builder
     prefixes: tuple[str, ...]  # with which some of its tensors' names begin, and none of the kinds that follow
     sizes: Callable[[dict], dict]  # its tensors to the builder's keywords
-    layers: Callable[..., Iterator]  # these keywords to rows (their layer, our layer, its tensors)
+    layers: Callable[..., Table]  # these keywords to rows (their layer, our layer, its tensors)
     unused: tuple[str, ...] = ()  # tensors that our network has no place for
 
-    def tensors(self, keywords: dict) -> dict[str, tuple[str, str | Callable]]:
+    def tensors(self, keywords: dict) -> dict[str, tuple[str, Order]]:
         """Our path, and the order of the axes, of each tensor by its name."""
         return {
             their_layer + theirs: (our_layer + ours, order)
@@ -73,13 +74,12 @@ def convert(state: dict[str, np.ndarray]) -> tuple[keras.Model, weights.ModelCon
     Raises `InputError`, listing the names, if any is missing, left over or of another shape.
     """
     state = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
-    config = recognize(state)
+    kind, config = _known_kind(state), recognize(state)
     try:
         model = config.build()
     except (ValueError, ArithmeticError) as problem:
         raise InputError(f"{config.network} with {config.keywords} is impossible ({problem}): {AS_SAVED}") from None
-    variables, kind = weights.named_variables(model), _kind(state)
-    tensors = kind.tensors(config.keywords)
+    variables, tensors = weights.named_variables(model), kind.tensors(config.keywords)
     faults = [f"{name} is missing" for name in tensors if name not in state]
     faults += [f"{name} is left over" for name in state if name not in tensors and name not in kind.unused]
     for name in tensors.keys() & state.keys():
@@ -95,21 +95,25 @@ def convert(state: dict[str, np.ndarray]) -> tuple[keras.Model, weights.ModelCon
     return model, config
 
 
-def arranged(value: np.ndarray, order: str | Callable) -> np.ndarray:
+def arranged(value: np.ndarray, order: Order) -> np.ndarray:
     """A tensor with its axes in our order. Raises `ValueError` if it has not the axes for it."""
     return np.einsum(order, value) if isinstance(order, str) else order(value)
 
 
 def recognize(state: dict[str, np.ndarray]) -> weights.ModelConfig:
     """The network, and the sizes it was built with, from names and shapes alone."""
-    kind = _kind(state)
-    if kind is None:
-        raise InputError(f"the file holds {', '.join(list(state)[:3]) or 'nothing'}: {NO_NETWORK}")
+    kind = _known_kind(state)
     try:
         return weights.ModelConfig(kind.network, kind.sizes(state))
     except (LookupError, ValueError) as problem:  # a tensor is missing, or has too few dimensions
         reason = f"{problem.args[0]} is missing" if isinstance(problem, KeyError) else first_line(problem)
         raise InputError(f"the sizes of the {kind.network} cannot be told ({reason}): {AS_SAVED}") from None
+
+
+def _known_kind(state: dict) -> Kind:
+    if kind := _kind(state):
+        return kind
+    raise InputError(f"the file holds {', '.join(list(state)[:3]) or 'nothing'}: {NO_NETWORK}")
 
 
 def _kind(state: dict) -> Kind | None:

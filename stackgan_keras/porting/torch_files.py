@@ -11,7 +11,7 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -24,7 +24,7 @@ STORAGES = {  # kinds of numbers
 }
 
 
-def read(path: Path):
+def read(path: Path) -> Any:
     """What `torch.save` wrote, tensors as arrays. Raises `InputError` if it is broken or holds anything unusual."""
     try:
         return _read_zip(path) if zipfile.is_zipfile(path) else _read_older(path)
@@ -42,7 +42,7 @@ class _Unpickler(pickle.Unpickler):
         super().__init__(file)
         self.storage = storage
 
-    def find_class(self, module: str, name: str):
+    def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         if module == "torch" and name in STORAGES:
@@ -53,7 +53,7 @@ class _Unpickler(pickle.Unpickler):
             return lambda tensor, *_: tensor
         raise ValueError(f"it asks for {module}.{name}")
 
-    def persistent_load(self, about):
+    def persistent_load(self, about: tuple) -> np.ndarray:
         if self.storage is None:
             raise ValueError("a tensor stands where there should be none")
         _, kind, key, _, length, *_ = about
@@ -98,6 +98,6 @@ def _read_older(path: Path):
         content = _Unpickler(file, storage).load()
         for key in _Unpickler(file).load():
             length = int.from_bytes(file.read(8), "little")
-            if length != storages[key].size or file.readinto(storages[key]) != storages[key].nbytes:
+            if length != storages[key].size or file.readinto(storages[key].data) != storages[key].nbytes:
                 raise ValueError(f"it ends before tensor {key} does")
     return content

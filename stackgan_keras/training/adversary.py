@@ -10,6 +10,7 @@ from stackgan_keras.config import Settings
 from stackgan_keras.models.discriminators import Parts
 from stackgan_keras.models.generators import named_by
 from stackgan_keras.models.projected import FRAMING, frame
+from stackgan_keras.models.tensors import Tensor
 from stackgan_keras.training import losses
 from stackgan_keras.training.augmentation import DRAWS, augment
 from stackgan_keras.training.distribution import GlobalBatch
@@ -39,7 +40,7 @@ class Adversary:
         """Of its optimizer, of its loss, and of its place in checkpoints."""
         return named_by(self.image, "discriminator")
 
-    def see(self, images, batch: dict, turn: int, move=None) -> dict:
+    def see(self, images: Tensor, batch: dict, turn: int, move: Tensor | None = None) -> dict:
         """What the discriminator sees of images, `REAL` or `FAKE`: the augmented image and its pretrained features.
 
         `move` is added after the augmentation.
@@ -58,7 +59,7 @@ class Adversary:
             seen |= self.pretrained(ops.cast(frame(images, framing), "float32"), training=False)
         return seen
 
-    def read(self, batch: dict, fake: dict):
+    def read(self, batch: dict, fake: dict) -> Tensor:
         """The text that the discriminator reads: sentences' embeddings, or the generator's means of these."""
         return batch["embedding"] if self.text == "embedding" else ops.stop_gradient(fake["mean"])
 
@@ -89,7 +90,7 @@ class Adversary:
             loss += self.r1_weight * scalars["r1"]
         return loss, {named_by(self.image, name): value for name, value in scalars.items()}
 
-    def generator_loss(self, seen: dict, text, global_batch: GlobalBatch):
+    def generator_loss(self, seen: dict, text: Tensor, global_batch: GlobalBatch) -> Tensor:
         """The generator's loss: how far what is seen of fakes is from being taken for real images."""
         logits = self.parts.logits(self.parts.features(seen), text)
         return sum(global_batch.mean(_over_parts(self.adversarial.generator(x))) for x in logits.values())

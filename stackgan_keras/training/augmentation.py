@@ -7,11 +7,12 @@ Gradients go through it to the generator, so that it does not learn to draw the 
 from keras import ops
 
 from stackgan_keras.models.projected import crop
+from stackgan_keras.models.tensors import Tensor
 
 DRAWS = 7  # uniform numbers that an image takes: brightness, saturation, contrast, and two places each
 
 
-def augment(images, draws, policy: str):
+def augment(images: Tensor, draws: Tensor, policy: str) -> Tensor:
     """Images (B, s, s, 3) in [-1, 1] changed by uniform `draws` (B, 7) in [0, 1).
 
     `policy` names the changes in their order, as in "color,translation,cutout". What comes in at an edge, and what is

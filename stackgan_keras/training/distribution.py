@@ -30,23 +30,23 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 class GlobalBatch:
     """The batch over all replicas, seen from one of them: means over all of it, and its rows."""
 
-    def __init__(self, per_replica_size):
+    def __init__(self, per_replica_size: int | tf.Tensor):
         self.context = tf.distribute.get_replica_context()
         self.size = per_replica_size
         self.total = per_replica_size * self.context.num_replicas_in_sync  # examples in the global batch
         self.first = self.context.replica_id_in_sync_group * per_replica_size  # row of this replica's first example
 
-    def mean(self, values):
+    def mean(self, values: tf.Tensor) -> tf.Tensor:
         """This replica's part of the global mean: a sum over its examples, divided by the global count."""
         return tf.reduce_sum(values) / tf.cast(self.total, values.dtype)
 
-    def mean_where(self, chosen, values):
+    def mean_where(self, chosen: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
         """This replica's part of the global mean over the chosen values alone, 0 if there are none."""
         weights = tf.cast(chosen, values.dtype)
         count = self.context.all_reduce(tf.distribute.ReduceOp.SUM, tf.reduce_sum(weights))
         return tf.math.divide_no_nan(tf.reduce_sum(weights * values), count)
 
-    def next_rows(self, values):
+    def next_rows(self, values: tf.Tensor) -> tf.Tensor:
         """For each row of this replica the next row of the global batch, without gradient; the very last has none."""
         return self._gather(values)[self.first + 1 : self.first + 1 + self.size]
 

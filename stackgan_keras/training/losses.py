@@ -9,8 +9,10 @@ from typing import NamedTuple
 
 from keras import ops
 
+from stackgan_keras.models.tensors import Tensor
 
-def binary_cross_entropy(logits, target: float):
+
+def binary_cross_entropy(logits: Tensor, target: float) -> Tensor:
     """Binary cross-entropy (B,) of logits (B,) against one target for all: 1 real, 0 fake."""
     return ops.softplus(logits) - target * logits
 
@@ -18,9 +20,9 @@ def binary_cross_entropy(logits, target: float):
 class Adversarial(NamedTuple):
     """Losses, each of the shape of the logits: the discriminator's on real and on fake images, and the generator's."""
 
-    real: Callable
-    fake: Callable
-    generator: Callable
+    real: Callable[[Tensor], Tensor]
+    fake: Callable[[Tensor], Tensor]
+    generator: Callable[[Tensor], Tensor]
 
 
 ADVERSARIAL = {
@@ -36,12 +38,12 @@ ADVERSARIAL = {
 }
 
 
-def kl_divergence(mean, log_variance):
+def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL(N(mean, variance) || N(0, 1)) (B,), averaged over the dimensions as released, not summed as published."""
     return ops.mean(0.5 * (ops.square(mean) + ops.exp(log_variance) - 1 - log_variance), axis=-1)
 
 
-def discriminator_loss(real: list, fake: list):
+def discriminator_loss(real: list[Tensor], fake: list[Tensor]) -> Tensor:
     """Mean of the averaged losses on what is real plus mean of those on what is fake or mismatched.
 
     Stage I: real + (mismatched + fake) / 2. Stage II, with unconditional logits:
@@ -50,7 +52,7 @@ def discriminator_loss(real: list, fake: list):
     return sum(real) / len(real) + sum(fake) / len(fake)
 
 
-def r1_penalty(logits, moved_logits, step: float):
+def r1_penalty(logits: Tensor, moved_logits: Tensor, step: float) -> Tensor:
     """R1 gradient penalty (B,) by finite differences: half the squared slope along directions of length `step`.
 
     In directions drawn from a standard normal its mean is half the squared length of the gradient, as `step` nears 0.
@@ -59,12 +61,12 @@ def r1_penalty(logits, moved_logits, step: float):
     return 0.5 * ops.square((moved_logits - logits) / step)
 
 
-def pixel_loss(images, targets):
+def pixel_loss(images: Tensor, targets: Tensor) -> Tensor:
     """Mean squared difference (B,) of images (B, s, s, 3) to their targets (Ledig et al., CVPR 2017, equation 4)."""
     return ops.mean(ops.square(images - targets), axis=(1, 2, 3))
 
 
-def consistency_loss(images, smaller):
+def consistency_loss(images: Tensor, smaller: Tensor) -> Tensor:
     """Mean absolute difference (B,) of images (B, S, S, 3), made as small as those they come from, to these.
 
     Source: the self-regularization of Shrivastava et al., "Learning from Simulated and Unsupervised Images through
@@ -74,7 +76,7 @@ def consistency_loss(images, smaller):
     return ops.mean(ops.abs(small - ops.stop_gradient(smaller)), axis=(1, 2, 3))
 
 
-def joint_embedding(scores, counted):
+def joint_embedding(scores: Tensor, counted: Tensor) -> Tensor:
     """Hinge loss of a text and an image encoder for scores (..., B, B), row: sentence, column: image; a scalar.
 
     Each wrong pair should score at least 1 less than the right one of its sentence, and of its image: the mean
@@ -88,7 +90,7 @@ def joint_embedding(scores, counted):
     return ops.sum(counted * (of_sentences + of_images)) / ops.maximum(ops.sum(counted), 1)
 
 
-def contrastive(scores, counted):
+def contrastive(scores: Tensor, counted: Tensor) -> Tensor:
     """As `joint_embedding`, but the cross-entropy of finding the right one among all: a scalar.
 
     Source: Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021.

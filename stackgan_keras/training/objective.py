@@ -12,6 +12,7 @@ from keras import ops
 
 from stackgan_keras.config import Settings
 from stackgan_keras.models.generators import without_stage1
+from stackgan_keras.models.tensors import Tensor
 from stackgan_keras.training import losses
 from stackgan_keras.training.adversary import FAKE, Adversary
 from stackgan_keras.training.distribution import GlobalBatch
@@ -22,7 +23,7 @@ class Term(NamedTuple):
 
     name: str
     weight: float
-    of: Callable[[dict, dict, GlobalBatch], object]
+    of: Callable[[dict, dict, GlobalBatch], Tensor]
 
 
 @dataclass(frozen=True, eq=False)

@@ -60,9 +60,12 @@ def read_datasets(settings: Settings, folders: Folders) -> tuple[Dataset, Datase
         _check_text_dim(own, settings)
     brought = root / TEXT_ENCODER
     if not own.is_file() or (brought.is_file() and filecmp.cmp(own, brought, shallow=False)):
-        return tuple(published.read(root, split, text_dim=settings.generator.text_dim) for split in published.SPLITS)
+        text_dim = settings.generator.text_dim
+        train_set, test_set = (published.read(root, split, text_dim=text_dim) for split in published.SPLITS)
+        return train_set, test_set
     datasets = (published.read(root, split, text_dim=None) for split in published.SPLITS)
-    return tuple(_embedded(own, dataset, folders.logs / "cache") for dataset in datasets)
+    train_set, test_set = (_embedded(own, dataset, folders.logs / "cache") for dataset in datasets)
+    return train_set, test_set
 
 
 def _copy_encoders(root: Path, folders: Folders) -> None:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -49,9 +50,9 @@ def train(settings: Settings, folders: Folders, on_grid: OnGrid = None) -> Path:
     check_same_run(settings, logs)
     root = data_root(settings, folders)
     train_set, test_set = (published.read(root, split, text_dim=None) for split in published.SPLITS)
-    start = settings.train.init_from
-    if start is not None:
-        start = find_run(folders.output_dir, start, holding=["text_encoder"])
+    start = None
+    if settings.train.init_from is not None:
+        start = find_run(folders.output_dir, settings.train.init_from, holding=["text_encoder"])
     text_folders = TextFolders(folders.weights, logs, results, folders.output_dir / "weights")
     train_encoders((train_set, test_set), settings, text_folders, start, on_grid)
     return path
@@ -100,7 +101,8 @@ def _train_encoders(datasets, settings: Settings, folders: TextFolders, start, o
         extractor = extractors.load(settings.text.image_encoder, folders.extractors)
     configs = model_configs(settings, extractor)
     encoders = _build(configs, extractor, start)
-    size, cache = settings.data.image_size, {"cache": settings.data.cache, "folder": folders.logs / "cache"}
+    size = settings.data.image_size
+    cache: dict[str, Any] = {"cache": settings.data.cache, "folder": folders.logs / "cache"}
     test_pictures = photographs.centre_crops(decode(test_set, size, **cache), size)
     outputs = _TextOutputs(encoders, configs, test_set, test_pictures, encoders.shown(test_pictures), folders)
     stream = _stream(train_set, settings, extractor, cache)

@@ -74,7 +74,7 @@ class Trainer:
     on_grid: OnGrid = None
     after_step: Callable[[tf.Tensor], None] | None = None  # called in the graph with the number of steps
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         replicas = self.strategy.num_replicas_in_sync
         if self.stream.batch_size % replicas:
             raise InputError(

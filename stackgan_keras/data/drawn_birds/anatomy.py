@@ -1,6 +1,6 @@
 """The outlines of a bird in body units: 1 is roughly the length of the trunk, x towards the beak, y downwards."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -113,7 +113,7 @@ def smooth(points: Points, steps: int = 8) -> Points:
     return curve.transpose(1, 0, 2).reshape(-1, 2)
 
 
-def directions(degrees) -> Points:
+def directions(degrees: Sequence[float] | np.ndarray | float) -> Points:
     """Unit vectors at these angles, counted upwards from the beak's direction."""
     radians = np.deg2rad(np.asarray(degrees, float))
     return np.stack([np.cos(radians), -np.sin(radians)], -1)
@@ -202,7 +202,7 @@ def _legs(on_trunk: Callable[[Points], Points]) -> tuple[list[Points], list[Poin
     """Legs from the tilted hips down to feet that stay level, and three toes for each foot."""
     legs, toes = [], []
     for hip_x, hip_y, foot_x in FEET:
-        hip, foot = on_trunk([[hip_x, hip_y]])[0], np.array([foot_x, GROUND - 0.02])
+        hip, foot = on_trunk(np.array([[hip_x, hip_y]]))[0], np.array([foot_x, GROUND - 0.02])
         legs.append(np.array([hip, (hip + foot) / 2 + (-0.025, 0.02), foot]))
         toes += [np.array([foot, (foot_x + reach, GROUND + dip)]) for reach, dip in TOES]
     return legs, toes

@@ -83,8 +83,8 @@ class Phrases:
         return " ".join(["a", pick(self.rng, sizes[self.bird.size]), *([colour] if colour else []), "bird"])
 
     def main(self) -> str:
-        """The bird's main colour."""
-        return self.bird.main
+        """The colour of the whole bird, where it has one: other birds get no wording that asks for it."""
+        return self.bird.main or ""
 
     def colours(self) -> str:
         """Two of the bird's colours, such as `black and yellow`; one word where the two are the same."""

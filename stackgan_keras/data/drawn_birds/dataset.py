@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -151,7 +152,8 @@ def _plan(settings: dict[str, int]) -> tuple[list[_Picture], dict[int, str]]:
     ids = (rng.permutation(classes) + 1).tolist()  # class number of each species
     by_id, test_ids = dict(zip(ids, species, strict=True)), set(ids[classes - test_classes :])
     class_names = {i: f"{i:03d}.{name}" for i, name in enumerate(species_names(classes, rng), start=1)}
-    pictures, seen = [], Counter()
+    pictures: list[_Picture] = []
+    seen: Counter[int] = Counter()
     for number in range(count):
         class_id = 1 + number * classes // count
         seen[class_id] += 1
@@ -171,7 +173,7 @@ def _draw_all(
     from tqdm import tqdm  # only here: data is also read where there is none
 
     draw_one = partial(_draw_one, folder, seed)
-    bar = {"total": len(pictures), "desc": "drawing birds", "unit": "bird", "disable": not progress}
+    bar: dict[str, Any] = {"total": len(pictures), "desc": "drawing birds", "unit": "bird", "disable": not progress}
     if workers == 1:
         yield from tqdm(map(draw_one, pictures), **bar)
         return

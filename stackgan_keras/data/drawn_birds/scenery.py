@@ -140,7 +140,8 @@ def _branch(canvas: Canvas, feet: np.ndarray, rng: Rng) -> None:
     x = np.linspace(-20, width + 20, 16)
     top = feet[1] + slope * (x - feet[0]) + 5 * np.sin(x / rng.uniform(70, 110) + rng.uniform(0, 6)) + 4
     top += feet[1] + 4 - np.interp(feet[0], x, top)  # passes under the feet
-    thickness = np.linspace(*rng.permutation([34, 20]), len(x))
+    left, right = rng.permutation([34, 20])
+    thickness = np.linspace(left, right, len(x))
     _leaves(canvas, x, top, rng)
     outline = np.concatenate([np.stack([x, top], -1), np.stack([x, top + thickness], -1)[::-1]])
     canvas.polygon(outline, BARK, edge=70)

@@ -3,12 +3,14 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from stackgan_keras.errors import InputError
 
 Rng = np.random.Generator
+Option = TypeVar("Option")
 
 COLOURS = {
     "red": (206, 42, 40),
@@ -75,7 +77,7 @@ def individual(species: dict[str, str], rng: Rng) -> Bird:
     )
 
 
-def pick(rng: Rng, options: Sequence):
+def pick(rng: Rng, options: Sequence[Option]) -> Option:
     """One of the options, each equally likely."""
     return options[int(rng.integers(len(options)))]
 
@@ -113,7 +115,7 @@ def invent_species(train: int, test: int, rng: Rng) -> list[dict[str, str]]:
 
 def _new_species(count: int, palettes: dict, known: list[dict], rng: Rng) -> list[dict[str, str]]:
     """Species with colours from the palettes, each colour used about equally often, and none a known plumage."""
-    used = {part: Counter() for part in (*PLUMAGE, *BEAK)}
+    used: dict[str, Counter[str]] = {part: Counter() for part in (*PLUMAGE, *BEAK)}
     taken = {tuple(species[part] for part in PLUMAGE) for species in known}
     new = []
     for _ in range(count):
@@ -127,7 +129,7 @@ def _new_species(count: int, palettes: dict, known: list[dict], rng: Rng) -> lis
 
 def _new_plumage(palettes: dict, used: dict, taken: set, rng: Rng) -> dict[str, str]:
     """Colours for each part that no earlier species combines; the least used ones where that is possible."""
-    unused = {part: Counter() for part in PLUMAGE}
+    unused: dict[str, Counter[str]] = {part: Counter() for part in PLUMAGE}
     plain = rng.random() < PLAIN
     for attempt in range(TRIES):
         counts, strict = unused if attempt else used, attempt < TRIES // 2
@@ -146,7 +148,7 @@ def _new_plumage(palettes: dict, used: dict, taken: set, rng: Rng) -> dict[str, 
 def _random_plumage(palettes: dict, used: dict, rng: Rng, strict: bool) -> dict[str, str] | None:
     """One colour for each part; when strict, a wing never melts into the body nor a crown into the face."""
 
-    def choose(part: str, unlike: tuple[str, ...]) -> str | None:
+    def choose(part: str, unlike: tuple[str | None, ...]) -> str | None:
         options = [colour for colour in palettes[part] if not (strict and colour in unlike)]
         return _least_used(options, used[part], rng) if options else None
 
@@ -157,8 +159,9 @@ def _random_plumage(palettes: dict, used: dict, rng: Rng, strict: bool) -> dict[
     wing = choose("wing", (back, belly))
     matching = wing in palettes["tail"] and rng.random() < MATCHING_TAIL
     tail = wing if matching else choose("tail", (wing, back))
-    plumage = dict(zip(PLUMAGE, (crown, back, belly, wing, tail), strict=True))
-    return None if None in plumage.values() else plumage
+    colours = zip(PLUMAGE, (crown, back, belly, wing, tail), strict=True)
+    plumage = {part: colour for part, colour in colours if colour is not None}
+    return plumage if len(plumage) == len(PLUMAGE) else None
 
 
 def _plain_plumage(palettes: dict, used: dict, rng: Rng) -> dict[str, str] | None:
