@@ -137,8 +137,8 @@ def _text_encoder(given: argparse.Namespace, settings: Settings, datasets: list)
     else:
         with atomic_write(path) as unfinished:
             shutil.copyfile(given.text_encoder, unfinished)
-    text_dim = weights.read_config(path, "text_encoder").keywords["text_dim"]
-    return partial(text_encoder.embed, weights.load(path)), text_dim
+    model = weights.load(path, "text_encoder")
+    return partial(text_encoder.embed, model), model.output_shape[-1]
 
 
 def _parser() -> Parser:

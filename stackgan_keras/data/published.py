@@ -31,8 +31,6 @@ from stackgan_keras.files import read_text
 
 SPLITS = ("train", "test")
 EMBEDDINGS = "char-CNN-RNN-embeddings.pickle"
-TEXT_ENCODER = "text_encoder.weights.h5"  # beside prepared data what made its embeddings, in a run its own
-IMAGE_ENCODER = "image_encoder.weights.h5"  # beside it: the one it was trained with
 PICTURE_FOLDERS = ("CUB_200_2011/images", "Oxford102", "images", "")  # below the root, first come first served
 
 
