@@ -7,6 +7,7 @@ import keras
 import pytest
 from helpers import benchmark, ended
 
+from stackgan_keras.evaluation import evaluation_set
 from stackgan_keras.training import stage
 
 BIRDS = {"count": 30, "classes": 6, "test_classes": 4, "embedding_dim": 1}  # twenty to be scored with
@@ -19,7 +20,7 @@ TINY = [
 @pytest.fixture
 def ablations(monkeypatch):
     module = benchmark("ablations")
-    monkeypatch.setattr(module, "BIRDS", BIRDS)
+    monkeypatch.setattr(evaluation_set, "BIRDS", BIRDS)
     monkeypatch.setattr(module, "CAPTIONS", 20)
     return module
 

@@ -23,6 +23,7 @@ class Gaussian:
     mean: np.ndarray  # (D,) float64
     covariance: np.ndarray  # (D, D) float64, divided by the number of pictures less one
     count: int | None = None  # of pictures; None where a file does not tell
+    file: Path | None = None  # that it was read from
 
     @classmethod
     def read(cls, path: Path) -> "Gaussian":
@@ -38,7 +39,7 @@ class Gaussian:
             raise InputError(f"{path} holds {found}: give an .npz with mu (D,) and sigma (D, D)")
         if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
             raise InputError(f"{path} holds NaN or infinity: make it again")
-        return cls(mean, covariance)
+        return cls(mean, covariance, file=path)
 
     def write(self, path: Path) -> None:
         """To an `.npz` with `mu` and `sigma`, which pytorch-fid reads, too."""
