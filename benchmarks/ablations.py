@@ -20,12 +20,12 @@ import numpy as np
 
 from stackgan_keras import command_line
 from stackgan_keras.config import Folders, Settings
-from stackgan_keras.data import drawn_birds, published
+from stackgan_keras.data import published
 from stackgan_keras.errors import InputError
-from stackgan_keras.evaluate import BIRDS, EXTRACTOR, SEED
-from stackgan_keras.evaluation.attributes import Reader
-from stackgan_keras.evaluation.readings import Readers
-from stackgan_keras.evaluation.scores import Evaluation, Run, spread_captions
+from stackgan_keras.evaluation.evaluation_set import SEED, EvaluationSet, draw_birds, spread_captions
+from stackgan_keras.evaluation.features import AttributePredictor, Networks
+from stackgan_keras.evaluation.inputs import EXTRACTOR
+from stackgan_keras.evaluation.scores import Evaluation, Run
 from stackgan_keras.files import atomic_write
 from stackgan_keras.inference.stackgan import StackGAN
 from stackgan_keras.models import stages, weights
@@ -132,7 +132,7 @@ class Bench:
             made = self.train(settings, folders, variant.stage1)
             rows = self.evaluation.rows([Run(name, StackGAN.load(folders.weights))])
             rows[name]["pictures_per_second"] = pictures_per_second(folders.logs / made.name / "metrics.jsonl")
-            extractor = self.evaluation.readers.extractor
+            extractor = self.evaluation.networks.extractor
             of = {"extractor": extractor and extractor.name, "notes": self.evaluation.notes}
             with atomic_write(file) as unfinished:
                 unfinished.write_text(json.dumps({"rows": rows, **of}, indent=1) + "\n", encoding="utf-8")
@@ -176,12 +176,17 @@ class Bench:
             metrics |= {"fid", "kid"}
         except InputError as problem:
             notes.append(f"no FID and KID: {problem}")
-        root = self.output_dir / "data" / f"evaluation_birds_{SEED}"
-        drawn_birds.write(root, seed=SEED, **BIRDS, progress=True)
+        root = draw_birds(self.output_dir, SEED)
         birds, others = (published.read(root, split, text_dim=None) for split in ("test", "train"))
-        readers = Readers(extractor, attributes=Reader(weights.load(self.shipped / CLASSIFIER)))
-        asked, cache = spread_captions(birds.captions, CAPTIONS), self.output_dir / "data" / "features"
-        return Evaluation(readers, frozenset(metrics), birds, others, asked, SEED, cache, notes=notes)
+        captions = spread_captions(birds.captions, CAPTIONS)
+        classifier = AttributePredictor(weights.load(self.shipped / CLASSIFIER, "attribute_classifier"))
+        return Evaluation(
+            Networks(extractor, classifier=classifier),
+            frozenset(metrics),
+            EvaluationSet(root, "test", birds, others, captions, SEED),
+            self.output_dir / "data" / "features",
+            notes,
+        )
 
 
 def read(words: list[str]) -> Settings:

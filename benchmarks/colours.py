@@ -18,7 +18,7 @@ from matplotlib.colors import rgb_to_hsv
 from stackgan_keras import command_line
 from stackgan_keras.data import photographs, published
 from stackgan_keras.errors import InputError, whole_number
-from stackgan_keras.evaluation.attributes import resized
+from stackgan_keras.evaluation.features import resized
 from stackgan_keras.inference.stackgan import StackGAN
 from stackgan_keras.models.runs import find_run
 

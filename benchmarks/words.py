@@ -17,8 +17,9 @@ import numpy as np
 from stackgan_keras import command_line
 from stackgan_keras.data import published
 from stackgan_keras.errors import whole_number
-from stackgan_keras.evaluation.readings import Readers, framed
-from stackgan_keras.evaluation.scores import spread_captions
+from stackgan_keras.evaluation.evaluation_set import spread_captions
+from stackgan_keras.evaluation.features import Networks
+from stackgan_keras.evaluation.real_images import framed
 from stackgan_keras.models import text_encoder
 from stackgan_keras.models.runs import find_run
 from stackgan_keras.training.encoders import Encoders
@@ -47,7 +48,7 @@ def main() -> None:
     encoders = Encoders.load(folder, given.output_dir / "weights")
     dataset = published.read(given.root, "test", text_dim=None).captioned()
     shown = framed(dataset, SIZE, SEED, range(len(dataset)))
-    pictures = Readers(encoders=encoders).read_all(shown, "pictures", len(dataset))["embeddings"]
+    pictures = Networks(encoders=encoders).outputs_of_all(shown, "pictures", len(dataset))["embeddings"]
     spread = text_encoder.embed(encoders.text, [captions[0] for captions in dataset.captions])
     unit = distance(spread, np.roll(spread, len(spread) // 2, axis=0))
     print("| exchanged | captions | moves | fits |\n|---|---|---|---|")

@@ -7,6 +7,7 @@ import keras
 import pytest
 from helpers import benchmark, ended
 
+from stackgan_keras.evaluation import evaluation_set
 from stackgan_keras.training import stage
 from stackgan_keras.training.outputs import AdversarialOutputs
 
@@ -20,7 +21,7 @@ TINY = [
 @pytest.fixture
 def ablations(monkeypatch):
     module = benchmark("ablations")
-    monkeypatch.setattr(module, "BIRDS", BIRDS)
+    monkeypatch.setattr(evaluation_set, "BIRDS", BIRDS)
     monkeypatch.setattr(module, "CAPTIONS", 20)
     return module
 

@@ -1,4 +1,4 @@
-"""Attributes of drawn birds: what a caption names, and the classifier that reads the colours of a picture."""
+"""Attributes of drawn birds: what a caption names, and the classifier that predicts the colours in an image."""
 
 import io
 import json
@@ -15,8 +15,9 @@ from helpers import refusal
 
 from stackgan_keras import train_attributes
 from stackgan_keras.data import drawn_birds, images, photographs
-from stackgan_keras.evaluation import attributes, classifier_training
-from stackgan_keras.evaluation.attributes import PARTS, Reader, accuracy, named_parts
+from stackgan_keras.evaluation import attributes, classifier_training, features
+from stackgan_keras.evaluation.attributes import PARTS, accuracy, named_parts
+from stackgan_keras.evaluation.features import AttributePredictor, resized
 from stackgan_keras.models import weights
 from stackgan_keras.models.attribute_classifier import attribute_classifier
 from stackgan_keras.models.weights import ModelConfig
@@ -142,14 +143,14 @@ def test_its_file_is_small_and_gives_it_back(tmp_path):
     assert path.stat().st_size < 1.5e6
     assert weights.read_config(path, "attribute_classifier") == config
     pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
-    (mine, features), (theirs, others) = Reader(model)(pictures), Reader(weights.load(path))(pictures)
+    (mine, one), (theirs, other) = (AttributePredictor(of)(pictures) for of in (model, weights.load(path)))
     assert all((mine[part] == theirs[part]).all() for part in PARTS)
-    np.testing.assert_array_equal(features, others)
+    np.testing.assert_array_equal(one, other)
 
 
 def test_pictures_of_any_size_are_fitted():
     large = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
-    same, half, double = (np.asarray(attributes._fitted(large, size)) for size in (64, 32, 128))
+    same, half, double = (images.to_range(np.asarray(resized(large, size))) for size in (64, 32, 128))
     np.testing.assert_array_equal(images.to_uint8(same), large)
     assert half.shape == (2, 32, 32, 3)
     assert double.shape == (2, 128, 128, 3)
@@ -157,26 +158,26 @@ def test_pictures_of_any_size_are_fitted():
     assert half.std() < 0.8 * same.std()  # antialiased: pixels are averaged, not left out
 
 
-def test_reading_does_not_depend_on_the_batch(monkeypatch):
-    reader = Reader(attribute_classifier(**TINY))
+def test_predictions_do_not_depend_on_the_batch(monkeypatch):
+    predictor = AttributePredictor(attribute_classifier(**TINY))
     pictures = np.random.default_rng(0).integers(0, 256, (7, 40, 40, 3), np.uint8)
-    whole, features = reader(pictures)
-    monkeypatch.setattr(attributes, "BATCH", 3)
-    parts, others = reader(pictures)
+    whole, one = predictor(pictures)
+    monkeypatch.setattr(features, "CLASSIFIED", 3)
+    parts, other = predictor(pictures)
     for part in PARTS:
         assert whole[part].shape == (7,)
         assert set(whole[part]) <= set(PARTS[part])
         assert (whole[part] == parts[part]).all()
-    np.testing.assert_allclose(features, others, atol=1e-5)
+    np.testing.assert_allclose(one, other, atol=1e-5)
 
 
 def test_features_are_those_of_each_picture():
     model = attribute_classifier(**TINY)
     pictures = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
-    colours, features = Reader(model)(pictures)
-    assert features.shape == (3, 6 * TINY["filters"])
-    assert features.dtype == np.float32
-    assert len(np.unique(features.round(6), axis=0)) == 3
+    colours, made = AttributePredictor(model)(pictures)
+    assert made.shape == (3, 6 * TINY["filters"])
+    assert made.dtype == np.float32
+    assert len(np.unique(made.round(6), axis=0)) == 3
     plain = model(images.to_range(pictures.astype(np.float32)), training=False)
     assert all((colours[part] == np.array(PARTS[part])[np.argmax(plain[part], axis=1)]).all() for part in PARTS)
 
@@ -185,16 +186,16 @@ def test_features_are_those_of_each_picture():
 
 
 def test_accuracy_is_the_share_of_named_parts():
-    asked = [{"crown": "red", "beak": "black"}, {"crown": "blue"}, {}]
-    seen = {part: np.array(["red", "red", "red"]) for part in PARTS}
-    scores = accuracy(asked, seen)
+    named = [{"crown": "red", "beak": "black"}, {"crown": "blue"}, {}]
+    predicted = {part: np.array(["red", "red", "red"]) for part in PARTS}
+    scores = accuracy(named, predicted)
     assert scores["crown"] == 0.5
     assert scores["beak"] == 0
     assert scores["all"] == pytest.approx(1 / 3)
     assert np.isnan(scores["back"])
-    assert attributes.chance(asked) == pytest.approx((1 / 11 + 1 / 11 + 1 / 5) / 3)
+    assert attributes.chance(named) == pytest.approx((1 / 11 + 1 / 11 + 1 / 5) / 3)
     assert np.isnan(attributes.chance([{}]))
-    assert np.isnan(accuracy([{}], seen)["all"])
+    assert np.isnan(accuracy([{}], predicted)["all"])
 
 
 # Truth and training
@@ -220,15 +221,15 @@ def test_without_truth_it_is_no_drawn_set(root, tmp_path):
 def test_crops_lie_inside_and_at_random():
     ramp = np.arange(38, dtype=np.uint8)
     pictures = np.broadcast_to((ramp[:, None] + ramp)[None, :, :, None], (400, 38, 38, 3))
-    crops = attributes.crops(pictures, 32, seed=1)
+    crops = classifier_training.crops(pictures, 32, seed=1)
     assert crops.shape == (400, 32, 32, 3)
     corners = crops[:, 0, 0, 0]
     assert (corners.min(), corners.max()) == (0, 12)  # up to 6 down and 6 right
-    np.testing.assert_array_equal(attributes.crops(pictures, 32, seed=1), crops)
-    assert (attributes.crops(pictures, 32, seed=2) != crops).any()
+    np.testing.assert_array_equal(classifier_training.crops(pictures, 32, seed=1), crops)
+    assert (classifier_training.crops(pictures, 32, seed=2) != crops).any()
 
 
-def test_augmented_pictures_keep_their_labels_and_are_seen_anew():
+def test_augmented_pictures_keep_their_labels_and_are_new_each_time():
     pictures = np.zeros((5, 38, 38, 3), np.uint8)  # picture i has its left half at 40 i + 30
     pictures[:, :, :19] = (40 * np.arange(5) + 30)[:, None, None, None]
     labels = {part: np.arange(5) for part in PARTS}
@@ -237,9 +238,9 @@ def test_augmented_pictures_keep_their_labels_and_are_seen_anew():
         examples = classifier_training.augmented(pictures, labels, 32, seed).take(60)
         return [(np.asarray(x), {part: int(y[part]) for part in PARTS}) for x, y in examples]
 
-    seen, counts = some(0), np.zeros(5, int)
+    first, counts = some(0), np.zeros(5, int)
     mirrored, blurred, levels = [], [], []
-    for x, y in seen:
+    for x, y in first:
         assert x.shape == (32, 32, 3)
         assert -1 <= x.min() < x.max() <= 1
         assert len(set(y.values())) == 1
@@ -255,8 +256,8 @@ def test_augmented_pictures_keep_their_labels_and_are_seen_anew():
     assert 10 <= blurred.sum() <= 30
     assert 0.2 < mirrored[blurred].mean() < 0.8  # the one says nothing of the other
     again, other = some(0), some(1)
-    assert all((a[0] == b[0]).all() for a, b in zip(seen, again, strict=True))
-    assert any((a[0] != b[0]).any() for a, b in zip(seen, other, strict=True))
+    assert all((a[0] == b[0]).all() for a, b in zip(first, again, strict=True))
+    assert any((a[0] != b[0]).any() for a, b in zip(first, other, strict=True))
 
 
 # The command
@@ -292,11 +293,11 @@ def test_what_training_leaves(trained, root, tmp_path, monkeypatch):
 def test_a_classifier_of_sixty_birds_reads_better_than_chance(trained, root, tmp_path):
     arguments = ("--data.root", root, "--output_dir", tmp_path, "--run", "mine")
     trained(*arguments, "--epochs", 40, "--precision", "float32")
-    reader = Reader(weights.load(tmp_path / "weights/mine/attribute_classifier.weights.h5"))
+    predictor = AttributePredictor(weights.load(tmp_path / "weights/mine/attribute_classifier.weights.h5"))
     rows = [json.loads(line) for line in (root / "truth.jsonl").read_text().splitlines()]
     pictures = [photographs.read(root / f"CUB_200_2011/images/{row['name']}.jpg", row["box"], 76) for row in rows]
     truth = attributes.truth(root, [row["name"] for row in rows])
-    scores = accuracy(truth, reader(attributes.crops(np.stack(pictures), 64, 0))[0])
+    scores = accuracy(truth, predictor(classifier_training.crops(np.stack(pictures), 64, 0))[0])
     assert scores["all"] > 3 * attributes.chance(truth), scores
 
 

@@ -1,4 +1,4 @@
-"""The command `evaluate`: every run scored by what it generates, beside real pictures; what is missing is said."""
+"""The command `evaluate`: every run scored by what it generates, beside real images; notes tell what is missing."""
 
 import io
 import json
@@ -18,14 +18,17 @@ from PIL import Image
 from stackgan_keras import evaluate
 from stackgan_keras.data import images, photographs, published
 from stackgan_keras.data.writing import write_embeddings, write_lines, write_pickle
-from stackgan_keras.evaluation import attributes, r_precision
-from stackgan_keras.evaluation.attributes import PARTS, Reader
+from stackgan_keras.evaluation import attributes, evaluation_set, inputs, r_precision
+from stackgan_keras.evaluation.attributes import PARTS
 from stackgan_keras.evaluation.diversity import diversity
-from stackgan_keras.evaluation.frechet import fit, frechet_distance
+from stackgan_keras.evaluation.evaluation_set import SEED, spread_captions
+from stackgan_keras.evaluation.features import AttributePredictor, Networks
+from stackgan_keras.evaluation.frechet import frechet_distance
 from stackgan_keras.evaluation.inception_score import inception_score
 from stackgan_keras.evaluation.kernel_distance import kid
-from stackgan_keras.evaluation.readings import Readers, framed, read_real
-from stackgan_keras.evaluation.scores import spread_captions, table
+from stackgan_keras.evaluation.metrics import METRICS, Metric
+from stackgan_keras.evaluation.real_images import framed, real_outputs
+from stackgan_keras.evaluation.report import table
 from stackgan_keras.inference.stackgan import StackGAN
 from stackgan_keras.models import runs, text_encoder, weights
 from stackgan_keras.models.weights import ModelConfig
@@ -43,7 +46,7 @@ NETWORKS = {
     "attribute_classifier": ModelConfig("attribute_classifier", CLASSIFIER),
 }
 BIRDS = {"count": 36, "classes": 6, "test_classes": 3, "embedding_dim": 1}  # 18 to be tested with
-CAPTIONS = 12  # asked for
+CAPTIONS = 12  # evaluated
 ROWS = ["drawn", "drawn, Stage I", "drawn, Stage I enlarged", "early"]
 ROWS += ["real pictures, 32", "real pictures, 16", "by chance"]
 COLUMNS = [
@@ -83,9 +86,9 @@ class Called:
 def call(out: Path, *arguments) -> Called:
     """Calls the command on few birds and none but the weights below `out`."""
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as output:
-        patch.setattr(evaluate, "BIRDS", BIRDS)
-        patch.setattr(evaluate, "EXTRACTOR", str(out / "net.keras"))
-        patch.setattr(evaluate, "INDEPENDENT", str(out / "judge.keras"))
+        patch.setattr(evaluation_set, "BIRDS", BIRDS)
+        patch.setattr(inputs, "EXTRACTOR", str(out / "net.keras"))
+        patch.setattr(inputs, "INDEPENDENT", str(out / "independent.keras"))
         patch.setattr(runs, "__file__", str(out / "stackgan_keras/models/runs.py"))  # where shipped weights are sought
         patch.setattr(sys, "argv", ["evaluate", "--output_dir", str(out), *map(str, arguments)])
         evaluate.main()
@@ -136,7 +139,7 @@ def trained(tmp_path_factory):
     """An output folder with random weights of `drawn` (all networks) and `early` (Stage I, no image encoder)."""
     out = tmp_path_factory.mktemp("runs")
     save_extractor(out / "net.keras")
-    save_extractor(out / "judge.keras", seed=1, probabilities=False)
+    save_extractor(out / "independent.keras", seed=1, probabilities=False)
     save(out / "weights/drawn", **NETWORKS)
     (out / "weights/early").mkdir()
     for name in ("text_encoder", "stage1_gen"):
@@ -157,12 +160,12 @@ def out(trained, called, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def seen(called):
-    """The test birds, what is asked of them, and what StackGAN generates: `image` and `stage1_image`."""
-    birds = published.read(called.out / f"data/evaluation_birds_{evaluate.SEED}", "test", text_dim=None)
-    asked = spread_captions(birds.captions, CAPTIONS)
-    made = StackGAN.load(called.out / "weights/drawn").generate(sentences(birds, asked), 1, evaluate.SEED)
-    return birds, asked, {name: pictures[:, 0] for name, pictures in made.items()}
+def generated(called):
+    """The test birds, the captions evaluated, and what StackGAN generates: `image` and `stage1_image`."""
+    birds = published.read(called.out / f"data/evaluation_birds_{SEED}", "test", text_dim=None)
+    captions = spread_captions(birds.captions, CAPTIONS)
+    made = StackGAN.load(called.out / "weights/drawn").generate(sentences(birds, captions), 1, SEED)
+    return birds, captions, {name: copies[:, 0] for name, copies in made.items()}
 
 
 @pytest.fixture(scope="module")
@@ -172,20 +175,20 @@ def data(tmp_path_factory):
     return save_data(root, "train", count=12)
 
 
-def sentences(dataset, asked):
-    return [dataset.captions[i][j] for i, j in asked]
+def sentences(dataset, captions):
+    return [dataset.captions[i][j] for i, j in captions]
 
 
 def real(dataset, size):
-    return np.stack(list(framed(dataset, size, evaluate.SEED, range(len(dataset)))))
+    return np.stack(list(framed(dataset, size, SEED, range(len(dataset)))))
 
 
 # -- the table and the file ---------------------------------------------------------------------------------------
 
 
 def test_runs_stand_beside_real_pictures_and_chance(called):
-    assert called.lines[0] == f"{CAPTIONS} captions of {called.out}/data/evaluation_birds_{evaluate.SEED} (test)"
-    for line, name in zip(called.lines[1:3], ("judge", "net"), strict=True):
+    assert called.lines[0] == f"{CAPTIONS} captions of {called.out}/data/evaluation_birds_{SEED} (test)"
+    for line, name in zip(called.lines[1:3], ("independent", "net"), strict=True):
         assert line == f"features: {name}.keras, images resized to 16 x 16 pixels, bilinear with antialiasing"
     assert called.lines[3].split() == COLUMNS
     assert [row[:23].strip() for row in called.lines[4:11]] == ROWS
@@ -203,7 +206,7 @@ def test_the_file_of_a_run_holds_its_rows_and_what_repeats_them(called):
     assert drawn["rows"]["drawn"]["pictures"] == CAPTIONS
     assert drawn["rows"]["real pictures, 32"]["pictures"] == 18
     assert drawn["rows"]["by chance"] == {"r_precision": 0.01, "attributes": pytest.approx(0.106, abs=0.02)}
-    assert (early["captions"], early["split"], early["seed"]) == (CAPTIONS, "test", evaluate.SEED)
+    assert (early["captions"], early["split"], early["seed"]) == (CAPTIONS, "test", SEED)
     extractor = extractors.load(called.out / "net.keras")
     assert drawn["extractor"] == {
         "name": "net.keras",
@@ -237,6 +240,28 @@ def test_the_table_is_aligned_and_leaves_out_empty_columns():
     assert second.split() == ["longer", "-", "-", "-"]
 
 
+def test_a_metric_is_a_function_and_an_entry_in_one_table(out, generated, monkeypatch):
+    toy = Metric(
+        "mean feature",
+        ("extractor",),
+        lambda sample: {"toy": float(sample.outputs["features"].mean()), "toy_deviation": 0.25},
+        {"TOY": ("toy", "{:.2f}")},
+        chance=lambda _: 0.5,
+    )
+    monkeypatch.setitem(METRICS, "toy", toy)
+    made = call(out, "--run", "early", "--count", CAPTIONS, "--metrics", "toy")
+    expected = extractors.load(out / "net.keras")(generated[2]["stage1_image"])[0].mean()
+    assert made.row("early")["toy"] == pytest.approx(expected, rel=1e-4)
+    assert made.figures("early")["rows"]["by chance"] == {"toy": 0.5}
+    assert made.lines[2].split() == ["pixels", "pictures", "TOY"]
+    assert made.lines[3].split() == ["early", "16", str(CAPTIONS), f"{expected:.2f}", "±", "0.25"]
+    assert "attributes,toy" in refusal(call, out, "--metrics", "none")
+    (out / "net.keras").unlink()
+    left_out = call(out, "--run", "early", "--count", "3").notes[0]
+    assert "note: no FID, KID, Inception Score, mean feature: there is no feature extractor" in left_out
+    assert "there is no feature extractor" in refusal(call, out, "--metrics", "toy")
+
+
 def test_captions_are_spread_over_pictures_and_wordings():
     captions = tuple(tuple(f"{i} {j}" for j in range(10)) for i in range(4))
     assert spread_captions(captions, 4) == [(0, 0), (1, 1), (2, 2), (3, 3)]
@@ -251,46 +276,46 @@ def test_captions_are_spread_over_pictures_and_wordings():
 
 
 @pytest.mark.parametrize(("row", "output"), [("drawn", "image"), ("drawn, Stage I", "stage1_image")])
-def test_features_and_probabilities_of_a_row_are_those_of_what_a_run_generates(row, output, called, seen):
-    birds, _, made = seen
+def test_features_and_probabilities_of_a_row_are_those_of_what_a_run_generates(row, output, called, generated):
+    birds, _, made = generated
     row, extractor = called.row(row), extractors.load(called.out / "net.keras")
     features, probabilities = extractor(made[output])
     others, _ = extractor(real(birds, row["pixels"]))
     assert row["fid"] == pytest.approx(frechet_distance(features, others), rel=1e-3)
     assert (row["kid"], row["kid_deviation"]) == pytest.approx(kid(features, others), rel=1e-3)
-    shown = (row["inception_score"], row["inception_score_deviation"])
-    assert shown == pytest.approx(inception_score(probabilities), abs=1e-4)
+    score = (row["inception_score"], row["inception_score_deviation"])
+    assert score == pytest.approx(inception_score(probabilities), abs=1e-4)
 
 
 @pytest.mark.parametrize(("row", "output"), [("drawn", "image"), ("drawn, Stage I enlarged", "enlarged")])
-def test_the_judge_reads_with_a_network_of_its_own(row, output, called, seen):
-    birds, _, made = seen
+def test_the_independent_extractor_is_a_network_of_its_own(row, output, called, generated):
+    birds, _, made = generated
     enlarged = [Image.fromarray(x).resize((32, 32), Image.Resampling.BICUBIC) for x in made["stage1_image"]]
-    pictures = {**made, "enlarged": np.stack([np.asarray(x) for x in enlarged])}[output]
-    row, judge = called.row(row), extractors.load(called.out / "judge.keras")
-    expected = kid(judge(pictures)[0], judge(real(birds, 32))[0])
+    pixels = {**made, "enlarged": np.stack([np.asarray(x) for x in enlarged])}[output]
+    row, independent = called.row(row), extractors.load(called.out / "independent.keras")
+    expected = kid(independent(pixels)[0], independent(real(birds, 32))[0])
     assert (row["independent_kid"], row["independent_kid_deviation"]) == pytest.approx(expected, rel=1e-3)
     assert row["independent_kid"] != pytest.approx(row["kid"], rel=1e-2)
-    assert called.figures()["independent_extractor"]["sha256"] == judge.digest
+    assert called.figures()["independent_extractor"]["sha256"] == independent.digest
 
 
 @pytest.mark.parametrize(("row", "output"), [("drawn", "image"), ("drawn, Stage I", "stage1_image")])
-def test_attributes_of_a_row_are_what_the_classifier_reads(row, output, called, seen):
-    birds, asked, made = seen
+def test_attributes_of_a_row_are_what_the_classifier_predicts(row, output, called, generated):
+    birds, captions, made = generated
     row = called.row(row)
-    reader = Reader(weights.load(called.out / "weights/drawn/attribute_classifier.weights.h5"))
-    colours, features = reader(made[output])
-    named = [attributes.named_parts(sentence) for sentence in sentences(birds, asked)]
+    predictor = AttributePredictor(weights.load(called.out / "weights/drawn/attribute_classifier.weights.h5"))
+    colours, features = predictor(made[output])
+    named = [attributes.named_parts(sentence) for sentence in sentences(birds, captions)]
     shares = attributes.accuracy(named, colours)
     assert row["attributes"] == pytest.approx(shares["all"])
     for part in PARTS:
         assert row[part] == (None if np.isnan(shares[part]) else pytest.approx(shares[part])), part
-    expected = frechet_distance(features, reader(real(birds, row["pixels"]))[1])
+    expected = frechet_distance(features, predictor(real(birds, row["pixels"]))[1])
     assert row["attribute_frechet"] == pytest.approx(expected, rel=1e-2)
 
 
-def test_r_precision_of_a_row_is_by_the_runs_encoders(called, seen):
-    birds, asked, made = seen
+def test_r_precision_of_a_row_is_by_the_runs_encoders(called, generated):
+    birds, captions, made = generated
     encoder, image_encoder = (
         weights.load(called.out / f"weights/drawn/{n}_encoder.weights.h5") for n in ("text", "image")
     )
@@ -298,31 +323,30 @@ def test_r_precision_of_a_row_is_by_the_runs_encoders(called, seen):
     candidates = text_encoder.embed(encoder, sentences(birds, among))
     of_candidates = birds.class_ids[[i for i, _ in among]]
 
-    def expected(pictures, asked):
-        shown = images.to_range(pictures.astype(np.float32))
-        chosen = r_precision.sentences_of_other_classes(
-            birds.class_ids[[i for i, _ in asked]], of_candidates, seed=evaluate.SEED
-        )
-        own = text_encoder.embed(encoder, sentences(birds, asked))
-        return r_precision.r_precision(np.asarray(image_encoder(shown)), own, candidates, chosen)
+    def expected(pixels, captions):
+        own_classes = birds.class_ids[[i for i, _ in captions]]
+        chosen = r_precision.sentences_of_other_classes(own_classes, of_candidates, seed=SEED)
+        own = text_encoder.embed(encoder, sentences(birds, captions))
+        embedded = np.asarray(image_encoder(images.to_range(pixels.astype(np.float32))))
+        return r_precision.r_precision(embedded, own, candidates, chosen)
 
-    assert called.row("drawn, Stage I")["r_precision"] == expected(made["stage1_image"], asked)
-    own = [(i, i % len(captions)) for i, captions in enumerate(birds.captions)]
+    assert called.row("drawn, Stage I")["r_precision"] == expected(made["stage1_image"], captions)
+    own = [(i, i % len(texts)) for i, texts in enumerate(birds.captions)]
     assert called.row("real pictures, 16")["r_precision"] == expected(real(birds, 16), own)
 
 
-def test_diversity_of_a_row_is_that_of_two_pictures_of_a_sentence(called, seen):
-    birds, asked, _ = seen
-    made = StackGAN.load(called.out / "weights/drawn").generate(sentences(birds, asked), 2, evaluate.SEED)
+def test_diversity_of_a_row_is_that_of_two_pictures_of_a_sentence(called, generated):
+    birds, captions, _ = generated
+    made = StackGAN.load(called.out / "weights/drawn").generate(sentences(birds, captions), 2, SEED)
     for row, output in (("drawn", "image"), ("drawn, Stage I", "stage1_image")):
         expected = np.mean([diversity(pair) for pair in made[output]])
         assert called.row(row)["diversity"] == pytest.approx(expected, rel=1e-3)
     assert 0.1 < called.row("real pictures, 32")["diversity"] <= 1
 
 
-def test_real_pictures_are_compared_with_those_of_the_other_split(called, seen):
-    birds, row = seen[0], called.row("real pictures, 32")
-    train = published.read(called.out / f"data/evaluation_birds_{evaluate.SEED}", "train", text_dim=None)
+def test_real_pictures_are_compared_with_those_of_the_other_split(called, generated):
+    birds, row = generated[0], called.row("real pictures, 32")
+    train = published.read(called.out / f"data/evaluation_birds_{SEED}", "train", text_dim=None)
     extractor = extractors.load(called.out / "net.keras")
     mine, others = (extractor(real(dataset, 32))[0] for dataset in (birds, train))
     assert row["fid"] == pytest.approx(frechet_distance(mine, others), rel=1e-3)
@@ -330,7 +354,7 @@ def test_real_pictures_are_compared_with_those_of_the_other_split(called, seen):
     assert "attribute_frechet" not in row
 
 
-def test_every_caption_is_asked_once_by_default(out, data, seen):
+def test_every_caption_is_evaluated_once_by_default(out, data, generated):
     made = call(out, "--run", "early", "--data.root", data, "--metrics", "fid", "--split", "train")
     assert made.lines[0] == f"24 captions of {data} (train)"
     assert made.figures("early")["rows"]["early"]["pictures"] == 24
@@ -348,20 +372,20 @@ def test_only_what_is_asked_for_is_measured(out):
     assert pair.lines[2].split() == ["pixels", "pictures", "KID", "IS"]
 
 
-def test_statistics_in_a_file_take_the_place_of_the_datas_pictures(out, seen):
+def test_statistics_in_a_file_take_the_place_of_the_datas_pictures(out, generated):
     extractor, other = extractors.load(out / "net.keras"), np.random.default_rng(0).normal(size=(20, 5))
-    fit(other).write(out / "other.npz")
-    asked = ("--run", "early", "--count", CAPTIONS, "--metrics", "fid,kid")
-    figures = call(out, *asked, "--reference", out / "other.npz").figures("early")
-    for name, pictures in (("early", seen[2]["stage1_image"]), ("real pictures, 16", real(seen[0], 16))):
+    statistics(out, mu=other.mean(axis=0), sigma=np.cov(other, rowvar=False))
+    words = ("--run", "early", "--count", CAPTIONS, "--metrics", "fid,kid")
+    figures = call(out, *words, "--reference", out / "statistics.npz").figures("early")
+    for name, pictures in (("early", generated[2]["stage1_image"]), ("real pictures, 16", real(generated[0], 16))):
         expected = frechet_distance(extractor(pictures)[0], other)
         assert figures["rows"][name]["fid"] == pytest.approx(expected, rel=1e-3)
         assert "kid" in figures["rows"][name]  # which statistics cannot give, so it is from the data's pictures
-    assert figures["reference"]["file"] == str(out / "other.npz")
+    assert figures["reference"]["file"] == str(out / "statistics.npz")
     assert len(figures["reference"]["sha256"]) == 64
 
 
-def test_few_pictures_are_doubted_and_have_no_inception_score(out, seen):
+def test_few_pictures_are_doubted_and_have_no_inception_score(out, generated):
     made = call(out, "--run", "early", "--count", "4", "--metrics", "fid,inception_score")
     assert "note: 4 pictures are too few for a covariance of 5 features" in made.notes[1]
     assert "needs 10 pictures or more, not 4" in made.notes[0]
@@ -376,13 +400,13 @@ def kept(out):
 
 
 def test_the_same_call_gives_the_same_figures_and_reads_no_real_picture_again(out, called, monkeypatch):
-    before, asked = kept(out), ("--run", "early", "--count", CAPTIONS)
-    first = call(out, *asked)  # at another place, so files are looked at anew
+    before, words = kept(out), ("--run", "early", "--count", CAPTIONS)
+    first = call(out, *words)  # at another place, so files are looked at anew
     assert first.row("early") == pytest.approx(called.row("early"), nan_ok=True)
     between = kept(out)
     assert len(between) == len(before) + 4  # two splits, by two extractors
     monkeypatch.setattr(photographs, "read", None)
-    again = call(out, *asked, "--metrics", "fid,kid,inception_score")
+    again = call(out, *words, "--metrics", "fid,kid,inception_score")
     assert kept(out) == between
     for name, row in again.figures("early")["rows"].items():
         assert row.items() <= first.figures("early")["rows"][name].items()
@@ -390,10 +414,10 @@ def test_the_same_call_gives_the_same_figures_and_reads_no_real_picture_again(ou
 
 def test_what_is_kept_is_of_these_pictures_this_network_and_this_seed(data, trained, tmp_path):
     dataset = published.read(data, "test", text_dim=None)
-    readers = Readers(extractors.load(trained / "net.keras"))
+    networks = Networks(extractors.load(trained / "net.keras"))
 
-    def read(readers=readers, dataset=dataset, size=16, seed=0):
-        return read_real(readers, dataset, size, seed, tmp_path / "kept")
+    def read(networks=networks, dataset=dataset, size=16, seed=0):
+        return real_outputs(networks, dataset, size, seed, tmp_path / "kept")
 
     def files():
         return len(list((tmp_path / "kept").iterdir()))
@@ -404,7 +428,7 @@ def test_what_is_kept_is_of_these_pictures_this_network_and_this_seed(data, trai
     assert files() == 1
     save_extractor(tmp_path / "net.keras", seed=1)
     others = [
-        read(Readers(extractors.load(tmp_path / "net.keras"))),
+        read(Networks(extractors.load(tmp_path / "net.keras"))),
         read(seed=1),
         read(size=32),
         read(dataset=dataset.subset([0, 1, 2])),
@@ -419,12 +443,12 @@ def test_what_is_kept_is_of_these_pictures_this_network_and_this_seed(data, trai
 
 def test_what_is_kept_but_damaged_is_made_again(data, trained, tmp_path):
     dataset = published.read(data, "test", text_dim=None)
-    readers = Readers(extractors.load(trained / "net.keras"))
-    first = read_real(readers, dataset, 16, 0, tmp_path)
+    networks = Networks(extractors.load(trained / "net.keras"))
+    first = real_outputs(networks, dataset, 16, 0, tmp_path)
     (file,) = tmp_path.iterdir()
     for content in (b"", b"no zip", file.read_bytes()[:-200]):
         file.write_bytes(content)
-        np.testing.assert_array_equal(read_real(readers, dataset, 16, 0, tmp_path)["features"], first["features"])
+        np.testing.assert_array_equal(real_outputs(networks, dataset, 16, 0, tmp_path)["features"], first["features"])
         assert len(file.read_bytes()) > len(content)
 
 
@@ -448,12 +472,12 @@ def test_captions_of_other_classes_are_too_few_for_r_precision(out, data):
     assert "needs 99 sentences of other classes, but beside class 0 there are 1" in sentence
 
 
-def test_a_run_without_text_encoder_is_asked_the_datas_embeddings(out, data):
+def test_a_run_without_text_encoder_takes_the_datas_embeddings(out, data):
     (out / "weights/early/text_encoder.weights.h5").unlink()
     made = call(out, "--run", "early", "--data.root", data, "--metrics", "fid")
     dataset = published.read(data, "test", text_dim=6)
     generate = StackGAN.load(out / "weights/early", embedded=True).pictures
-    pictures = np.stack([picture["image"] for picture in generate(dataset.embeddings, 1, evaluate.SEED)])
+    pictures = np.stack([picture["image"] for picture in generate(dataset.embeddings, 1, SEED)])
     extractor = extractors.load(out / "net.keras")
     expected = frechet_distance(extractor(pictures)[0], extractor(real(dataset, 16))[0])
     assert made.row("early")["fid"] == pytest.approx(expected, rel=1e-4)
@@ -478,27 +502,27 @@ def test_pictures_without_a_caption_are_left_out(out, data):
 
 
 @pytest.mark.parametrize("same", [True, False])
-def test_an_image_encoder_may_read_an_extractors_features(same, out, seen, tmp_path):
-    birds, asked, made = seen
+def test_an_image_encoder_may_read_an_extractors_features(same, out, generated, tmp_path):
+    birds, captions, made = generated
     file = out / "net.keras" if same else tmp_path / "net.keras"
     if not same:
         save_extractor(file, seed=5)  # of the same name
     keywords = {"text_dim": 6, "network": str(file), "features": 5}
     save(out / "weights/early", image_encoder=ModelConfig("image_encoder", keywords))
-    asked_for = ("--run", "early", "--count", CAPTIONS, "--metrics", "r_precision,fid")
-    rows = call(out, *asked_for).figures("early")["rows"]
+    words = ("--run", "early", "--count", CAPTIONS, "--metrics", "r_precision,fid")
+    rows = call(out, *words).figures("early")["rows"]
     features = extractors.load(file)(made["stage1_image"])[0]
     encoder, head = (weights.load(out / f"weights/early/{name}_encoder.weights.h5") for name in ("text", "image"))
     among = spread_captions(birds.captions)
     chosen = r_precision.sentences_of_other_classes(
-        birds.class_ids[[i for i, _ in asked]], birds.class_ids[[i for i, _ in among]], seed=evaluate.SEED
+        birds.class_ids[[i for i, _ in captions]], birds.class_ids[[i for i, _ in among]], seed=SEED
     )
-    texts = [text_encoder.embed(encoder, sentences(birds, pairs)) for pairs in (asked, among)]
+    texts = [text_encoder.embed(encoder, sentences(birds, pairs)) for pairs in (captions, among)]
     assert rows["early"]["r_precision"] == r_precision.r_precision(np.asarray(head(features)), *texts, chosen)
     assert 0 <= rows["real pictures, 16"]["r_precision"] <= 1
 
 
-def test_what_a_training_has_read_is_said(out):
+def test_what_a_training_has_read_is_noted(out):
     file = out / "weights/early/stage1_gen.weights.h5"
     model = weights.load(file)
     weights.save(model, weights.read_config(file), file, {"discriminator_features": "net.keras"})
@@ -507,7 +531,7 @@ def test_what_a_training_has_read_is_said(out):
     assert "the discriminator of early learned from net.keras" in note
 
 
-# -- what is missing is said, and refused where it was asked for --------------------------------------------------
+# -- what is missing is noted, and refused where it was asked for --------------------------------------------------
 
 
 def test_no_extractor(out):

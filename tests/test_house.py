@@ -36,10 +36,6 @@ WITHOUT_KERAS = [
 LONGEST = 60  # lines of a function
 MOST_PARAMETERS = 8  # of a function outside models/, whose builders take one keyword for each size
 # for the time being
-WITHOUT_ANNOTATIONS = (
-    *("evaluation/", "inference/", "data/sources/", "data/preparing/"),
-    *("app.py", "evaluate.py", "generate.py", "prepare.py"),
-)
 SLOW_TO_ANSWER = {"convert"}  # imports Keras before it looks at its arguments
 
 
@@ -187,7 +183,7 @@ def public(nodes: list[ast.stmt]) -> Iterator[ast.FunctionDef]:
 def test_public_functions_say_what_they_take_and_give():
     silent = []
     for path in files():
-        for node in () if shown(path).startswith(WITHOUT_ANNOTATIONS) else public(ast.parse(path.read_text()).body):
+        for node in public(ast.parse(path.read_text()).body):
             given = node.args
             every = [*given.posonlyargs, *given.args, *given.kwonlyargs, *filter(None, (given.vararg, given.kwarg))]
             bare = [each.arg for each in every if each.annotation is None and each.arg not in ("self", "cls")]

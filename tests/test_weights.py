@@ -166,6 +166,7 @@ def test_another_network(saved):
     assert weights.read_config(path, "stage1_generator") == CONFIGS["stage1_generator"]
     sentence = refusal(weights.read_config, path, "discriminator")
     assert f"{path} holds a stage1_generator where a discriminator is expected" in sentence
+    assert refusal(weights.load, path, "discriminator") == sentence
     assert "holds conditioning_augmentation/" in refusal(weights.load_into, CONFIGS["discriminator"].build(), path)
 
 

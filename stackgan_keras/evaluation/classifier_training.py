@@ -1,4 +1,4 @@
-"""The attribute classifier's training on drawn birds, and how well it reads birds of species that it never saw."""
+"""The attribute classifier's training on drawn birds, and its accuracy on birds of species that it never saw."""
 
 from pathlib import Path
 
@@ -10,12 +10,13 @@ from stackgan_keras.data import images, published
 from stackgan_keras.data.decoding import decode
 from stackgan_keras.errors import InputError
 from stackgan_keras.evaluation import attributes
+from stackgan_keras.evaluation.features import AttributePredictor
 from stackgan_keras.models import weights
 from stackgan_keras.models.weights import ModelConfig
 
 BATCH = 50  # pictures in a step
 LEARNING_RATE = 2e-3  # at the start; it falls to nothing along a cosine
-SIZES = (256, 64)  # pixels of the pictures that it must be able to read
+SIZES = (256, 64)  # pixels of the images that it must be right on
 BLURRED = 1 / 3  # share of the training pictures that go through 64 pixels: Stage-I images are no sharper
 BRIGHTNESS = 20.0  # grey levels by which a training picture may be lighter or darker
 
@@ -23,7 +24,7 @@ BRIGHTNESS = 20.0  # grey levels by which a training picture may be lighter or d
 def train(root: Path, path: Path, *, epochs: int, seed: int) -> dict[int, dict[str, float]]:
     """Trains a classifier on the drawn birds at `root` and saves it at `path`.
 
-    Returns, for each of `SIZES`, the share of each part's colours that it reads right in the test set.
+    Returns, for each of `SIZES`, the share of each part's colours that it predicts right in the test set.
     """
     train_set, test_set = (published.read(root, split, text_dim=None) for split in published.SPLITS)
     if len(train_set) < BATCH:
@@ -42,17 +43,21 @@ def train(root: Path, path: Path, *, epochs: int, seed: int) -> dict[int, dict[s
     batches = augmented(pictures, class_numbers(labels), size, seed).batch(BATCH, drop_remainder=True).prefetch(4)
     compiled.fit(batches, steps_per_epoch=steps, epochs=epochs, shuffle=False, verbose=2)
     weights.save(classifier, config, path)
-    reader = attributes.Reader(classifier)
-    return {
-        size: attributes.accuracy(
-            expected, reader(attributes.crops(decode(test_set, size, cache="memory"), size, seed))[0]
-        )
-        for size in SIZES
-    }
+    predictor, scores = AttributePredictor(classifier), {}
+    for size in SIZES:
+        colours, _ = predictor(crops(decode(test_set, size, cache="memory"), size, seed))
+        scores[size] = attributes.accuracy(expected, colours)
+    return scores
+
+
+def crops(pictures: np.ndarray, size: int, seed: int) -> np.ndarray:
+    """Random crops (N, size, size, 3) of larger pictures (N, s, s, 3): real birds framed as training sees them."""
+    places = np.random.default_rng(seed).integers(pictures.shape[1] - size + 1, size=(len(pictures), 2))
+    return np.stack([picture[y : y + size, x : x + size] for picture, (y, x) in zip(pictures, places, strict=True)])
 
 
 def class_numbers(birds: list[dict[str, str]]) -> dict[str, np.ndarray]:
-    """What `attributes.truth` says as numbers: for each of `PARTS` the places (N,) of the colours among its own."""
+    """The colours in `attributes.truth` as numbers: for each of `PARTS` the places (N,) among those of the part."""
     return {part: np.array([colours.index(bird[part]) for bird in birds]) for part, colours in attributes.PARTS.items()}
 
 
@@ -73,7 +78,7 @@ def augmented(pictures: np.ndarray, labels: dict, image_size: int, seed: int) ->
 
 
 def _augment(pixels, size: int, seed):
-    """One picture (load_size, load_size, 3) uint8 as training shows it: (size, size, 3) floats of 0..255."""
+    """One picture (load_size, load_size, 3) uint8 as training takes it: (size, size, 3) floats of 0..255."""
     place, side, tone = tf.unstack(tf.random.split(seed, 3))  # by one seed all that is blurred would be mirrored
     pixels = tf.image.stateless_random_crop(pixels, (size, size, 3), place)
     pixels = tf.cast(tf.image.stateless_random_flip_left_right(pixels, side), tf.float32)

@@ -62,12 +62,12 @@ def train(root: Path, path: Path, how: FineTuning) -> tuple[int, float, float]:
     keras.utils.set_random_seed(how.seed)
     model = with_classes(base, len(classes))
     train_set, test_set = (dataset.subset(np.flatnonzero(rows)) for rows in (~held_out, held_out))
-    shown, seen = (decode(rows, how.image_size, folder=path.parent) for rows in (train_set, test_set))
+    pictures, unseen = (decode(rows, how.image_size, folder=path.parent) for rows in (train_set, test_set))
     batch_size = min(BATCH, len(train_set))
-    _fit(model, base, ClassStream(train_set, shown, how.image_size, batch_size, seed=how.seed), how)
+    _fit(model, base, ClassStream(train_set, pictures, how.image_size, batch_size, seed=how.seed), how)
     with atomic_write(path) as unfinished:
         model.save(unfinished)
-    _, probabilities = extractors.load(path)(photographs.centre_crops(seen, how.image_size))
+    _, probabilities = extractors.load(path)(photographs.centre_crops(unseen, how.image_size))
     return len(test_set), float(np.mean(probabilities.argmax(axis=1) == test_set.class_ids)), 1 / len(classes)
 
 

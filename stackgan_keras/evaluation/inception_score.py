@@ -1,7 +1,7 @@
-"""Inception Score of pictures from their class probabilities, a pure function of an array.
+"""Inception Score of images from their class probabilities, a pure function of an array.
 
 Source: Salimans et al., "Improved Techniques for Training GANs", NIPS 2016, section 4. Scores compare only between
-probabilities of the same network, and as many pictures.
+probabilities of the same network, and as many images.
 """
 
 from itertools import pairwise
@@ -16,11 +16,11 @@ SEED = 2020  # torch-fidelity's, so that the same probabilities give the same fi
 
 
 def inception_score(probabilities: np.ndarray, *, parts: int = PARTS, seed: int = SEED) -> tuple[float, float]:
-    """Mean and standard deviation of the score over `parts` parts of the shuffled pictures.
+    """Mean and standard deviation of the score over `parts` parts of the shuffled images.
 
     `probabilities` are (N, K), each row with a sum of 1. The score of a part is exp(mean KL(p(y|x) || p(y))): 1 where
-    all pictures look alike to the network, K where each is surely of one class and every class is as frequent.
-    Raises `InputError` for fewer pictures than parts, NaN, and rows that are no probabilities.
+    all images look alike to the network, K where each is surely of one class and every class is as frequent.
+    Raises `InputError` for fewer images than parts, NaN, and rows that are no probabilities.
     """
     probabilities = check_rows(probabilities, "class probabilities", whole_number("parts", parts, 1))
     sums = probabilities.sum(axis=1, dtype=np.float64)

@@ -1,7 +1,7 @@
-"""Kernel Inception Distance (KID) between the features of two sets of pictures, a pure function of arrays.
+"""Kernel Inception Distance (KID) between the features of two sets of images, a pure function of arrays.
 
 Source: Bińkowski et al., "Demystifying MMD GANs", ICLR 2018, section 4. Unlike the Fréchet distance it is unbiased, so
-it also compares few pictures.
+it also compares few images.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from stackgan_keras.errors import whole_number
 from stackgan_keras.evaluation.checks import check_comparable, check_rows
 
 SUBSETS = 100
-SUBSET_SIZE = 1000  # pictures
+SUBSET_SIZE = 1000  # images
 SEED = 2020  # torch-fidelity's, so that the same features give the same figure
 
 
@@ -24,9 +24,9 @@ def kid(
 ) -> tuple[float, float]:
     """Mean and standard deviation, over random subsets of both sides, of the squared maximum mean discrepancy.
 
-    `features` are (N, D), `others` (M, D). `subset_size` pictures of each side are drawn without replacement: 1000, or
+    `features` are (N, D), `others` (M, D). `subset_size` images of each side are drawn without replacement: 1000, or
     half of the smaller side where that has fewer, as subsets that hold everything do not differ. About 0, also below,
-    for sets of one distribution. Raises `InputError` for too few pictures, NaN, and features of different numbers.
+    for sets of one distribution. Raises `InputError` for too few images, NaN, and features of different numbers.
     """
     subsets = whole_number("subsets", subsets, 1)
     least = 2 if subset_size is None else whole_number("subset_size", subset_size, 2)

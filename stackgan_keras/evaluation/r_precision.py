@@ -1,6 +1,6 @@
-"""R-precision: does a picture's own sentence fit it better than sentences of other classes? Pure functions of arrays.
+"""R-precision: does an image's own sentence fit it better than sentences of other classes? Pure functions of arrays.
 
-Source: Xu et al., "AttnGAN", CVPR 2018, section 4, with one relevant sentence and 99 others. A picture and a sentence
+Source: Xu et al., "AttnGAN", CVPR 2018, section 4, with one relevant sentence and 99 others. An image and a sentence
 are scored as the encoders are trained: by the inner product of their embeddings (Reed et al., CVPR 2016).
 """
 
@@ -11,15 +11,15 @@ from stackgan_keras.evaluation.checks import check_comparable, check_rows
 
 OTHERS = 99  # sentences of other classes beside the own one
 CHANCE = 1 / (OTHERS + 1)
-BATCH = 64  # pictures at a time
+BATCH = 64  # images at a time
 
 
 def sentences_of_other_classes(
     class_ids: np.ndarray, candidate_class_ids: np.ndarray, *, count: int = OTHERS, seed: int = 0
 ) -> np.ndarray:
-    """For each of N pictures `count` different sentences of other classes, as places (N, count) among M candidates.
+    """For each of N images `count` different sentences of other classes, as places (N, count) among M candidates.
 
-    `class_ids` (N,) are the pictures' classes, `candidate_class_ids` (M,) those of the candidates. Raises `InputError`
+    `class_ids` (N,) are the images' classes, `candidate_class_ids` (M,) those of the candidates. Raises `InputError`
     where there are fewer candidates than that.
     """
     rng, candidate_class_ids = np.random.default_rng(seed), np.asarray(candidate_class_ids)
@@ -34,27 +34,27 @@ def sentences_of_other_classes(
     return np.array(chosen, np.int64).reshape(-1, count)
 
 
-def r_precision(pictures: np.ndarray, sentences: np.ndarray, candidates: np.ndarray, chosen: np.ndarray) -> float:
-    """The share of pictures, 0 to 1, that fit their own sentence better than every one `chosen` from the candidates.
+def r_precision(images: np.ndarray, sentences: np.ndarray, candidates: np.ndarray, chosen: np.ndarray) -> float:
+    """The share of images, 0 to 1, that fit their own sentence better than every one `chosen` from the candidates.
 
-    `pictures` and `sentences` are (N, D) embeddings by the run's image and text encoders, `candidates` (M, D) by the
+    `images` and `sentences` are (N, D) embeddings by the run's image and text encoders, `candidates` (M, D) by the
     same text encoder, `chosen` (N, others) places among them. A tie is a miss: embeddings that are all alike score 0.
-    Raises `InputError` for NaN, other shapes, and no pictures.
+    Raises `InputError` for NaN, other shapes, and no images.
     """
-    pictures = check_rows(pictures, "embeddings of pictures")
+    images = check_rows(images, "embeddings of pictures")
     sentences, candidates = (check_rows(rows, "embeddings of sentences") for rows in (sentences, candidates))
     for rows in (sentences, candidates):
-        check_comparable(pictures.shape[1], rows.shape[1])
-    if not len(pictures) == len(sentences) == len(chosen):
+        check_comparable(images.shape[1], rows.shape[1])
+    if not len(images) == len(sentences) == len(chosen):
         raise InputError(
-            f"R-precision of {len(pictures)} pictures, {len(sentences)} sentences and others for {len(chosen)}: "
+            f"R-precision of {len(images)} pictures, {len(sentences)} sentences and others for {len(chosen)}: "
             "give one sentence, and a row of others, for each picture"
         )
     hits = 0
-    for start in range(0, len(pictures), BATCH):
+    for start in range(0, len(images), BATCH):
         part = slice(start, start + BATCH)
         texts = np.concatenate([sentences[part, None], candidates[chosen[part]]], axis=1)
         # all in the same way, without BLAS, so that equal sentences tie to the last bit
-        scores = (texts.astype(np.float64) * pictures[part, None]).sum(axis=-1)
+        scores = (texts.astype(np.float64) * images[part, None]).sum(axis=-1)
         hits += int((scores[:, 0] > scores[:, 1:].max(axis=1)).sum())
-    return hits / len(pictures)
+    return hits / len(images)

@@ -64,10 +64,7 @@ class StackGAN:
                 f"{found} holds generators but no text_encoder.weights.h5, so no sentence can be read: copy the "
                 "encoder that made the embeddings of its training data there, or draw embedded sentences"
             )
-        encoder = None
-        if not embedded:
-            weights.read_config(weight_file(found, "text_encoder"), "text_encoder")
-            encoder = weights.load(weight_file(found, "text_encoder"))
+        encoder = None if embedded else weights.load(weight_file(found, "text_encoder"), "text_encoder")
         best = next(name for name in GENERATORS if weight_file(found, name).is_file())
         config = weights.read_config(weight_file(found, best), NETWORKS[best])
         try:

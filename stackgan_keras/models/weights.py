@@ -99,9 +99,12 @@ def _try_disk(path: Path, size: int) -> None:
         os.fsync(file.fileno())
 
 
-def load(path: str | Path) -> keras.Model:
-    """The Keras model in a weight file, built and filled. Raises `InputError` if the file is not what it says."""
-    config = read_config(path)
+def load(path: str | Path, network: str | None = None) -> keras.Model:
+    """The Keras model in a weight file, built and filled.
+
+    Raises `InputError` if the file is not what it says, or if it holds another network than `network`.
+    """
+    config = read_config(path, network)
     try:
         model = config.build()
     except (InputError, TypeError, ValueError, AttributeError, KeyError, ArithmeticError) as problem:

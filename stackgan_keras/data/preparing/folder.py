@@ -80,5 +80,5 @@ def _text_encoder(request: Request, train: Callable[[], None]) -> tuple[Callable
     else:
         with atomic_write(path) as unfinished:
             shutil.copyfile(request.text_encoder, unfinished)
-    text_dim = weights.read_config(path, "text_encoder").keywords["text_dim"]
-    return partial(text_encoder.embed, weights.load(path)), text_dim
+    model = weights.load(path, "text_encoder")
+    return partial(text_encoder.embed, model), model.output_shape[-1]
