@@ -32,6 +32,7 @@ from stackgan_keras.models import stages, weights
 from stackgan_keras.models.runs import CLASSIFIER, TEXT_ENCODER, find_run, weight_file
 from stackgan_keras.porting import extractors
 from stackgan_keras.training import stage
+from stackgan_keras.training.precision import settled
 from stackgan_keras.training.run import check_same_run
 
 CAPTIONS = 400
@@ -126,7 +127,8 @@ class Bench:
     def scores(self, name: str, seed: int) -> dict:
         """The scores of a training, which is made, or gone on with, if there are none yet."""
         variant, folders, settings = VARIANTS[name], self.folders(name, seed), self.settings(name, seed)
-        check_same_run(settings, folders.logs / ("stage2" if variant.stage1 else "stage1"))
+        logs = folders.logs / ("stage2" if variant.stage1 else "stage1")
+        check_same_run(settled(settings, logs, chief=False), logs)
         file = folders.results / "scores.json"
         if not file.is_file():
             made = self.train(settings, folders, variant.stage1)

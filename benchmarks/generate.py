@@ -38,9 +38,9 @@ def main() -> None:
                     sizes = replace(sizes, generator_filters=arguments.filters)
                 task = Task(sizes, arguments.threads, arguments.jit)
                 rows = {name: way._replace(precision=precision) for name, way in ways.items()}
-                said = f"{sizes.image_size} px, batch {batch_size}, filters {sizes.generator_filters}, {precision}"
+                label = f"{sizes.image_size} px, batch {batch_size}, filters {sizes.generator_filters}, {precision}"
                 turns = f"{arguments.rounds} rounds of {arguments.steps} batches"
-                print(f"\n{GENERATED[stage]}: {said}; {task.threads} threads; {turns}\n", flush=True)
+                print(f"\n{GENERATED[stage]}: {label}; {task.threads} threads; {turns}\n", flush=True)
                 print(table(race(rows, task, arguments.rounds, arguments.steps), batch_size), flush=True)
 
 

@@ -24,7 +24,7 @@ from stackgan_keras.models import text_encoder
 from stackgan_keras.models.runs import find_run
 from stackgan_keras.training.encoders import Encoders
 
-SIZE = 256  # pixels of the pictures that the encoders are shown
+SIZE = 256  # pixels of the pictures that the encoders read
 SEED = 0  # of their crops
 GROUPS = {
     "colours": ("red", "orange", "yellow", "white", "pink", "purple", "blue", "green", "brown", "black"),
@@ -47,8 +47,8 @@ def main() -> None:
     folder = find_run(given.output_dir, given.run, holding=["text_encoder"])
     encoders = Encoders.load(folder, given.output_dir / "weights")
     dataset = published.read(given.root, "test", text_dim=None).captioned()
-    shown = framed(dataset, SIZE, SEED, range(len(dataset)))
-    pictures = Networks(encoders=encoders).outputs_of_all(shown, "pictures", len(dataset))["embeddings"]
+    real = framed(dataset, SIZE, SEED, range(len(dataset)))
+    pictures = Networks(encoders=encoders).outputs_of_all(real, "pictures", len(dataset))["embeddings"]
     spread = text_encoder.embed(encoders.text, [captions[0] for captions in dataset.captions])
     unit = distance(spread, np.roll(spread, len(spread) // 2, axis=0))
     print("| exchanged | captions | moves | fits |\n|---|---|---|---|")
@@ -73,8 +73,8 @@ def measured(encoders, captions, pictures, group: str, count: int, unit: float) 
     place = np.repeat(np.arange(len(asked)), [len(several) for several in changed])
     own = text_encoder.embed(encoders.text, sentences)[place]
     others = text_encoder.embed(encoders.text, [other for several in changed for other in several])
-    shown = pictures[[i for i, _ in asked]][place]
-    fits = np.sum(own * shown, axis=1) > np.sum(others * shown, axis=1)
+    chosen = pictures[[i for i, _ in asked]][place]
+    fits = np.sum(own * chosen, axis=1) > np.sum(others * chosen, axis=1)
     return [str(len(asked)), f"{distance(own, others) / unit:.2f}", f"{fits.mean():.0%}"]
 
 

@@ -97,9 +97,9 @@ def test_images_are_those_of_stackgan(studio, out):
     stage1, stage2, command = studio.draw("tiny", f"{RED}\n\n{BLUE} \n", 2.0, 3.0, 0.5, 1, True)
     scales = {"noise_scale": 0.5, "epsilon_scale": 1, "same_noise": True}
     made = StackGAN.load(out / "weights/tiny").generate([RED, BLUE], 2, 3, **scales)
-    for shown, name in ((stage1, "stage1_image"), (stage2, "image")):
-        assert np.array_equal([pixels(file) for file, _ in shown], made[name].reshape(-1, *made[name].shape[2:]))
-        assert [caption for _, caption in shown][1:3] == [f"{RED}, seed 3, copy 2", f"{BLUE}, seed 3, copy 1"]
+    for gallery, name in ((stage1, "stage1_image"), (stage2, "image")):
+        assert np.array_equal([pixels(file) for file, _ in gallery], made[name].reshape(-1, *made[name].shape[2:]))
+        assert [caption for _, caption in gallery][1:3] == [f"{RED}, seed 3, copy 2", f"{BLUE}, seed 3, copy 1"]
     assert len({Path(file).name for file, _ in stage1 + stage2}) == 8
     about = {"sentence": BLUE, "place": "2", "copy": "1", "stage": "Stage II", "run": "tiny", "seed": "3"}
     assert Image.open(stage2[2][0]).text == about | {name: str(value) for name, value in scales.items()}
@@ -111,9 +111,9 @@ def test_the_command_makes_the_same_images_again(studio, out, monkeypatch, capsy
     code, printed, errors = ended(generate.main, shlex.split(command)[3:], monkeypatch, capsys)
     assert code == 0, errors
     folder = Path(re.search(r"images: (.+?): ", printed)[1])
-    for shown, stage in ((stage1, "stage1"), (stage2, "stage2")):
+    for gallery, stage in ((stage1, "stage1"), (stage2, "stage2")):
         files = sorted(folder.glob(f"*seed5*{stage}.png"))
-        assert np.array_equal([pixels(file) for file in files], [pixels(file) for file, _ in shown])
+        assert np.array_equal([pixels(file) for file in files], [pixels(file) for file, _ in gallery])
 
 
 def test_a_walk_is_that_of_stackgan(studio, out):
@@ -155,9 +155,9 @@ def test_newer_weights_are_drawn_with(studio, out, tmp_path):
 
 def test_what_is_not_read_is_said(studio):
     assert studio.unread("tiny", f"{RED}\n{BLUE}") == ""
-    said = studio.unread("tiny", f"{RED}\nein grüner Vogel\n{'x' * 300}")
-    assert said.startswith("Sentence 2: 1 of 16 characters read as spaces")
-    assert "Sentence 3: only its first 201 of 300 characters are read" in said
+    notice = studio.unread("tiny", f"{RED}\nein grüner Vogel\n{'x' * 300}")
+    assert notice.startswith("Sentence 2: 1 of 16 characters read as spaces")
+    assert "Sentence 3: only its first 201 of 300 characters are read" in notice
     assert (
         studio.unread("tiny", " \n") == "there is no sentence: write what the image is to show, or choose an example."
     )
@@ -245,17 +245,17 @@ def test_progress_while_files_are_half_written(training, tmp_path):
 
 
 def test_progress_of_other_states(training, tmp_path):
-    def said():
+    def notice():
         return progress.read(tmp_path, "mine/stage2").sentence
 
     os.utime(training / "metrics.jsonl", (time.time() - 7200,) * 2)
-    assert said().endswith("Nothing new for 2.0 h: it may have been stopped.")
+    assert notice().endswith("Nothing new for 2.0 h: it may have been stopped.")
     (training / "warmup").mkdir()
     (training / "metrics.jsonl").rename(training / "warmup/metrics.jsonl")
     os.utime(training / "warmup/metrics.jsonl")
-    assert said() == "Warm-up, epoch 2 of 3, 2.0 pictures per second, 7 min left."
+    assert notice() == "Warm-up, epoch 2 of 3, 2.0 pictures per second, 7 min left."
     (training / "config.yaml").write_text("train: {unheard_of: 3}")
-    assert said() == "Warm-up, epoch 2, 2.0 pictures per second."
+    assert notice() == "Warm-up, epoch 2, 2.0 pictures per second."
     (training / "warmup/metrics.jsonl").unlink()
     found = progress.read(tmp_path, "mine/stage2")
     assert found.sentence.startswith("Its first epoch is not over") and found.curves() is None

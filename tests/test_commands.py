@@ -462,7 +462,7 @@ def test_a_disk_that_becomes_full_in_training(refused, drawn, disk):
 
 
 @pytest.mark.parametrize(
-    ("problem", "code", "said"),
+    ("problem", "code", "message"),
     [
         (InputError("a is b: do c"), 2, "error: a is b: do c\n"),
         (OSError(28, "No space left on device", "x.h5"), 2, "error: x.h5: No space left on device; the disk is full"),
@@ -473,14 +473,14 @@ def test_a_disk_that_becomes_full_in_training(refused, drawn, disk):
         (KeyboardInterrupt(), 130, ""),
     ],
 )
-def test_how_commands_end(problem, code, said):
+def test_how_commands_end(problem, code, message):
     def main():
         raise problem
 
     ended = _run(main, [])
     assert (ended.code, ended.output) == (code, "")
-    assert ended.errors.startswith(said)
-    assert ended.errors.count("\n") == bool(said)
+    assert ended.errors.startswith(message)
+    assert ended.errors.count("\n") == bool(message)
 
 
 def test_a_fault_of_ours_keeps_its_traceback():

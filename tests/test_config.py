@@ -260,7 +260,7 @@ def test_help_lists_every_setting(columns, monkeypatch, capsys):
             entry = re.search(rf"--{name} \S+ (.+?) \(default (\S+)\)", words)
             assert entry, f"{name} is missing"
             assert field.description.split()[0] in entry[1]
-    for shown in (
+    for listed in (
         "--train.epochs N passes over the data with both networks training (default 600)",
         "--train.seed N decides initial weights, order, crops, captions and noise (default 0)",
         "drawn anew each time (default 1)",
@@ -268,17 +268,17 @@ def test_help_lists_every_setting(columns, monkeypatch, capsys):
         "in pixels; a power of two (default 256)",
         "steps after which to end, whatever the epochs (default none)",
     ):
-        assert shown in words
+        assert listed in words
 
 
 def test_help_is_one_screen_of_what_is_changed_most(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "100")
-    for common, shown in ((command_line.OF_STAGES, "--train.epochs N"), (command_line.OF_TEXT, "--text.epochs N")):
+    for common, listed in ((command_line.OF_STAGES, "--train.epochs N"), (command_line.OF_TEXT, "--text.epochs N")):
         with pytest.raises(SystemExit):
             parse("--help", common=common)
         text = capsys.readouterr().out
         assert len(text.splitlines()) <= 50
-        assert shown in text and "--help-all" in text and "--train.seed" not in text
+        assert listed in text and "--help-all" in text and "--train.seed" not in text
         assert text.rstrip().splitlines()[-2] == "example:"
         assert all(f"--{name} " in text for name in (*command_line.COMMON, *common))
 

@@ -73,7 +73,7 @@ def differences(network, model, golden):
     stage = network[:6]
     expected = {n.removeprefix(f"{stage}_"): v for n, v in golden.items() if n.startswith(f"{stage}_")}
     called = {name: name for name in model.output}
-    if network.endswith("dis"):  # it was shown what its generator made
+    if network.endswith("dis"):  # it has seen what its generator made
         expected["text"] = expected["mean"]
         called = {"conditional": "matched_logits", "unconditional": "unconditional_logits"}
     made = model({name: expected[name] for name in model.input}, training=False)
@@ -249,7 +249,7 @@ def test_a_checkpoint_of_the_tensorflow_release(version, tf_networks, tmp_path, 
 def test_any_file_of_a_checkpoint_will_do(ending, tf_networks, tmp_path, command):
     tensors = {name: value for name, value in tf_networks[1].items() if name.startswith("d_net/")}
     prefix = save_tensorflow(tmp_path / "model.ckpt", tensors)
-    out = tmp_path / "judge.weights.h5"
+    out = tmp_path / "classifier.weights.h5"
     assert command(f"{prefix}{ending}", "--out", out)[0] == 0
     assert weights.read_config(out) == TF_CONFIGS["stage1_dis"]
 

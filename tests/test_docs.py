@@ -55,8 +55,8 @@ def commands() -> list[tuple[str, list[str]]]:
 
 
 def test_the_table_of_settings_is_complete():
-    shown = [(name, default) for name, default, _ in rows("settings.md", "| setting | default | meaning |")]
-    assert shown == list(settings().items())
+    listed = [(name, default) for name, default, _ in rows("settings.md", "| setting | default | meaning |")]
+    assert listed == list(settings().items())
 
 
 def test_settings_that_are_named_exist():

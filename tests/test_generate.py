@@ -219,8 +219,8 @@ def test_interpolation(draw, made, trained, load, tmp_path):
         for frame, step in enumerate([0, 1, 2, 3, 4, 3, 2, 1]):
             film.seek(frame)
             assert film.info["duration"] == (750 if step in (0, 4) else 150)
-            shown = np.asarray(film.convert("RGB")).astype(int)
-            assert np.abs(shown - grids.enlarge(expected["image"], 128)[step]).mean() < 8
+            image = np.asarray(film.convert("RGB")).astype(int)
+            assert np.abs(image - grids.enlarge(expected["image"], 128)[step]).mean() < 8
 
 
 def test_a_long_interpolation_has_a_short_strip(draw, made, tmp_path):

@@ -48,7 +48,7 @@ def part_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def shown(path: Path) -> str:
+def name_of(path: Path) -> str:
     return path.relative_to(PACKAGE).as_posix()
 
 
@@ -102,7 +102,7 @@ def functions() -> Iterator[tuple[str, ast.FunctionDef]]:
     for path in files():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                yield f"{shown(path)}: {node.name}", node
+                yield f"{name_of(path)}: {node.name}", node
 
 
 def test_every_file_and_folder_has_its_place():
@@ -117,22 +117,22 @@ def test_imports_point_to_the_left():
         for module in imported(path) if mine != "__init__" else ():
             theirs = module.split(".")[1] if module.startswith("stackgan_keras.") else None
             if theirs not in (None, mine):
-                assert RANK[theirs] < RANK[mine], f"{shown(path)} imports {module}"
+                assert RANK[theirs] < RANK[mine], f"{name_of(path)} imports {module}"
 
 
 def test_networks_are_built_without_tensorflow():
     for path in (PACKAGE / "models").glob("*.py"):
-        assert "tensorflow" not in loaded_with(path), shown(path)
+        assert "tensorflow" not in loaded_with(path), name_of(path)
 
 
 def test_only_streams_and_noise_need_tensorflow_in_data():
     for path in (PACKAGE / "data").rglob("*.py"):
         needs = {module.split(".")[0] for module in imported(path, at_once=True)}
-        assert shown(path) in WITH_TENSORFLOW or "tensorflow" not in needs, shown(path)
+        assert name_of(path) in WITH_TENSORFLOW or "tensorflow" not in needs, name_of(path)
 
 
 def test_only_the_hub_of_data_sets_needs_tensorflow_datasets():
-    found = {shown(path) for path in files() if "tensorflow_datasets" in {m.split(".")[0] for m in imported(path)}}
+    found = {name_of(path) for path in files() if "tensorflow_datasets" in {m.split(".")[0] for m in imported(path)}}
     assert found == {"data/sources/hub.py"}
     assert "tensorflow_datasets" not in imported(PACKAGE / "data/sources/hub.py", at_once=True)
 
@@ -147,7 +147,7 @@ def test_the_package_imports_at_once_and_in_silence():
 def test_what_answers_at_once_waits_for_neither_tensorflow_nor_keras(name):
     place = PACKAGE / name
     for path in place.rglob("*.py") if place.is_dir() else [place]:
-        assert not loaded_with(path) & {"tensorflow", "keras"}, shown(path)
+        assert not loaded_with(path) & {"tensorflow", "keras"}, name_of(path)
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS - SLOW_TO_ANSWER))
@@ -186,23 +186,23 @@ def test_public_functions_say_what_they_take_and_give():
         for node in public(ast.parse(path.read_text()).body):
             given = node.args
             every = [*given.posonlyargs, *given.args, *given.kwonlyargs, *filter(None, (given.vararg, given.kwarg))]
-            bare = [each.arg for each in every if each.annotation is None and each.arg not in ("self", "cls")]
+            unannotated = [each.arg for each in every if each.annotation is None and each.arg not in ("self", "cls")]
             if node.returns is None and node.name != "__init__":
-                bare.append("its result")
-            if bare:
-                silent.append(f"{shown(path)}: {node.name}: {', '.join(bare)}")
+                unannotated.append("its result")
+            if unannotated:
+                silent.append(f"{name_of(path)}: {node.name}: {', '.join(unannotated)}")
     assert not silent
 
 
 def test_every_file_begins_by_saying_what_it_holds():
     for path in files():
-        assert ast.get_docstring(ast.parse(path.read_text())), shown(path)
+        assert ast.get_docstring(ast.parse(path.read_text())), name_of(path)
 
 
 def test_the_readme_or_the_docs_name_every_folder_and_command():
-    said = "".join(path.read_text() for path in (REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")))
-    assert not [name for name in FOLDERS if f"{name}/" not in said]
-    assert not [name for name in COMMANDS if name not in said]
+    documents = "".join(path.read_text() for path in (REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")))
+    assert not [name for name in FOLDERS if f"{name}/" not in documents]
+    assert not [name for name in COMMANDS if name not in documents]
 
 
 def test_the_readmes_tree_has_every_file():
@@ -217,4 +217,4 @@ def test_the_readmes_tree_has_every_file():
     for path in files():
         place = path.relative_to(PACKAGE).parts
         part, name = ("", place[0]) if len(place) == 1 else place[:2]
-        assert name.removesuffix(".py") in listed[part] | {"__init__"}, shown(path)
+        assert name.removesuffix(".py") in listed[part] | {"__init__"}, name_of(path)

@@ -146,8 +146,8 @@ def test_labels_of_anything(text):
 
 def test_labels_know_other_alphabets():
     """Not one box for every character, as fonts show what they do not know."""
-    shown = {grids.label(character, 50).tobytes() for character in "жщюλωéß"}
-    assert len(shown) == 7
+    drawn = {grids.label(character, 50).tobytes() for character in "жщюλωéß"}
+    assert len(drawn) == 7
 
 
 def test_cut_labels_end_with_dots():

@@ -92,8 +92,8 @@ def test_every_cell(tmp_path, monkeypatch):
     called = sum(cell.source.count("show(") + cell.source.count("live()") for cell in whole.cells)
     defined, left_out, of_the_data = 2, 2, 1  # the two functions; both stages of the published birds; the birds
     assert len(pictures) == called - defined - left_out + of_the_data
-    said = "".join(output.get("text", "") for output in outputs)
-    assert "pictures/s" in said and "epoch 1: images results/demo/stage1/epoch_00001.png" in said
-    assert "Traceback" not in said and "attributes" in said
+    printed = "".join(output.get("text", "") for output in outputs)
+    assert "pictures/s" in printed and "epoch 1: images results/demo/stage1/epoch_00001.png" in printed
+    assert "Traceback" not in printed and "attributes" in printed
     for run in ("demo", "mine"):
         assert (tmp_path / f"weights/{run}/stage2_gen.weights.h5").is_file()

@@ -67,8 +67,8 @@ def test_text_and_class_belong_to_the_picture(dataset):
 
 
 def test_each_epoch_is_a_new_permutation(dataset):
-    shown = [numbers(batch) for batch in collect(make(dataset, batch_size=5).batches(0, 20))]
-    epochs = [np.concatenate(shown[i : i + 2]) for i in range(0, 20, 2)]
+    order = [numbers(batch) for batch in collect(make(dataset, batch_size=5).batches(0, 20))]
+    epochs = [np.concatenate(order[i : i + 2]) for i in range(0, 20, 2)]
     assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 10
 

@@ -94,7 +94,7 @@ def is_complete(root):
 
 def test_a_folder_of_ones_own(run, folder, encoder, tmp_path):
     out = tmp_path / "out"
-    said = run(folder, "--out", out, "--text_encoder", encoder)
+    printed = run(folder, "--out", out, "--text_encoder", encoder)
     model = weights.load(out / TEXT_ENCODER)
     splits = {split: published.read(out, split, text_dim=DIM) for split in published.SPLITS}
     for records in splits.values():
@@ -122,10 +122,10 @@ def test_a_folder_of_ones_own(run, folder, encoder, tmp_path):
             assert len(pickle.loads(content)) == len(splits[split])
 
     counts = {split: sum(map(len, records.captions)) for split, records in splits.items()}
-    assert f"captions {counts['train']} {counts['test']}" in " ".join(said.split())
-    assert "skipped files that are no whole pictures: 1 (owl/fake (cannot identify" in said
-    assert "skipped pictures without captions: 1 (jay/silent.png)" in said
-    assert said.rstrip().endswith(
+    assert f"captions {counts['train']} {counts['test']}" in " ".join(printed.split())
+    assert "skipped files that are no whole pictures: 1 (owl/fake (cannot identify" in printed
+    assert "skipped pictures without captions: 1 (jay/silent.png)" in printed
+    assert printed.rstrip().endswith(
         "next: python -m stackgan_keras.train_stage1 --config few_stage1 --train.epochs 2500 "
         f"--data.root {out} --generator.text_dim {DIM} --run out"
     )
@@ -155,7 +155,7 @@ def test_drawn_birds_keep_boxes_splits_and_truth(run, encoder, tmp_path):
 
 
 def test_the_real_birds(shared, run, encoder, tmp_path):
-    said = run("cub", "--pictures", shared / "birds", "--out", tmp_path / "out", "--text_encoder", encoder)
+    printed = run("cub", "--pictures", shared / "birds", "--out", tmp_path / "out", "--text_encoder", encoder)
     for split in published.SPLITS:
         mine = published.read(tmp_path / "out", split, text_dim=DIM)
         theirs = published.read(shared / "birds", split)
@@ -164,9 +164,9 @@ def test_the_real_birds(shared, run, encoder, tmp_path):
         np.testing.assert_array_equal(mine.boxes, theirs.boxes[order])
         np.testing.assert_array_equal(mine.class_ids, theirs.class_ids[order])
         assert mine.captions == tuple(theirs.captions[i] for i in order)
-    assert "captions 2150 2090" in " ".join(said.split())
-    assert "note: 215 training pictures are few" in said
-    assert "--config few_stage1 --train.epochs 187 --data.root" in said
+    assert "captions 2150 2090" in " ".join(printed.split())
+    assert "note: 215 training pictures are few" in printed
+    assert "--config few_stage1 --train.epochs 187 --data.root" in printed
 
 
 def test_flowers_are_found_under_their_published_names(run, encoder, tmp_path):
@@ -215,8 +215,8 @@ def test_real_flowers_are_the_same_from_their_archive_and_from_a_captioned_folde
     made = {}
     for source in (archive, own):
         out = tmp_path / f"from_{source.name}"
-        said = run(source, "--out", out, "--text_encoder", encoder)
-        assert "skipped pictures without captions: 12" in said
+        printed = run(source, "--out", out, "--text_encoder", encoder)
+        assert "skipped pictures without captions: 12" in printed
         records = {split: published.read(out, split, text_dim=DIM) for split in published.SPLITS}
         made[source] = {
             r.paths[i].read_bytes(): (split, r.captions[i], r.embeddings_of(i).tobytes(), numbered(r, i))
@@ -258,8 +258,8 @@ def test_a_file_in_the_folder_of_sources_is_a_source(run, refused, encoder, tmp_
     monkeypatch.setattr(sources, "__path__", [*sources.__path__, str(tmp_path / "more")])
     with pytest.raises(SystemExit):
         run("--help")
-    said = " ".join(capsys.readouterr().out.split())
-    assert "drawn, cub, oxford102, coco, plain, or a folder" in said and "plain: --colours N how many" in said
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "drawn, cub, oxford102, coco, plain, or a folder" in printed and "plain: --colours N how many" in printed
     out = tmp_path / "out"
     assert "written" in run("plain", "--out", out, "--colours", 5, "--text_encoder", encoder)
     assert len(published.read(out, "train", text_dim=DIM)) == 4
@@ -274,9 +274,9 @@ def test_a_finished_folder_is_left_as_it_is(run, refused, folder, encoder, tmp_p
     out = tmp_path / "out"
     run(folder, "--out", out, "--text_encoder", encoder)
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
-    said = run(folder, "--out", out, "--text_encoder", encoder / TEXT_ENCODER)
-    assert "left as it is" in said
-    assert "next: python -m stackgan_keras.train_stage1" in said
+    printed = run(folder, "--out", out, "--text_encoder", encoder / TEXT_ENCODER)
+    assert "left as it is" in printed
+    assert "next: python -m stackgan_keras.train_stage1" in printed
     assert "text.filters" in refused(folder, "--out", out, *TRAINING)
     (folder / "owl" / "no 1.txt").write_text("another caption")
     assert "has changed" in refused(folder, "--out", out, "--text_encoder", encoder)
@@ -339,8 +339,8 @@ def test_embeddings_that_are_there_are_kept_unless_captions_change(run, folder, 
             run(*arguments)
     assert not is_complete(tmp_path / "out")
     (folder / "wren" / "no 2.txt").write_text("something else")
-    said = run(*arguments).rpartition("reading")[2]
-    assert said.count("kept") == 1  # the split of the wren is made anew
+    printed = run(*arguments).rpartition("reading")[2]
+    assert printed.count("kept") == 1  # the split of the wren is made anew
     records = {split: published.read(tmp_path / "out", split, text_dim=DIM) for split in published.SPLITS}
     captions = [r.captions[r.names.index("wren/no 2")] for r in records.values() if "wren/no 2" in r.names]
     assert captions == [("something else",)]
@@ -358,11 +358,11 @@ def test_an_encoder_is_trained_where_none_is_given_and_goes_on(run, folder, tmp_
             run(*arguments, 2)
     assert weights.read_config(tmp_path / "out" / TEXT_ENCODER).keywords == TINY
     assert any((tmp_path / "out" / UNFINISHED / "text").iterdir())  # checkpoints lie in the folder itself
-    said = run(*arguments, 3)  # more steps are no other settings
+    printed = run(*arguments, 3)  # more steps are no other settings
     records = published.read(tmp_path / "out", "train", text_dim=DIM)
     model = weights.load(tmp_path / "out" / TEXT_ENCODER)
     np.testing.assert_allclose(records.embeddings_of(0), text_encoder.embed(model, records.captions[0]), atol=1e-5)
-    assert "find their class" in said
+    assert "find their class" in printed
     assert list((tmp_path / "out" / RETRIEVAL).glob("*.png"))
 
 

@@ -175,5 +175,5 @@ def test_features_come_from_a_file(network, tmp_path):
 def test_another_network_is_refused(tmp_path):
     image = keras.Input((8, 8, 3))
     keras.Model(image, keras.layers.GlobalAveragePooling2D()(image)).save(tmp_path / "other.keras")
-    said = refusal(extractors.projected_features, tmp_path / "other.keras")
-    assert "other.keras" in said and "EfficientNet-Lite0" in said and "train_extractor" in said
+    message = refusal(extractors.projected_features, tmp_path / "other.keras")
+    assert "other.keras" in message and "EfficientNet-Lite0" in message and "train_extractor" in message

@@ -327,13 +327,13 @@ def test_stage2_holds_its_stage1_as_it_was(drawn, second):
 def test_a_stage1_that_does_not_fit_is_refused(drawn, second, folders):
     chosen = stage2_settings(drawn)
     assert "there is no Stage I of the run tiny" in refusal(stages.stage2, chosen, folders)
-    for section, key, value, said in (
+    for section, key, value, message in (
         ("generator", "text_dim", 8, "reads embeddings of 16 dimensions but generator.text_dim is 8"),
         ("data", "image_size", 16, "data.image_size is 16 but the images of"),
         ("generator", "architecture", "tensorflow", "is a Stage I of generator.architecture pytorch"),
     ):
         changed = getattr(chosen, section).model_copy(update={key: value})
-        assert said in refusal(stages.stage2, chosen.model_copy(update={section: changed}), second)
+        assert message in refusal(stages.stage2, chosen.model_copy(update={section: changed}), second)
 
 
 # -- weights to start from ----------------------------------------------------------------------------------------

@@ -139,11 +139,11 @@ def test_when_it_samples_and_saves(dataset, tmp_path):
 
 def test_one_live_line_and_a_word_of_what_is_written(dataset, tmp_path, capsys):
     Trial(dataset, tmp_path, 4).run()
-    shown = capsys.readouterr()
-    lines = [line for line in shown.out.splitlines() if line.startswith("epoch")]
+    printed = capsys.readouterr()
+    lines = [line for line in printed.out.splitlines() if line.startswith("epoch")]
     assert lines[0] == "epoch 2: images grid 2"
     assert lines[-1] == f"epoch 2: checkpoint {tmp_path}/checkpoints/ckpt-4"
-    last = shown.err.replace("\r", "\n").strip().splitlines()[-1]
+    last = printed.err.replace("\r", "\n").strip().splitlines()[-1]
     assert last.startswith("epoch 2 of 2") and "discriminator=" in last and "generator=" in last and "kl=" not in last
 
 

@@ -71,8 +71,8 @@ def test_all_settings_and_weights_are_in_it(wheel):
 
 
 def test_an_installed_package_generates(python, tmp_path):
-    said = run(python, "-m", "stackgan_keras.generate", "--run", "drawn", "a red bird", "--count", "1", cwd=tmp_path)
-    assert f"weights: {python.parents[1]}" in said  # and not those of the checkout
+    printed = run(python, "-m", "stackgan_keras.generate", "--run", "drawn", "a red bird", "--count", "1", cwd=tmp_path)
+    assert f"weights: {python.parents[1]}" in printed  # and not those of the checkout
     made = tmp_path / "results/drawn/generated/01_a-red-bird_seed0_copy01_stage2.png"
     assert pixels(made).shape == (256, 256, 3)
 

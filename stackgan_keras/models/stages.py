@@ -40,16 +40,20 @@ class Stage:
         """
         generator, *others = (config.build() for config in self.networks.values())
         if init_from is not None:
-            home = find_run(output_dir, init_from)
+            home, missing = find_run(output_dir, init_from), self.missing(init_from, output_dir)
             for name, network in zip(self.networks, (generator, *others), strict=True):
-                file = weight_file(home, name)
-                if network is generator or file.is_file():
+                if (file := weight_file(home, name)) not in missing:
                     weights.load_into(network, file)
-                else:
-                    print(f"there is no {file}: the discriminator starts from random weights")
         if self.frozen is not None:
             weights.load_into(generator.get_layer("stage1_generator"), self.frozen)
         return generator, dict(zip(self.discriminators, others, strict=True))
+
+    def missing(self, init_from: str | None, output_dir: Path) -> list[Path]:
+        """The discriminators' files that the run `init_from` lacks."""
+        if init_from is None:
+            return []
+        home, (_, *others) = find_run(output_dir, init_from), self.networks
+        return [file for name in others if not (file := weight_file(home, name)).is_file()]
 
 
 def stage1(settings: Settings) -> Stage:

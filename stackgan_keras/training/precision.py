@@ -11,8 +11,8 @@ BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}  # of processors that compute in bf
 FLOAT16_GPUS = (7, 0)  # compute capability from which GPUs have tensor cores
 
 
-def settled(settings: Settings, logs: Path) -> Settings:
-    """The settings with what was chosen in place of `auto`, which is printed; a run that has begun keeps its own."""
+def settled(settings: Settings, logs: Path, *, chief: bool = True) -> Settings:
+    """The settings with a precision in place of `auto`, which the chief prints; a run that has begun keeps its own."""
     if settings.train.precision != "auto":
         return settings
     chosen, reason = _choose()
@@ -21,7 +21,8 @@ def settled(settings: Settings, logs: Path) -> Settings:
         kept = config.make(config.read(earlier)).train.precision
         if kept != chosen:
             chosen, reason = kept, "as this run began"
-    print(f"train.precision auto: {chosen}, {reason}")
+    if chief:
+        print(f"train.precision auto: {chosen}, {reason}")
     return settings.model_copy(update={"train": settings.train.model_copy(update={"precision": chosen})})
 
 

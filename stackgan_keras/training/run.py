@@ -54,12 +54,12 @@ def read_datasets(settings: Settings, folders: Folders) -> tuple[Dataset, Datase
     The run's encoder is the one in its weights folder, or else the one that lies with the data, which is copied
     there. Without any, the embeddings are those of the data.
     """
-    root, own = data_root(settings, folders), folders.weights / TEXT_ENCODER
+    root = data_root(settings, folders)
     _copy_encoders(root, folders)
-    if own.is_file():
+    own, brought = own_text_encoder(folders), root / TEXT_ENCODER
+    if own is not None:
         _check_text_dim(own, settings)
-    brought = root / TEXT_ENCODER
-    if not own.is_file() or (brought.is_file() and filecmp.cmp(own, brought, shallow=False)):
+    if own is None or (brought.is_file() and filecmp.cmp(own, brought, shallow=False)):
         text_dim = settings.generator.text_dim
         train_set, test_set = (published.read(root, split, text_dim=text_dim) for split in published.SPLITS)
         return train_set, test_set
@@ -68,9 +68,15 @@ def read_datasets(settings: Settings, folders: Folders) -> tuple[Dataset, Datase
     return train_set, test_set
 
 
+def own_text_encoder(folders: Folders) -> Path | None:
+    """The run's text encoder, if it has one."""
+    own = folders.weights / TEXT_ENCODER
+    return own if own.is_file() else None
+
+
 def _copy_encoders(root: Path, folders: Folders) -> None:
     """Copies the encoders that lie with the data to the run's weights, if it has no text encoder of its own."""
-    if (root / TEXT_ENCODER).is_file() and not (folders.weights / TEXT_ENCODER).is_file():
+    if (root / TEXT_ENCODER).is_file() and own_text_encoder(folders) is None:
         for file in (root / IMAGE_ENCODER, root / TEXT_ENCODER):
             if file.is_file():
                 with atomic_write(folders.weights / file.name) as unfinished:

@@ -16,7 +16,6 @@ from stackgan_keras.data.published import Dataset
 from stackgan_keras.models.blocks import ARCHITECTURES, precision, synchronize
 from stackgan_keras.models.generators import images_of
 from stackgan_keras.models.projected import FRAMING
-from stackgan_keras.models.runs import TEXT_ENCODER
 from stackgan_keras.models.stages import Stage
 from stackgan_keras.porting import extractors
 from stackgan_keras.training import objective
@@ -26,7 +25,7 @@ from stackgan_keras.training.memorization import Memorization
 from stackgan_keras.training.optimizers import make_adam, make_cosine_adam, make_ema
 from stackgan_keras.training.outputs import AdversarialOutputs, WarmupOutputs
 from stackgan_keras.training.precision import settled
-from stackgan_keras.training.run import check_same_run, make_writable, read_datasets
+from stackgan_keras.training.run import check_same_run, make_writable, own_text_encoder, read_datasets
 from stackgan_keras.training.samples import SampleGrid
 from stackgan_keras.training.train_step import TrainStep
 from stackgan_keras.training.trainer import OnGrid, Schedule, Trainer
@@ -44,7 +43,7 @@ def train(stage: Stage, settings: Settings, folders: Folders, on_grid: OnGrid = 
     strategy = make_strategy()  # before anything is computed: several machines have to find each other first
     logs, results = folders.logs / stage.name, folders.results / stage.name
     make_writable(logs, results, folders.weights)
-    settings = settled(settings, logs)
+    settings = settled(settings, logs, chief=is_chief(strategy))
     check_same_run(settings, logs)
     datasets = read_datasets(settings, folders)
     with precision(settings.train.precision):
@@ -164,11 +163,13 @@ class StageTraining:
     def announce(self) -> None:
         """Prints what is about to be trained, on what."""
         run = self.settings.run
-        if not (self.folders.weights / TEXT_ENCODER).is_file():
+        if own_text_encoder(self.folders) is None:
             print(
                 f"run {run} has no text encoder, so `generate` will not be able to read sentences for it; "
                 "train_text before Stage I makes one"
             )
+        for file in self.stage.missing(self.settings.train.init_from, self.folders.output_dir):
+            print(f"there is no {file}: the discriminator starts from random weights")
         kind = "GPU(s)" if tf.config.list_physical_devices("GPU") else "CPU(s)"
         networks = {"generator": [self.generator], "discriminator": self.discriminators.values()}
         counts = {
