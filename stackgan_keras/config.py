@@ -92,6 +92,7 @@ class Generator(Section):
     noise_dim: Count = setting(100, "dimensions of the noise (Stage I)")
     residual_blocks: CountOrZero = setting(4, "residual blocks (Stage II)")
     read_text_again: bool = setting(True, "Stage II is given the sentence, too; no: the Stage-I image alone")
+    skip_connections: bool = setting(False, "Stage II's up-blocks see its encoder's maps of their size, too")
     augment_condition: bool = setting(True, "conditioning augmentation; no: the condition is its mean")
     condition_noise_scale: Scale = setting(1.0, "factor on the condition's noise around its mean")
     conditional_batch_norm: bool = setting(False, "scale and shift the channels of every up-block by the condition")
