@@ -32,7 +32,7 @@ def main() -> None:
         made = model.interpolate(*asked.conditions, asked.steps, asked.seed, **asked.scales)
         lines = image_files.write_interpolation(made, asked, folder)
     else:
-        made = model.pictures(asked.conditions, asked.count, asked.seed, **asked.scales, same_noise=asked.same_noise)
+        made = model.images(asked.conditions, asked.count, asked.seed, **asked.scales, same_noise=asked.same_noise)
         lines = image_files.write_images(made, asked, folder)
     print("\n".join(lines))
 

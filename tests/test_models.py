@@ -200,7 +200,7 @@ def test_a_stage2_that_is_given_the_stage1_image_alone():
 
 
 @pytest.mark.parametrize("changed", ["embedding", "noise", "epsilon", "stage1_epsilon"])
-def test_every_input_of_stage2_changes_its_picture(changed):
+def test_every_input_of_stage2_changes_its_image(changed):
     generator = generators.stage2_generator(
         stage1={**SMALL, "noise_dim": 5}, image_size=128, residual_blocks=1, **SMALL
     )

@@ -38,7 +38,7 @@ def named_parts(sentence: str) -> dict[str, str]:
 
 
 def truth(root: Path, names: Sequence[str]) -> list[dict[str, str]]:
-    """The colours of the parts of the named pictures of a drawn set, as `drawn_birds.write` left them in `truth.jsonl`.
+    """The colours of the parts of the named images of a drawn set, as `drawn_birds.write` left them in `truth.jsonl`.
 
     Raises `InputError` where `root` holds no drawn birds, or not these.
     """
@@ -50,7 +50,7 @@ def truth(root: Path, names: Sequence[str]) -> list[dict[str, str]]:
     except FileNotFoundError:
         raise InputError(f"there is no {path}: give a folder of drawn birds, which prepare makes of `drawn`") from None
     except (ValueError, KeyError, TypeError) as problem:
-        raise InputError(f"{path} is damaged or lacks pictures ({problem}): draw the birds again") from None
+        raise InputError(f"{path} is damaged or lacks images ({problem}): draw the birds again") from None
 
 
 def accuracy(named: Sequence[dict[str, str]], predicted: dict[str, np.ndarray]) -> dict[str, float]:

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 from tqdm import tqdm
 
-from stackgan_keras.data.images import to_range
+from stackgan_keras.data.rgb import to_range
 from stackgan_keras.evaluation.attributes import PARTS
 from stackgan_keras.models.attribute_classifier import with_features
 from stackgan_keras.porting.extractors import Extractor
@@ -82,7 +82,7 @@ class Networks:
 
     def outputs_of_all(self, images: Iterable[np.ndarray], title: str, total: int) -> dict[str, np.ndarray]:
         """`outputs` of single images (size, size, 3) as they come, none of which is kept, with a progress bar."""
-        bar = tqdm(images, title, total, unit=" pictures", leave=False)
+        bar = tqdm(images, title, total, unit=" images", leave=False)
         return joined([self.outputs(np.stack(batch)) for batch in batched(bar)])
 
 

@@ -45,7 +45,7 @@ class Gaussian:
         if self.count is None or self.count > len(self.mean):
             return ""
         return (
-            f"{self.count} pictures are too few for a covariance of {len(self.mean)} features: a Fréchet distance "
+            f"{self.count} images are too few for a covariance of {len(self.mean)} features: a Fréchet distance "
             f"from them is too large and compares only with that of as many; take more than {len(self.mean)}, or KID"
         )
 

@@ -69,7 +69,7 @@ def _fid(sample: Sample) -> dict[str, float]:
 
 def _inception_score(sample: Sample) -> dict[str, float]:
     if len(sample.captions) < PARTS:
-        sample.notes.append(f"an Inception Score needs {PARTS} pictures or more, not {len(sample.captions)}")
+        sample.notes.append(f"an Inception Score needs {PARTS} images or more, not {len(sample.captions)}")
         return {}
     mean, deviation = inception_score(sample.outputs["probabilities"])
     return {"inception_score": mean, "inception_score_deviation": deviation}

@@ -42,7 +42,7 @@ def real_outputs(networks: Networks, dataset: Dataset, size: int, seed: int, fol
         running = replace(running, encoders=None)
     if running:
         everything = framed(dataset, size, seed, range(len(dataset)))
-        outputs |= running.outputs_of_all(everything, f"real pictures, {size}", len(dataset))
+        outputs |= running.outputs_of_all(everything, f"real images, {size}", len(dataset))
     for part, path in missing.items():
         with atomic_write(path) as unfinished, unfinished.open("wb") as file:
             np.savez(file, **{name: outputs[name] for name in KEPT[part] if name in outputs})

@@ -13,7 +13,7 @@ from stackgan_keras.files import atomic_write
 from stackgan_keras.models.runs import GENERATORS, IMAGE_ENCODER, TEXT_ENCODER, weight_file
 from stackgan_keras.porting.extractors import Extractor
 
-COUNTS = {"pixels": ("pixels", "{:d}"), "pictures": ("pictures", "{:d}")}  # columns before those of the metrics
+COUNTS = {"pixels": ("pixels", "{:d}"), "images": ("images", "{:d}")}  # columns before those of the metrics
 
 
 def table(rows: dict[str, dict[str, float]]) -> str:

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from stackgan_keras.data import images
+from stackgan_keras.data import rgb
 from stackgan_keras.data.noise import generator_inputs
 from stackgan_keras.inference.stackgan import StackGAN
 from stackgan_keras.models.generators import images_of
@@ -24,7 +24,7 @@ def generate(model: StackGAN, sentences, seed) -> dict:
     drawn = generator_inputs(model.widths, seed, places, tf.zeros_like(places), model.truncated)
     outputs = model.generator({"embedding": embedding, **drawn}, training=False)
     return {
-        name: tf.cast(tf.clip_by_value(tf.round(images.to_pixels(outputs[name])), 0, 255), tf.uint8)
+        name: tf.cast(tf.clip_by_value(tf.round(rgb.to_pixels(outputs[name])), 0, 255), tf.uint8)
         for name in images_of(model.generator)
     }
 

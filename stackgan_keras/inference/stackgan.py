@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from stackgan_keras.data import images
+from stackgan_keras.data import rgb
 from stackgan_keras.data.noise import generator_inputs, widths_of
 from stackgan_keras.errors import InputError, whole_number
 from stackgan_keras.models import hugging_face, text_encoder, weights
@@ -91,7 +91,7 @@ class StackGAN:
         """
         count = whole_number("count", count, 1, MAX_COUNT)
         scales = {"epsilon_scale": epsilon_scale, "noise_scale": noise_scale}
-        return _stacked(self.pictures(sentences, count, seed, **scales, same_noise=same_noise), count)
+        return _stacked(self.images(sentences, count, seed, **scales, same_noise=same_noise), count)
 
     def interpolate(
         self,
@@ -114,7 +114,7 @@ class StackGAN:
         start, end = self._embeddings_of(given)
         along = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
         scales = {"epsilon_scale": epsilon_scale, "noise_scale": noise_scale}
-        made = self.pictures((1 - along) * start + along * end, 1, seed, **scales, same_noise=True)
+        made = self.images((1 - along) * start + along * end, 1, seed, **scales, same_noise=True)
         return {name: rows[:, 0] for name, rows in _stacked(made, 1).items()}
 
     def embed(self, sentences: str | Iterable[str]) -> np.ndarray:
@@ -129,7 +129,7 @@ class StackGAN:
         """What the text encoder does not read of a sentence, in words; empty where it reads all."""
         return text_encoder.unread(sentence)
 
-    def pictures(
+    def images(
         self,
         sentences: str | Iterable[str] | np.ndarray,
         count: int = 4,
@@ -157,7 +157,7 @@ class StackGAN:
                     f"the generator gives NaN or infinity for sentence {place}: its training went astray, take weights "
                     "from before that, or train again at a lower learning rate"
                 )
-            return {name: images.to_uint8(values) for name, values in made.items()}
+            return {name: rgb.to_uint8(values) for name, values in made.items()}
 
         return (draw(place, copy) for place in range(len(embeddings)) for copy in range(count))
 
@@ -189,11 +189,11 @@ def _find(folder: str | Path) -> Path:
     return found
 
 
-def _stacked(pictures: Iterator[dict], count: int) -> dict[str, np.ndarray]:
+def _stacked(images: Iterator[dict], count: int) -> dict[str, np.ndarray]:
     """Single images, `count` of each sentence in turn, as arrays (N, count, size, size, 3)."""
     made: dict[str, list] = {}
-    for picture in pictures:
-        for name, pixels in picture.items():
+    for image in images:
+        for name, pixels in image.items():
             made.setdefault(name, []).append(pixels)
     return {name: np.stack(all_).reshape(-1, count, *all_[0].shape) for name, all_ in made.items()}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stackgan_keras.command_line import quietly
-from stackgan_keras.data import grids, images
+from stackgan_keras.data import grids, rgb
 from stackgan_keras.errors import InputError, whole_number
 from stackgan_keras.files import read_text
 from stackgan_keras.models.runs import find_run, runs_in, shipped_homes
@@ -87,7 +87,7 @@ class Studio:
                 for copy in range(count):
                     file = folder / f"{run}_seed{seed}_{place + 1:02d}_copy{copy + 1:02d}_{stage.replace(' ', '')}.png"
                     about = {"sentence": sentence, "place": place + 1, "copy": copy + 1, "stage": stage, "run": run}
-                    images.write(file, stages[stage][place, copy], about | {"seed": seed} | asked)
+                    rgb.write(file, stages[stage][place, copy], about | {"seed": seed} | asked)
                     caption = f"seed {seed}, copy {copy + 1}"
                     files[stage].append((str(file), caption if len(lines) == 1 else f"{sentence[:60]}, {caption}"))
         scales = [word for scale, value in list(asked.items())[:2] for word in (f"--{scale}", str(value)) if value != 1]
@@ -102,9 +102,9 @@ class Studio:
         stem = self._emptied() / f"{run}_walk_seed{seed}_steps{steps}"
         strip, animation = stem.with_suffix(".png"), stem.with_suffix(".gif")
         about = {"from": ends[0], "to": ends[1], "steps": steps, "run": run, "seed": seed}
-        images.write(strip, grids.grid([made[i : i + COLUMNS] for i in range(0, steps, COLUMNS)]), about)
+        rgb.write(strip, grids.grid([made[i : i + COLUMNS] for i in range(0, steps, COLUMNS)]), about)
         there_and_back = made[[*range(steps), *range(steps - 2, 0, -1)]]
-        images.write_gif(animation, grids.enlarge(there_and_back, 256), [MILLISECONDS] * len(there_and_back))
+        rgb.write_gif(animation, grids.enlarge(there_and_back, 256), [MILLISECONDS] * len(there_and_back))
         return str(strip), str(animation), self._command(run, seed, ["--interpolate", "--steps", str(steps)], ends)
 
     def _command(self, run: str, seed: int, words: list[str], sentences: list[str]) -> str:

@@ -35,7 +35,7 @@ def make(request: Request, asked: dict, train: Train) -> dict:
 
     has_boxes = all(example.box for example in source.examples)
     home = out / ("CUB_200_2011/images" if has_boxes else "images")
-    examples, notes = divide(steps.copy_pictures(source, home))
+    examples, notes = divide(steps.copy_images(source, home))
     steps.write_captions(examples, out / "text_c10")
     if has_boxes:
         steps.write_tables(examples, home)

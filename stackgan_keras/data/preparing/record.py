@@ -59,10 +59,10 @@ def counts(examples: Sequence[Example]) -> dict:
     """How much a split holds."""
     captions = [len(example.captions) for example in examples]
     return {
-        "pictures": len(examples),
+        "images": len(examples),
         "captions": sum(captions),
         "classes": len({example.class_id for example in examples}),
-        "captions per picture (least, median, most)": [min(captions), int(statistics.median(captions)), max(captions)],
+        "captions per image (least, median, most)": [min(captions), int(statistics.median(captions)), max(captions)],
     }
 
 
