@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> None:
     asked_for = request.parse(_parser(), sys.argv[1:] if arguments is None else arguments)
     asked = record.asked(asked_for)
 
-    def train(datasets: tuple[Dataset, ...]) -> None:
+    def train(datasets: tuple[Dataset, Dataset]) -> None:
         with quietly():
             from stackgan_keras.training import text
         out = asked_for.out

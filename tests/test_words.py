@@ -33,10 +33,10 @@ class Toy:
 
     extractor, text = "of images of any size", None
 
-    def shown(self, images):
+    def image_inputs(self, images):
         return images
 
-    def embed_shown(self, shown):
+    def embed_inputs(self, shown):
         is_red = shown[..., 0].mean(axis=(1, 2)) > 95
         return np.stack([is_red, ~is_red], axis=1).astype(np.float32)
 

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from stackgan_keras.data.drawn_birds import BEAK, COLOURS, NOUNS, PLUMAGE
 from stackgan_keras.errors import InputError
 
 PARTS = {**{part: tuple(COLOURS) for part in PLUMAGE}, "beak": BEAK["beak"]}  # the colours that each may have
-CLASSIFIER = {"attributes": {part: list(colours) for part, colours in PARTS.items()}, "image_size": 128}
+CLASSIFIER: dict[str, Any] = {"attributes": {part: list(colours) for part, colours in PARTS.items()}, "image_size": 128}
 
 _PART_OF = {noun: part for part, nouns in NOUNS.items() for noun in nouns}
 _NOUN = "|".join(sorted(_PART_OF, key=len, reverse=True))  # "wing feathers" before a shorter noun

@@ -68,6 +68,7 @@ def train(root: Path, path: Path, how: FineTuning) -> tuple[int, float, float]:
     with atomic_write(path) as unfinished:
         model.save(unfinished)
     _, probabilities = extractors.load(path)(photographs.centre_crops(unseen, how.image_size))
+    assert probabilities is not None  # `with_classes` gave the network classes
     return len(test_set), float(np.mean(probabilities.argmax(axis=1) == test_set.class_ids)), 1 / len(classes)
 
 

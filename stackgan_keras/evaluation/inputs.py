@@ -30,6 +30,7 @@ def load_networks(request: Request) -> Networks:
     independent = metrics.load("independent", partial(extractors.load, INDEPENDENT))
     load_extractor = partial(extractors.load, request.extractor or EXTRACTOR, homes)
     by_name = request.extractor or request.reference is not None
+    extractor: Extractor | None
     if request.neighbours or (by_name and metrics.needing("extractor")):
         extractor = load_extractor()
     else:

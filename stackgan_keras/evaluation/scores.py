@@ -89,7 +89,9 @@ class Evaluation:
         """All figures of images, `given` as `Sample` takes them."""
         embed = None if encoders is None else partial(text_encoder.embed, encoders.text)
         sample = Sample(self.evaluation_set, embed=embed, notes=self.notes, doubts=self.doubts, **given)
-        row = {"pixels": size} | ({"images": len(sample.captions)} if sample.outputs else {})
+        row: dict[str, float] = {"pixels": size}
+        if sample.outputs:
+            row["images"] = len(sample.captions)
         for _, metric in self._metrics():
             row |= metric.compute(sample)
         return row

@@ -7,17 +7,19 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from stackgan_keras.command_line import without_notices
 from stackgan_keras.files import atomic_write
 from stackgan_keras.inference import saved_model
+from stackgan_keras.inference.stackgan import StackGAN
 
 TRIED = 3  # images by which what was written is compared with what it was made of
 SENTENCES = ["this bird is red with black wings", "a small yellow bird", "a blue bird with a white belly"]
 
 
-def write_saved_model(model, folder: Path) -> None:
+def write_saved_model(model: StackGAN, folder: Path) -> None:
     import tensorflow as tf
 
     with _whole_folder(folder) as unfinished:
@@ -29,7 +31,7 @@ def write_saved_model(model, folder: Path) -> None:
     _tell(folder, f"its images differ from those of the Keras models by {apart} of 255 at most")
 
 
-def write_onnx(image, path: Path) -> None:
+def write_onnx(image: keras.Model, path: Path) -> None:
     import onnxruntime
 
     with atomic_write(path) as unfinished, without_notices():
@@ -39,9 +41,8 @@ def write_onnx(image, path: Path) -> None:
     _compare(image, path, lambda inputs: session.run(None, {name: inputs[name] for name in names})[0])
 
 
-def write_litert(image, paths: dict[str, Path]) -> None:
+def write_litert(image: keras.Model, paths: dict[str, Path]) -> None:
     """One file for each precision, all from one SavedModel, which is where its converter starts."""
-    import keras
     import tensorflow as tf
     from ai_edge_litert.interpreter import Interpreter
 
@@ -67,10 +68,8 @@ def write_litert(image, paths: dict[str, Path]) -> None:
             _compare(image, path, partial(draw, Interpreter(str(path)).get_signature_runner()))
 
 
-def image_of(generator):
+def image_of(generator: keras.Model) -> keras.Model:
     """A generator that gives its image alone."""
-    import keras
-
     image = keras.Model(generator.input, generator.output["image"], name=generator.name)
     image({name: np.zeros((1, *x.shape[1:]), np.float32) for name, x in generator.input.items()})  # Keras wants it so
     return image
@@ -79,7 +78,7 @@ def image_of(generator):
 # -- what came out ------------------------------------------------------------------------------------------------
 
 
-def _compare(image, path: Path, draw: Callable[[dict], np.ndarray]) -> None:
+def _compare(image: keras.Model, path: Path, draw: Callable[[dict], np.ndarray]) -> None:
     rng = np.random.default_rng(0)
     inputs = {name: rng.normal(size=(TRIED, *x.shape[1:])).astype(np.float32) for name, x in image.input.items()}
     with without_notices():

@@ -28,10 +28,11 @@ def write_images(made: Iterator[dict[str, np.ndarray]], asked: Request, folder: 
     others = f"-and-{number - 1}-more-{_code(chr(10).join(sentences))}" if number > 1 else ""
     stem = f"grid_{_tag(sentences[0])}{others}_{suffix}_copies{count}"
     per_page = max(1, PAGE // min(count, MOST_COPIES))
-    lines, page = [], {}  # caption -> its copies, of which each is an image for each stage
+    lines: list[str] = []
+    page: dict[str, list[dict[str, np.ndarray]]] = {}  # caption -> its copies, each an image for each stage
     with tqdm(desc="drawing", total=number * count, unit=" images", leave=False, disable=None) as bar:
         for place, sentence in enumerate(sentences, start=1):
-            kept = page[f"{place}. {_caption(sentence)}"] = []
+            kept = page.setdefault(f"{place}. {_caption(sentence)}", [])
             for copy in range(1, count + 1):
                 stages = _by_stage(next(made))
                 for stage, pixels in stages.items():
@@ -71,7 +72,7 @@ def write_interpolation(made: dict[str, np.ndarray], asked: Request, folder: Pat
     captions = [_caption(first), *[""] * (len(chosen) - 2), _caption(last)]
     rows = [grids.enlarge(row[chosen], best.shape[1]) for row in stages.values()]
     rgb.write(Path(f"{stem}.png"), grids.labelled_grid(rows, captions, max_lines=None))
-    there_and_back = [*range(steps), *range(steps - 2, 0, -1)]
+    there_and_back = rgb.there_and_back(steps)
     times = [END_MILLISECONDS if step in (0, steps - 1) else STEP_MILLISECONDS for step in there_and_back]
     rgb.write_gif(Path(f"{stem}.gif"), grids.enlarge(best[there_and_back], grids.SMALLEST), times)
     return [f"strip: {stem}.png", f"animation: {stem}.gif"]

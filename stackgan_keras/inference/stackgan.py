@@ -110,8 +110,7 @@ class StackGAN:
         `generate(first)`, the last that of `generate([first, second], same_noise=True)`.
         """
         steps = whole_number("steps", steps, 2, MAX_STEPS)
-        given = np.stack([first, second]) if isinstance(first, np.ndarray) else [first, second]
-        start, end = self._embeddings_of(given)
+        start, end = np.concatenate([self._embeddings_of(_as_rows(each)) for each in (first, second)])
         along = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
         scales = {"epsilon_scale": epsilon_scale, "noise_scale": noise_scale}
         made = self.images((1 - along) * start + along * end, 1, seed, **scales, same_noise=True)
@@ -177,10 +176,15 @@ class StackGAN:
         return given.astype(np.float32)
 
 
+def _as_rows(given: str | np.ndarray) -> str | np.ndarray:
+    """A sentence, or an embedding (text_dim,) as the only one of an array (1, text_dim)."""
+    return given[None] if isinstance(given, np.ndarray) else given
+
+
 def _find(folder: str | Path) -> Path:
     """The folder that holds a run's weights on this disk."""
     if hugging_face.is_address(folder):
-        return hugging_face.download(folder)
+        return hugging_face.download(str(folder))
     folder = Path(folder).expanduser()
     shipped = [home / folder.name for home in shipped_homes()] if folder.parts[:-1] == ("weights",) else []
     found = next((candidate for candidate in (folder, *shipped) if has_weights(candidate)), None)

@@ -74,13 +74,13 @@ class Encoders:
             )
         return cls(text, image, extractor)
 
-    def shown(self, images: np.ndarray) -> np.ndarray:
-        """Images (N, s, s, 3) uint8, or features (N, D) of them: what `embed_shown` reads."""
+    def image_inputs(self, images: np.ndarray) -> np.ndarray:
+        """Images (N, s, s, 3) uint8, or features (N, D) of them: what `embed_inputs` reads."""
         return images if self.extractor is None else self.extractor(images)[0]
 
-    def embed_shown(self, shown: np.ndarray) -> np.ndarray:
-        """The embeddings (N, text_dim) of what is `shown`."""
-        given = (part if self.extractor else rgb.to_range(part.astype(np.float32)) for part in _parts(shown))
+    def embed_inputs(self, inputs: np.ndarray) -> np.ndarray:
+        """The embeddings (N, text_dim) of `image_inputs`."""
+        given = (part if self.extractor else rgb.to_range(part.astype(np.float32)) for part in _parts(inputs))
         return np.concatenate([np.asarray(self.image(part, training=False)) for part in given])
 
     @property

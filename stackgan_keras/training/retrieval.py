@@ -21,10 +21,10 @@ class Retrieval:
     image_of: np.ndarray  # (M,) the image each sentence was written for
 
     @classmethod
-    def of(cls, encoders: Encoders, dataset: Dataset, shown: np.ndarray) -> "Retrieval":
-        """`shown` is what the image encoder reads of the N images (`Encoders.shown`)."""
+    def of(cls, encoders: Encoders, dataset: Dataset, inputs: np.ndarray) -> "Retrieval":
+        """`inputs` is what the image encoder reads of the N images, its `image_inputs`."""
         sentences = [caption for captions in dataset.captions for caption in captions]
-        scores = text_encoder.embed(encoders.text, sentences) @ encoders.embed_shown(shown).T
+        scores = text_encoder.embed(encoders.text, sentences) @ encoders.embed_inputs(inputs).T
         return cls(dataset, scores, np.repeat(np.arange(len(dataset)), [len(c) for c in dataset.captions]))
 
     def recall(self) -> float:

@@ -104,7 +104,7 @@ def _train_encoders(datasets, settings: Settings, folders: TextFolders, start, o
     size = settings.data.image_size
     cache: dict[str, Any] = {"cache": settings.data.cache, "folder": folders.logs / "cache"}
     test_images = photographs.centre_crops(decode(test_set, size, **cache), size)
-    outputs = _TextOutputs(encoders, configs, test_set, test_images, encoders.shown(test_images), folders)
+    outputs = _TextOutputs(encoders, configs, test_set, test_images, encoders.image_inputs(test_images), folders)
     stream = _stream(train_set, settings, extractor, cache)
     optimizer = make_rmsprop(settings.text.learning_rate, settings.text.lr_decay, stream.steps_per_epoch)
     optimizer.build(encoders.variables)
@@ -145,13 +145,13 @@ def _build(configs: dict[str, ModelConfig], extractor: Extractor | None, start: 
 
 def _stream(dataset: Dataset, settings: Settings, extractor: Extractor | None, cache: dict) -> PairStream:
     size = settings.data.image_size
-    shown, stream = decode(dataset, size, **cache), PairStream
+    inputs, stream = decode(dataset, size, **cache), PairStream
     if extractor is not None:
         name = f"features_{fingerprint(dataset, size, extractor.digest)}.npy"
-        shown, stream = _features_of_crops(shown, size, extractor, cache["folder"] / name), FeaturePairStream
+        inputs, stream = _features_of_crops(inputs, size, extractor, cache["folder"] / name), FeaturePairStream
     return stream(
         dataset,
-        shown,
+        inputs,
         size,
         min(settings.text.batch_size, len(dataset)),
         count=settings.text.captions,
@@ -179,14 +179,14 @@ class _TextOutputs:
     configs: dict[str, ModelConfig]
     test_set: Dataset
     images: np.ndarray  # of the test set
-    shown: np.ndarray  # what the image encoder reads of them
+    inputs: np.ndarray  # what the image encoder reads of them
     folders: TextFolders
 
     def figures(self) -> dict[str, float]:
         return {}
 
     def grid(self) -> np.ndarray:
-        return Retrieval.of(self.encoders, self.test_set, self.shown).grid(self.images)
+        return Retrieval.of(self.encoders, self.test_set, self.inputs).grid(self.images)
 
     def write_grid(self, epoch: int, grid: np.ndarray) -> Path:
         path = self.folders.results / f"epoch_{epoch:05d}.png"
@@ -198,7 +198,7 @@ class _TextOutputs:
         weights.save(self.encoders.text, self.configs["text"], self.folders.weights / TEXT_ENCODER)
 
     def report(self) -> None:
-        found = Retrieval.of(self.encoders, self.test_set, self.shown)
+        found = Retrieval.of(self.encoders, self.test_set, self.inputs)
         figures = {"recall": found.recall(), "chance": found.chance(), "sentences": len(found.scores)}
         (self.folders.logs / "retrieval.json").write_text(json.dumps(figures) + "\n")
         print(

@@ -14,7 +14,12 @@ from stackgan_keras.files import write_lines
 
 RECORD = "prepared.json"
 # settings that decide what the text encoder becomes, and those that may change while it is unfinished
-DECIDES = {"text": True, "generator": {"text_dim"}, "data": {"image_size"}, "train": {"seed", "precision", "max_steps"}}
+DECIDES: dict[str, bool | set[str]] = {
+    "text": True,
+    "generator": {"text_dim"},
+    "data": {"image_size"},
+    "train": {"seed", "precision", "max_steps"},
+}
 MAY_CHANGE = ("text.epochs", "train.max_steps")
 
 

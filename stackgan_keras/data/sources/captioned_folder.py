@@ -98,7 +98,7 @@ def _places(images: list[str], source: Source) -> dict[str, tuple[str, str, str 
 
 def _table_captions(root: Path, tables: list[str], images: list[str], source: Source) -> dict[str, tuple[str, ...]]:
     """Image -> its captions in all tables, in their order."""
-    captions = defaultdict(tuple)
+    captions: dict[str, tuple[str, ...]] = defaultdict(tuple)
     # a name is the same however its letters are composed, and, where that leads to one image, whatever their case
     find = finder({unicodedata.normalize("NFC", image): image for image in images}, str.casefold)
     for table in tables:

@@ -20,8 +20,9 @@ def read(images: Path | None, captions: Path | None, tfds_dir: Path | None) -> S
     holds their images or folders of them. Without `images`, everything comes through tensorflow-datasets.
     """
     source = Source("coco")
+    found: dict[str, tuple[str, list[str], Path | None]]
     if images:
-        found = _unpacked(captions or images, images, source)
+        found = {**_unpacked(captions or images, images, source)}
     else:
         rows = hub_rows(source, "coco_captions", tfds_dir, "image/filename", "captions")
         texts = {name: [text.decode() for text in row["captions"]["text"]] for name, row in rows}

@@ -8,7 +8,7 @@ import pandas as pd
 from PIL import Image
 
 from stackgan_keras.data.sources.hub import hub_rows, published_reader
-from stackgan_keras.data.sources.source import Example, Source, reed_captions, stem, walk_images
+from stackgan_keras.data.sources.source import Box, Example, Source, reed_captions, stem, walk_images
 from stackgan_keras.errors import InputError, first_line
 
 CLASSES = 200
@@ -18,8 +18,6 @@ TEST_CLASSES = frozenset((
     102, 103, 112, 114, 119, 121, 130, 135, 138, 147, 156, 163, 165, 166, 180, 183, 185, 186, 187, 197,
 ))  # fmt: skip
 
-Box = tuple[float, ...]  # x, y, width, height in pixels
-
 
 def read(images: Path | None, captions: Path | None, tfds_dir: Path | None) -> Source:
     """CUB-200-2011, split by class as published: 150 classes and 50.
@@ -28,7 +26,8 @@ def read(images: Path | None, captions: Path | None, tfds_dir: Path | None) -> S
     """
     source = Source("cub")
     texts = reed_captions(source, captions or images)
-    found = _unpacked(images, source) if images else _from_hub(tfds_dir, source)
+    found: dict[str, tuple[Path | None, Box | None]]
+    found = {**_unpacked(images, source)} if images else {**_from_hub(tfds_dir, source)}
     for name, (file, box) in found.items():
         class_id = int(name[:3]) if re.match(r"\d{3}\.", name) else 0
         lines, split = texts.read(texts.find(name)), "test" if class_id in TEST_CLASSES else "train"
@@ -64,7 +63,7 @@ def _read_boxes(home: Path) -> dict[str, Box]:
                 f"{home / file} cannot be read ({first_line(problem)}): unpack CUB_200_2011.tgz again"
             ) from None
     joined = tables[0].join(tables[1], how="inner").dropna()
-    return {stem(name): tuple(box) for name, *box in joined.itertuples(index=False)}
+    return {stem(name): (x, y, width, height) for name, x, y, width, height in joined.itertuples(index=False)}
 
 
 def _from_hub(tfds_dir: Path | None, source: Source) -> dict[str, tuple[None, Box]]:
@@ -74,8 +73,8 @@ def _from_hub(tfds_dir: Path | None, source: Source) -> dict[str, tuple[None, Bo
         with Image.open(io.BytesIO(row["image"])) as image:
             width, height = image.size
         top, left, bottom, right = (float(share) for share in row["bbox"])
-        box = (left * width, top * height, (right - left) * width, (bottom - top) * height)
-        found[name] = None, tuple(round(value, 1) for value in box)
+        x, y, across, down = (left * width, top * height, (right - left) * width, (bottom - top) * height)
+        found[name] = None, (round(x, 1), round(y, 1), round(across, 1), round(down, 1))
     return found
 
 

@@ -23,6 +23,7 @@ def read(images: Path | None, captions: Path | None, tfds_dir: Path | None) -> S
     source = Source("oxford102")
     texts = reed_captions(source, captions or images)
     test_classes = _test_classes(texts.root, images, source)
+    found: dict[str, Path | None]
     if images is None:
         found = {basename(name): None for name, _ in hub_rows(source, "oxford_flowers102", tfds_dir, "file_name")}
     elif home := image_folder(images):

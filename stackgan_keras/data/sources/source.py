@@ -18,6 +18,8 @@ SYSTEM_FILES = ("thumbs.db", "desktop.ini", "__macosx")  # left there by file ma
 TEST_SHARE = 0.1  # of the classes, or images, of a source that does not say
 LONGEST_NAME = 100  # characters of a folder's or image's name in the published layout
 
+Box = tuple[float, float, float, float]  # x, y, width, height in pixels
+
 
 @dataclass(frozen=True)
 class Example:
@@ -28,7 +30,7 @@ class Example:
     captions: tuple[str, ...]  # at least one, each one line
     split: str | None = None  # "train" or "test"; None: `divide` decides
     class_id: int | None = None  # None: `divide` decides
-    box: tuple[float, float, float, float] | None = None  # x, y, width, height in pixels
+    box: Box | None = None
     file: Path | None = None  # None: its bytes come with `Source.images`
     text_name: str | None = None  # where the captions go below text_c10, where that is not `name`
 
@@ -47,7 +49,7 @@ class Source:
 
     def open(self, examples: Sequence[Example]) -> Iterable[tuple[Example, Path | bytes]]:
         """Each of the examples with its image, a file or its bytes, one after the other."""
-        return self.images(examples) if self.images else ((example, example.file) for example in examples)
+        return self.images(examples) if self.images else ((each, each.file) for each in examples if each.file)
 
     def add(self, example: Example) -> None:
         """Takes the example, if it has a caption."""
@@ -114,7 +116,7 @@ class CaptionFiles:
 
     def __init__(self, root: Path, files: Iterable[str], loosely: Callable[[str], str] = str):
         self.root = root
-        self.taken = set()
+        self.taken: set[str] = set()
         self.files = {stem(file): file for file in files if suffix(file) == ".txt"}
         self.find = finder(self.files, loosely)
 
