@@ -42,6 +42,7 @@ Rate = Annotated[float, Field(gt=0, lt=1)]
 Weight = Annotated[float, Field(ge=0)]
 Scale = Annotated[float, Field(gt=0)]
 Architecture = Literal["pytorch", "tensorflow"]
+Family = Literal["stackgan", "stackgan_v2", "attngan"]
 
 
 def setting(default: Any, description: str, **limits: Any) -> Any:  # a field, declared as Pydantic declares its own
@@ -84,6 +85,7 @@ class Data(Section):
 
 
 class Generator(Section):
+    family: Family = setting("stackgan", "whose networks and training: StackGAN's, StackGAN++'s or AttnGAN's")
     architecture: Architecture = setting("pytorch", "release whose network it is; published birds, flowers: tensorflow")
     filters: Count = setting(128, "width: channels of the narrowest full block (GF_DIM)")
     min_filters: Count = setting(1, "channels that no up-block falls below, however large its map")
@@ -117,6 +119,8 @@ class Train(Section):
     discriminator_learning_rate: Rate = setting(2e-4, "step size of the discriminator's Adam at the start")
     lr_decay_epochs: Count = setting(100, "epochs after which both learning rates halve, again and again")
     adversarial_loss: Literal["cross_entropy", "hinge"] = setting("cross_entropy", "function of the logits (release)")
+    unconditional_weight: Weight = setting(1.0, "weight of the losses on images without their text (StackGAN++)")
+    colour_weight: Weight = setting(0.0, "weight of how far an image's colours are from a smaller one's (StackGAN++)")
     kl_weight: Weight = setting(2.0, "weight of the KL divergence of the conditioning augmentation")
     interpolation_weight: Weight = setting(0.0, "weight of the generator's loss on sentences half-way between two")
     r1_weight: Weight = setting(0.0, "weight of the R1 gradient penalty at real images")

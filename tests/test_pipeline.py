@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from helpers import make_dataset
+from PIL import Image
 
 from stackgan_keras.data import decoding, pipeline
 from stackgan_keras.errors import InputError
@@ -93,7 +94,14 @@ def test_seeds_differ_and_steps_differ(dataset):
 
 @pytest.mark.parametrize("replicas", [2, 4])
 def test_replicas_see_exactly_the_global_batch(dataset, replicas):
-    made = make(dataset, widths=WIDTHS, directions=True, augmentations=5, framings=6, smaller={"stage1_image": 4})
+    others = {
+        "directions": {"direction_8": 8},
+        "augmentations": 5,
+        "framings": 6,
+        "sizes": {"image_4": 4},
+        "wrong": True,
+    }
+    made = make(dataset, widths=WIDTHS, **others)
     whole = collect(made.batches(2, 5))
     for mine in (range(replicas), range(1, replicas)):  # all of them here, or only some, as on one of two machines
         shares = collect(made.batches(2, 5, replicas=replicas, mine=mine))
@@ -118,7 +126,7 @@ def test_captions_are_drawn_anew_and_averaged_without_repeats(dataset):
 
 
 def test_directions_are_standard_normal_and_change_nothing_else(dataset):
-    batches, plain = (collect(make(dataset, directions=asked).batches(0, 20)) for asked in (True, False))
+    batches, plain = (collect(make(dataset, directions=asked).batches(0, 20)) for asked in ({"direction": SIZE}, {}))
     directions = np.stack([batch.pop("direction") for batch in batches])
     assert directions.shape[1:] == batches[0]["image"].shape
     assert directions.mean() == pytest.approx(0, abs=0.03)
@@ -131,13 +139,40 @@ def test_directions_are_standard_normal_and_change_nothing_else(dataset):
 
 
 def test_stage1_images_are_the_images_made_small_and_change_nothing_else(dataset):
-    plain, asked = (collect(make(dataset, smaller=smaller).batches(0, 5)) for smaller in ({}, {"stage1_image": 4}))
+    plain, asked = (collect(make(dataset, sizes=sizes).batches(0, 5)) for sizes in ({}, {"stage1_image": 4}))
     for free, batch in zip(plain, asked, strict=True):
         small = free["image"].reshape(4, 4, SIZE // 4, 4, SIZE // 4, 3).mean(axis=(2, 4))
         np.testing.assert_allclose(batch.pop("stage1_image"), small, atol=1e-6)
         assert batch.keys() == free.keys()
         for name, value in free.items():
             np.testing.assert_array_equal(batch[name], value)
+
+
+def test_wrong_images_are_of_another_class_and_change_nothing_else(dataset):
+    plain, asked = (collect(make(dataset, wrong=wrong, batch_size=8).batches(0, 200)) for wrong in (False, True))
+    wrong, own = (
+        np.concatenate([numbers({"image": batch[name]}) for batch in asked]) for name in ("wrong_image", "image")
+    )
+    assert {*wrong} == {*range(10)}
+    classes = dataset.class_ids
+    share = np.mean(classes[wrong] == classes[own])
+    once = np.mean(classes[:, None] == classes)
+    assert share == pytest.approx(once**2, abs=0.03)  # both draws may find the class
+    for free, batch in zip(plain, asked, strict=True):
+        assert batch.keys() - free.keys() == {"wrong_image"}
+        for name, value in free.items():
+            np.testing.assert_array_equal(batch[name], value)
+
+
+def test_smaller_images_are_those_of_pil(dataset):
+    made = make(dataset, bilinear=True, wrong=True, sizes={"image_4": 4, "image_16": SIZE})
+    for batch in collect(made.batches(0, 5)):
+        for kind in ("image", "wrong_image"):
+            np.testing.assert_allclose(batch[f"{kind}_16"], batch[kind], atol=1e-6)
+            for large, small in zip(batch[kind], batch[f"{kind}_4"], strict=True):
+                whole = Image.fromarray(np.rint((large + 1) * 127.5).astype(np.uint8))
+                expected = np.asarray(whole.resize((4, 4), Image.Resampling.BILINEAR), np.float32)
+                np.testing.assert_allclose((small + 1) * 127.5, expected, atol=0.51)
 
 
 def test_crops_and_mirrors_vary(dataset):

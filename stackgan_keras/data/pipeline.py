@@ -15,6 +15,7 @@ from stackgan_keras.data import noise, rgb
 from stackgan_keras.data.published import Dataset
 from stackgan_keras.errors import InputError
 from stackgan_keras.models import text_encoder
+from stackgan_keras.models.generators import named_by
 
 
 class Rows(NamedTuple):
@@ -124,8 +125,9 @@ class AdversarialStream(ImageStream):
 
     Besides images and classes: `embedding` (B, text_dim), the mean of those of `captions_per_embedding` captions, and
     standard normal draws: what the generator takes, `noise` (B, noise_dim) and the epsilons, by `widths`. `truncated`
-    epsilons stay within two deviations. `smaller` asks for the images in other sizes too, by name and pixels, made by
-    averaging. If `directions` are asked for, there is a standard normal `direction` of the images' shape; with
+    epsilons stay within two deviations. `sizes` asks for the images in other sizes too, by name and pixels, made by
+    averaging or, if `bilinear`, as PIL makes them. With `wrong` there is a `wrong_image` of another class beside each,
+    in these sizes, too. `directions` asks for standard normal ones of the shapes of images, by name and pixels; with
     `augmentations` and `framings` there are so many uniform draws, `augmentation` (B, augmentations) and `framing`
     (B, framings).
     """
@@ -133,8 +135,10 @@ class AdversarialStream(ImageStream):
     widths: dict[str, int]  # of the generator's random inputs
     captions_per_embedding: int = 1
     truncated: bool = False
-    smaller: dict[str, int] = field(default_factory=dict)
-    directions: bool = False
+    sizes: dict[str, int] = field(default_factory=dict)
+    bilinear: bool = False
+    wrong: bool = False
+    directions: dict[str, int] = field(default_factory=dict)
     augmentations: int = 0
     framings: int = 0
 
@@ -146,21 +150,44 @@ class AdversarialStream(ImageStream):
         for name, width in self.widths.items():
             purpose, truncated = noise.GENERATOR_INPUTS[name], self.truncated and name != "noise"
             batch[name] = rows.of(noise.normal((self.batch_size, width), self.seed, purpose, step, truncated))
-        if self.directions:
-            batch["direction"] = self._directions(step, rows)
+        for name, pixels in self.directions.items():
+            batch[name] = self._directions(step, rows, pixels)
         if self.augmentations:
             batch["augmentation"] = self._uniform(noise.AUGMENTATION, step, rows, width=(self.augmentations,))
         if self.framings:
             batch["framing"] = self._uniform(noise.FRAMING, step, rows, width=(self.framings,))
-        for name, pixels in self.smaller.items():
-            block = self.image_size // pixels
-            batch[name] = tf.nn.avg_pool2d(batch["image"], block, block, "VALID")
+        if self.wrong:
+            batch["wrong_image"] = self._wrong(step, index, rows)
+        for name, pixels in self.sizes.items():
+            batch[name] = self._resized(batch["image"], pixels)
+            if self.wrong:
+                batch[named_by(name, "wrong_image")] = self._resized(batch["wrong_image"], pixels)
         return batch
 
-    def _directions(self, step, rows: Rows):
+    def _resized(self, image, pixels: int):
+        if self.bilinear:
+            return tf.image.resize(image, (pixels, pixels), antialias=True)
+        block = self.image_size // pixels
+        return tf.nn.avg_pool2d(image, block, block, "VALID")
+
+    def _wrong(self, step, index, rows: Rows):
+        """A crop of another image for each; drawn again, once, where it is of the same class, as StackGAN++ does."""
+        draws = self._uniform(noise.WRONG, step, rows, width=(5,))
+        image = tf.numpy_function(self._crop_wrong, [index, draws], tf.uint8, stateful=False)
+        image.set_shape((rows.size, self.image_size, self.image_size, 3))
+        return rgb.to_range(tf.cast(image, tf.float32))
+
+    def _crop_wrong(self, index, draws) -> np.ndarray:
+        first, second, top, left, mirror = draws.T
+        classes, count, places = self.dataset.class_ids, len(self.dataset), self.images.shape[1] - self.image_size + 1
+        chosen = (first * count).astype(int)
+        chosen = np.where(classes[chosen] == classes[index], (second * count).astype(int), chosen)
+        return self._crop(chosen, (top * places).astype(int), (left * places).astype(int), mirror < 0.5)
+
+    def _directions(self, step, rows: Rows, pixels: int):
         """Row by row, as those of all replicas together are large."""
         numbers = step * self.batch_size + tf.cast(rows.first, tf.int64) + tf.range(rows.size, dtype=tf.int64)
-        shape = (self.image_size, self.image_size, 3)
+        shape = (pixels, pixels, 3)
         return tf.map_fn(
             lambda i: noise.normal(shape, self.seed, noise.DIRECTION, i), numbers, fn_output_signature=tf.float32
         )

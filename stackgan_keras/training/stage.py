@@ -14,11 +14,12 @@ from stackgan_keras.data.noise import widths_of
 from stackgan_keras.data.pipeline import AdversarialStream
 from stackgan_keras.data.published import Dataset
 from stackgan_keras.models.blocks import ARCHITECTURES, precision, synchronize
-from stackgan_keras.models.generators import images_of
+from stackgan_keras.models.generators import images_of, named_by
 from stackgan_keras.models.projected import FRAMING
 from stackgan_keras.models.stages import Stage
 from stackgan_keras.porting import extractors
 from stackgan_keras.training import objective
+from stackgan_keras.training.adversary import RULES
 from stackgan_keras.training.augmentation import DRAWS
 from stackgan_keras.training.distribution import is_chief, make_strategy
 from stackgan_keras.training.memorization import Memorization
@@ -96,8 +97,8 @@ class StageTraining:
     def warm_up(self, on_grid: OnGrid) -> None:
         """Epochs in which the generator learns by the pixel loss alone."""
         train = self.settings.train
-        smaller, seed = _others(images_of(self.generator)), WARMUP_SEED + train.seed
-        stream = replace(self.stream, seed=seed, smaller=smaller, directions=False, augmentations=0, framings=0)
+        sizes, seed = _others(images_of(self.generator)), WARMUP_SEED + train.seed
+        stream = replace(self.stream, seed=seed, sizes=sizes, directions={}, augmentations=0, framings=0)
         schedule = Schedule.of(train, train.warmup_epochs, stream.steps_per_epoch)
         task = objective.warm_up(self.generator, self.settings)
         with self.strategy.scope():
@@ -206,8 +207,10 @@ class StageTraining:
 def _stream(
     settings: Settings, folders: Folders, dataset: Dataset, generator: keras.Model, discriminators: dict
 ) -> AdversarialStream:
-    data, train, sizes = settings.data, settings.train, images_of(generator)
-    read = sizes if train.pixel_weight else discriminators  # the names of the real images that are read
+    data, train, made = settings.data, settings.train, images_of(generator)
+    seen = {name: made[name] for name in discriminators}
+    wrong = RULES[settings.generator.family].wrong_images and "embedding" in generator.input
+    turns = 3 if wrong else 2  # of images that a discriminator sees
     return AdversarialStream(
         dataset,
         decode(dataset, data.image_size, cache=data.cache, folder=folders.logs / "cache"),
@@ -216,10 +219,12 @@ def _stream(
         widths=widths_of(generator),
         captions_per_embedding=data.captions_per_embedding,
         truncated=ARCHITECTURES[settings.generator.architecture].truncated_epsilon,
-        smaller=_others({name: sizes[name] for name in read}),
-        directions=train.r1_weight > 0,
-        augmentations=2 * DRAWS if train.augmentation else 0,
-        framings=2 * FRAMING if settings.discriminator.features else 0,
+        sizes=_others(made if train.pixel_weight else seen),
+        bilinear=settings.generator.family != "stackgan",
+        wrong=wrong,
+        directions={named_by(name, "direction"): size for name, size in seen.items()} if train.r1_weight else {},
+        augmentations=turns * DRAWS if train.augmentation else 0,
+        framings=turns * FRAMING if settings.discriminator.features else 0,
         seed=train.seed,
     )
 
