@@ -9,9 +9,10 @@ from itertools import pairwise
 import keras
 from keras import layers
 
-from stackgan_keras.models.blocks import ORTHOGONAL, to_image
+from stackgan_keras.models.blocks import to_image
 from stackgan_keras.models.conditioning import conditioning_augmentation, text_inputs
 from stackgan_keras.models.gated_blocks import branch_sizes, first_branch, gated_residual_block, gated_up_block
+from stackgan_keras.models.orthogonal import orthogonal_kernel
 from stackgan_keras.models.word_attention import WordAttention
 
 
@@ -49,13 +50,13 @@ def attngan_generator(
     attention = {}
     for before, size in pairwise(sizes):
         x, name = maps[before], f"branch_{size}"
-        words = layers.Dense(filters, use_bias=False, **ORTHOGONAL, name=f"{name}_words_dense")(inputs["words"])
+        project = layers.Dense(filters, use_bias=False, **orthogonal_kernel(), name=f"{name}_words_dense")
         look = WordAttention(mask_order, dtype=keras.config.floatx(), name=f"{name}_attention")
-        context, attention[f"attention_{before}"] = look(x, words, inputs["mask"])
+        context, attention[f"attention_{before}"] = look(x, project(inputs["words"]), inputs["mask"])
         x = layers.Concatenate(name=f"{name}_join")([x, context])  # (B, s, s, 2 filters)
         for i in range(1, residual_blocks + 1):
             x = gated_residual_block(x, f"{name}_residual{i}")
         maps[size] = gated_up_block(x, filters, f"{name}_up")
     shown = sizes[-1:] if final_image_only else sizes
-    images = {f"image_{size}": to_image(maps[size], name=f"image_{size}", kernel=ORTHOGONAL) for size in shown}
+    images = {f"image_{size}": to_image(maps[size], name=f"image_{size}", kernel=orthogonal_kernel) for size in shown}
     return keras.Model(inputs, {**images, **attention, **text}, name="attngan_generator")

@@ -22,7 +22,6 @@ from stackgan_keras.models.tensors import Tensor
 # times as fast (two cores)
 BFLOAT16_CHANNELS = 16
 CORE = 4  # pixels: every network narrows to, or grows from, a 4x4 map
-ORTHOGONAL = {"kernel_initializer": "orthogonal"}  # how kernels of StackGAN++ and AttnGAN start
 
 
 @contextmanager
@@ -170,11 +169,10 @@ def convolve(
     strides: int = 1,
     norm: bool = True,
     slope: float | None = 0.2,
-    kernel: dict | None = None,
+    kernel: Callable[[], dict] = normal_kernel,
 ) -> Tensor:
     """Convolution, batch norm, LeakyReLU (ReLU with slope 0, none with None); `kernel` is how that starts."""
-    kernel = kernel or normal_kernel()
-    x = Conv2D(filters, size, strides, "same", use_bias=False, **kernel, name=f"{name}_conv")(x)
+    x = Conv2D(filters, size, strides, "same", use_bias=False, **kernel(), name=f"{name}_conv")(x)
     if norm:
         x = batch_norm(x, f"{name}_norm")
     return x if slope is None else layers.ReLU(negative_slope=slope, name=f"{name}_relu")(x)
@@ -287,13 +285,14 @@ def residual_block(
     return layers.ReLU(negative_slope=slope, name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, y]))
 
 
-def to_image(x: Tensor, *, doubles: bool = False, name: str = "image", kernel: dict | None = None) -> Tensor:
+def to_image(
+    x: Tensor, *, doubles: bool = False, name: str = "image", kernel: Callable[[], dict] = normal_kernel
+) -> Tensor:
     """A 3x3 convolution, which sees the map doubled if it `doubles`, and tanh: (B, size, size, 3) in [-1, 1]."""
     if doubles:
         x = UpsampleConv2D(3, name=f"{name}_conv")(x)
     else:
-        kernel = kernel or normal_kernel()
-        x = layers.Conv2D(3, 3, padding="same", use_bias=False, **kernel, name=f"{name}_conv")(x)
+        x = layers.Conv2D(3, 3, padding="same", use_bias=False, **kernel(), name=f"{name}_conv")(x)
     return layers.Activation("tanh", dtype=keras.config.floatx(), name=name)(x)
 
 

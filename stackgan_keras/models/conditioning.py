@@ -3,7 +3,8 @@
 import keras
 from keras import layers, ops
 
-from stackgan_keras.models.blocks import ARCHITECTURES, ORTHOGONAL, glu, normal_kernel
+from stackgan_keras.models.blocks import ARCHITECTURES, glu, normal_kernel
+from stackgan_keras.models.orthogonal import orthogonal_kernel
 
 
 def conditioning_augmentation(
@@ -28,7 +29,7 @@ def conditioning_augmentation(
     width = 2 * condition_dim if augment else condition_dim
     dtype = keras.config.floatx()
     if gated:
-        moments = layers.Dense(2 * width, dtype=dtype, **ORTHOGONAL, name="moments_dense")(inputs["embedding"])
+        moments = layers.Dense(2 * width, dtype=dtype, **orthogonal_kernel(), name="moments_dense")(inputs["embedding"])
         moments = glu(moments)
     else:
         moments = layers.Dense(width, dtype=dtype, **normal_kernel(), name="moments_dense")(inputs["embedding"])

@@ -15,7 +15,6 @@ from stackgan_keras.models import projected
 from stackgan_keras.models.blocks import (
     ARCHITECTURES,
     CORE,
-    ORTHOGONAL,
     Architecture,
     convolve,
     convolve_without_norm,
@@ -24,6 +23,7 @@ from stackgan_keras.models.blocks import (
     residual_block,
     tile,
 )
+from stackgan_keras.models.orthogonal import orthogonal_kernel
 from stackgan_keras.models.tensors import Tensor
 
 LOGITS = {"conditional": "matched", "unconditional": "real"}  # names of outputs, and of the layers that compute them
@@ -81,7 +81,7 @@ def discriminator(
     parts = projected.heads(logits, sentence) if pretrained else {}
     if filters:
         kin, style = FAMILIES[family], ARCHITECTURES[architecture]
-        norm = partial(convolve, kernel=ORTHOGONAL) if kin.orthogonal else convolve
+        norm = partial(convolve, kernel=orthogonal_kernel) if kin.orthogonal else convolve
         layer = norm if batch_norm else convolve_without_norm
         encode_image = _image_encoder(image_size, filters, style, layer)
         shape, heads = encode_image.output.shape[1:], {}
@@ -184,6 +184,6 @@ def _logits(x, style: Architecture, family: Family):
     first = normal_kernel()
     if family.orthogonal:
         bound = (CORE * CORE * x.shape[-1]) ** -0.5
-        first = {**ORTHOGONAL, "bias_initializer": initializers.RandomUniform(-bound, bound)}
+        first = {**orthogonal_kernel(), "bias_initializer": initializers.RandomUniform(-bound, bound)}
     x = layers.Conv2D(1, CORE, strides=CORE, use_bias=style.logits_bias, **first, name="logit_conv")(x)
     return layers.Reshape((), dtype=keras.config.floatx(), name="logit")(x)  # (B,)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from keras import layers
 
-from stackgan_keras.models.blocks import CORE, ORTHOGONAL, UpsampleConv2D, batch_norm, convolve, doublings, glu
+from stackgan_keras.models.blocks import CORE, UpsampleConv2D, batch_norm, convolve, doublings, glu
+from stackgan_keras.models.orthogonal import orthogonal_kernel
 from stackgan_keras.models.tensors import Tensor
 
 
@@ -20,19 +21,19 @@ def branch_sizes(first_size: int, image_size: int) -> list[int]:
 
 def gated_convolution(x: Tensor, filters: int, name: str) -> Tensor:
     """3x3 convolution to twice the filters, batch norm, GLU: (B, h, w, filters)."""
-    return glu(convolve(x, 2 * filters, 3, name, slope=None, kernel=ORTHOGONAL))
+    return glu(convolve(x, 2 * filters, 3, name, slope=None, kernel=orthogonal_kernel))
 
 
 def gated_up_block(x: Tensor, filters: int, name: str) -> Tensor:
     """Upsampling by two, 3x3 convolution to twice the filters, batch norm, GLU: (B, 2h, 2w, filters)."""
-    x = UpsampleConv2D(2 * filters, **ORTHOGONAL, name=f"{name}_conv")(x)
+    x = UpsampleConv2D(2 * filters, **orthogonal_kernel(), name=f"{name}_conv")(x)
     return glu(batch_norm(x, f"{name}_norm"))
 
 
 def gated_residual_block(x: Tensor, name: str) -> Tensor:
     """A residual block of a gated and a plain convolution, with nothing after the sum."""
     y = gated_convolution(x, x.shape[-1], f"{name}_1")
-    y = convolve(y, x.shape[-1], 3, f"{name}_2", slope=None, kernel=ORTHOGONAL)
+    y = convolve(y, x.shape[-1], 3, f"{name}_2", slope=None, kernel=orthogonal_kernel)
     return layers.Add(name=f"{name}_add")([x, y])
 
 
@@ -41,7 +42,7 @@ def first_branch(vectors: Sequence[Tensor], image_size: int, filters: int) -> Te
     steps = doublings(image_size)
     width = filters * 2**steps
     x = layers.Concatenate(name="join")(vectors) if len(vectors) > 1 else vectors[0]
-    x = layers.Dense(CORE * CORE * 2 * width, use_bias=False, **ORTHOGONAL, name="project_dense")(x)
+    x = layers.Dense(CORE * CORE * 2 * width, use_bias=False, **orthogonal_kernel(), name="project_dense")(x)
     x = batch_norm(x, "project_norm")
     x = glu(layers.Reshape((CORE, CORE, 2 * width), name="project")(x))  # (B, 4, 4, width)
     for i in range(1, steps + 1):

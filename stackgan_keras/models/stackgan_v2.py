@@ -8,7 +8,7 @@ import keras
 from keras import layers
 
 from stackgan_keras.errors import InputError
-from stackgan_keras.models.blocks import ORTHOGONAL, tile, to_image
+from stackgan_keras.models.blocks import tile, to_image
 from stackgan_keras.models.conditioning import conditioning_augmentation, text_inputs
 from stackgan_keras.models.gated_blocks import (
     branch_sizes,
@@ -17,6 +17,7 @@ from stackgan_keras.models.gated_blocks import (
     gated_residual_block,
     gated_up_block,
 )
+from stackgan_keras.models.orthogonal import orthogonal_kernel
 from stackgan_keras.models.tensors import Tensor
 
 
@@ -52,11 +53,11 @@ def stackgan_v2_generator(
         text = read({name: inputs[name] for name in read.input})
         code = text.pop("condition")
     x = first_branch([code, noise] if conditional else [noise], first_size, filters)
-    images = {f"image_{first_size}": to_image(x, name=f"image_{first_size}", kernel=ORTHOGONAL)}
+    images = {f"image_{first_size}": to_image(x, name=f"image_{first_size}", kernel=orthogonal_kernel)}
     for number, size in enumerate(sizes[1:], start=2):
         # as released, the branches beyond the third have one residual block
         x = _branch(code, x, residual_blocks if number <= 3 else 1, f"branch_{size}")
-        images[f"image_{size}"] = to_image(x, name=f"image_{size}", kernel=ORTHOGONAL)
+        images[f"image_{size}"] = to_image(x, name=f"image_{size}", kernel=orthogonal_kernel)
     return keras.Model(inputs, {**images, **text}, name="stackgan_v2_generator")
 
 

@@ -54,7 +54,7 @@ class LSTMCell(layers.Layer):
 
     def build(self, input_shape: tuple) -> None:
         gates = 4 * self.units
-        shapes = {"kernel": (input_shape[-1], gates), "recurrent_kernel": (self.units, gates)}
+        shapes: dict[str, tuple] = {"kernel": (input_shape[-1], gates), "recurrent_kernel": (self.units, gates)}
         shapes |= {"bias": (gates,), "recurrent_bias": (gates,)}
         bound = self.units**-0.5
         for name, shape in shapes.items():
