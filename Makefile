@@ -22,7 +22,7 @@ demo: .venv/installed
 	@echo
 	@echo "The two grids show the same sentences: by these minutes of training, and by the shipped weights, which"
 	@echo "the same commands made in more time (make train-drawn)."
-	@echo "Your own pictures: .venv/bin/python -m stackgan_keras.prepare FOLDER --out data/mine"
+	@echo "Your own images: .venv/bin/python -m stackgan_keras.prepare FOLDER --out data/mine"
 
 # makes weights/$(DRAWN), as weights/drawn but for what the heads of its configs say; stopped, it goes on where it was
 train-drawn: .venv/installed

@@ -4,7 +4,7 @@ python benchmarks/ablations.py --output_dir DIR              the paper's compari
 python benchmarks/ablations.py --output_dir DIR --helpers 1  one setting of `drawn_stage1` changed
 python benchmarks/ablations.py --output_dir DIR --helpers 2  one setting of `demo_stage2` changed
 
-Every training starts from random weights, or Stage II from a Stage I made here, and sees the same number of pictures.
+Every training starts from random weights, or Stage II from a Stage I made here, and sees the same number of images.
 The text encoder is that of the shipped run. A setting behind these options (--train.precision mixed_bfloat16) holds for
 all trainings. The same command goes on where it was stopped; to score a training again, delete its scores.json.
 """
@@ -42,7 +42,7 @@ COLUMNS = {
     "attribute accuracy": ("attributes", "{:.1%}"),
     "Fréchet distance of attributes": ("attribute_frechet", "{:.2f}"),
     "diversity": ("diversity", "{:.2f}"),
-    "pictures/s": ("pictures_per_second", "{:.0f}"),
+    "images/s": ("images_per_second", "{:.0f}"),
 }
 
 
@@ -54,7 +54,7 @@ class Variant:
     config: str
     change: str = ""  # settings as on a command line
     stage1: str | None = None  # the variant on whose Stage I this one, a Stage II, stands
-    pictures: int = 40_000  # seen in training, those of a warm-up included
+    images: int = 40_000  # seen in training, those of a warm-up included
 
 
 PAPER = {  # section 4, figure 1 (its vanilla GAN); Reed et al. 2016
@@ -121,7 +121,7 @@ class Bench:
     """Where all trainings are, and what they have in common."""
 
     output_dir: Path
-    pictures: int | None  # if not as many as each variant says
+    images: int | None  # if not as many as each variant says
     words: list[str]  # settings on the command line
 
     def scores(self, name: str, seed: int) -> dict:
@@ -133,7 +133,7 @@ class Bench:
         if not file.is_file():
             made = self.train(settings, folders, variant.stage1)
             rows = self.evaluation.rows([Run(name, StackGAN.load(folders.weights))])
-            rows[name]["pictures_per_second"] = pictures_per_second(folders.logs / made.name / "metrics.jsonl")
+            rows[name]["images_per_second"] = images_per_second(folders.logs / made.name / "metrics.jsonl")
             extractor = self.evaluation.networks.extractor
             of = {"extractor": extractor and extractor.name, "notes": self.evaluation.notes}
             with atomic_write(file) as unfinished:
@@ -152,15 +152,15 @@ class Bench:
         return made
 
     def folders(self, name: str, seed: int) -> Folders:
-        return Folders(self.output_dir, f"{name}_{self.pictures or VARIANTS[name].pictures}_{seed}")
+        return Folders(self.output_dir, f"{name}_{self.images or VARIANTS[name].images}_{seed}")
 
     def settings(self, name: str, seed: int) -> Settings:
-        """The variant's config with all changes, for so many pictures."""
+        """The variant's config with all changes, for so many images."""
         variant = VARIANTS[name]
         words = ["--config", variant.config, *variant.change.split(), *self.words, "--train.seed", str(seed)]
         words += ["--run", self.folders(name, seed).run, "--train.save_every", "1", "--train.sample_every", "1000"]
         settings = read(words)
-        adversarial = self.pictures or variant.pictures
+        adversarial = self.images or variant.images
         adversarial -= settings.train.warmup_epochs * settings.data.synthetic_count
         steps = adversarial // settings.train.batch_size
         return read([*words, "--train.epochs", "1000", "--train.max_steps", str(steps)])
@@ -204,14 +204,14 @@ def share_embeddings(folders: Folders) -> None:
         own.symlink_to(shared.resolve())
 
 
-def pictures_per_second(metrics: Path) -> float:
+def images_per_second(metrics: Path) -> float:
     """The median of the epochs."""
     lines = metrics.read_text(encoding="utf-8").splitlines()
-    return float(np.median([json.loads(line)["pictures_per_second"] for line in lines]))
+    return float(np.median([json.loads(line)["images_per_second"] for line in lines]))
 
 
 def table(kept: dict[str, list[dict]]) -> Iterator[str]:
-    """Markdown: a row for each variant with the figures of all seeds, then real pictures and chance."""
+    """Markdown: a row for each variant with the figures of all seeds, then real images and chance."""
     extractor = next((each["extractor"] for scores in kept.values() for each in scores if each["extractor"]), "-")
     heads = [f"{head} ({extractor})" if head in ("FID", "KID") else head for head in COLUMNS]
     yield f"| training | what it is | {' | '.join(heads)} |"

@@ -2,10 +2,10 @@
 
 python benchmarks/colours.py --run flowers --data.root DIR   DIR: Oxford-102 as `prepare oxford102` writes it
 
-For each colour the run draws "this flower has petals that are COLOUR" with 16 noises. The petals of a picture are its
+For each colour the run draws "this flower has petals that are COLOUR" with 16 noises. The petals of an image are its
 inner pixels that are neither green nor dark; their mean, hue as a direction and saturation as a length, is compared
-with the mean of the photographs whose captions agree on a colour. A picture is right if the nearest is the one asked
-for. One half of the photographs makes the means, the other is scored as the pictures are, to tell what the measure can.
+with the mean of the photographs whose captions agree on a colour. An image is right if the nearest is the one asked
+for. One half of the photographs makes the means, the other is scored as the images are, to tell what the measure can.
 """
 
 import re
@@ -36,9 +36,9 @@ def main() -> None:
     parser = command_line.Parser(prog="python benchmarks/colours.py", description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--data.root", dest="root", metavar="DIR", type=Path, required=True, help="photographs with captions")
-    add("--run", metavar="NAME", default="flowers", help="whose pictures are measured (default flowers)")
+    add("--run", metavar="NAME", default="flowers", help="whose images are measured (default flowers)")
     add("--output_dir", metavar="DIR", type=Path, default=Path(), help="parent of weights/ (default .)")
-    add("--count", metavar="N", default=16, help="pictures of each colour (default 16)")
+    add("--count", metavar="N", default=16, help="images of each colour (default 16)")
     add("--seed", metavar="N", default=0, help="of their noise (default 0)")
     given = parser.parse_args()
     count, seed = whole_number("--count", given.count, 1), whole_number("--seed", given.seed, 0)
@@ -46,8 +46,8 @@ def main() -> None:
     means, held_out = petals_of(given.root)
     made = model.generate([SENTENCE.format(colour) for colour in COLOURS], count=count, seed=seed)
     columns = {"photographs": held_out}
-    for pictures in made.values():  # of either stage
-        columns[f"{pictures.shape[2]} pixels"] = [petals(np.asarray(resized(some, SIZE))) for some in pictures]
+    for images in made.values():  # of either stage
+        columns[f"{images.shape[2]} pixels"] = [petals(np.asarray(resized(some, SIZE))) for some in images]
     right = {title: [share_right(found, means, i) for i, found in enumerate(of)] for title, of in columns.items()}
     print(f"| petals | {' | '.join(right)} |\n{'|---' * (len(right) + 1)}|")
     for colour, *shares in zip(COLOURS, *right.values(), strict=True):
@@ -78,10 +78,10 @@ def named_colour(captions: Sequence[str]) -> str | None:
     return found[0] if len(found) > 1 and len({*found}) == 1 else None
 
 
-def petals(pictures: np.ndarray) -> np.ndarray:
-    """The mean colour (N, 3) of petals in pictures (N, s, s, 3) of 0..255: hue by saturation on two axes, and value."""
-    edge = pictures.shape[1] // 6
-    pixels = pictures[:, edge:-edge, edge:-edge].reshape(len(pictures), -1, 3) / 255.0
+def petals(images: np.ndarray) -> np.ndarray:
+    """The mean colour (N, 3) of petals in images (N, s, s, 3) of 0..255: hue by saturation on two axes, and value."""
+    edge = images.shape[1] // 6
+    pixels = images[:, edge:-edge, edge:-edge].reshape(len(images), -1, 3) / 255.0
     hue, saturation, value = np.moveaxis(rgb_to_hsv(pixels), -1, 0)
     is_leaf = (hue > LEAVES[0]) & (hue < LEAVES[1]) & (saturation > 0.15)
     weights = (~is_leaf & (value > DARK)).astype(float)

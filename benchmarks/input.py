@@ -1,11 +1,11 @@
-"""Pictures a second that the input stream delivers, next to what the networks take.
+"""Images a second that the input stream delivers, next to what the networks take.
 
     python benchmarks/input.py             on birds drawn for the occasion
     python benchmarks/input.py --root DIR  on data in the published layout
 
 Each row is a stream of `stackgan_keras.data.pipeline` alone: crops, mirror images, captions, noise and epsilons of
 whole epochs, with nothing computed beside it. Before each row from the disk the system is asked to forget the file, so
-that the first epoch really reads. Decoded pictures lie in the system's temporary folder (TMPDIR moves it). "Networks"
+that the first epoch really reads. Decoded images lie in the system's temporary folder (TMPDIR moves it). "Networks"
 are training steps of stackgan_keras at the release's widths and batch size, on a batch that is always the same.
 """
 
@@ -37,8 +37,8 @@ def main() -> None:
     arguments = parse()
     with tempfile.TemporaryDirectory() as folder:
         root = arguments.root or drawn_birds.write(Path(folder) / "birds", count=arguments.count, progress=True)
-        dataset = replace(published.read(root, "train"), packed={})  # the photographs, not pictures decoded elsewhere
-        print(f"{os.cpu_count()} cores; {len(dataset)} pictures, {arguments.epochs} epochs; pictures a second:\n")
+        dataset = replace(published.read(root, "train"), packed={})  # the photographs, not images decoded elsewhere
+        print(f"{os.cpu_count()} cores; {len(dataset)} images, {arguments.epochs} epochs; images a second:\n")
         print("| stage | batch | cache | decoding, once | first epoch | later epochs | networks | later to networks |")
         print("|---|---|---|---|---|---|---|---|", flush=True)
         for stage, sizes in STAGES.items():
@@ -74,10 +74,10 @@ def measure(stage: int, sizes: Sizes, dataset: Dataset, folder: Path, arguments:
     for cache, batch_size in product(("memory", "disk"), BATCH_SIZES[stage]):
         place = folder / f"stage{stage}_{cache}_{batch_size}"
         started = time.perf_counter()
-        pictures = decode(dataset, sizes.image_size, cache=cache, folder=place)
+        images = decode(dataset, sizes.image_size, cache=cache, folder=place)
         decoded = len(dataset) / (time.perf_counter() - started)
         forget(place)
-        first, later = stream_speeds(replace(sizes, batch_size=batch_size), dataset, pictures, arguments.epochs)
+        first, later = stream_speeds(replace(sizes, batch_size=batch_size), dataset, images, arguments.epochs)
         yield (
             f"| {'I' * stage} | {batch_size} | {cache} | {decoded:.0f} | {first:.0f} | {later:.0f} | {taken:.3g} "
             f"| {later / taken:.0f} |"
@@ -85,7 +85,7 @@ def measure(stage: int, sizes: Sizes, dataset: Dataset, folder: Path, arguments:
 
 
 def networks_speed(sizes: Sizes, steps: int) -> float:
-    """Pictures a second that a training step takes, once it is traced."""
+    """Images a second that a training step takes, once it is traced."""
     _, step = keras_steps.make_package(sizes, "float32", jit=False)
     batch = keras_steps.make_batch(sizes)
     seconds = []
@@ -96,14 +96,14 @@ def networks_speed(sizes: Sizes, steps: int) -> float:
     return sizes.batch_size / statistics.median(seconds[1:])
 
 
-def stream_speeds(sizes: Sizes, dataset: Dataset, pictures: np.ndarray, epochs: int) -> tuple[float, float]:
-    """Pictures a second of a new stream: in its first epoch, its making included, and in all later ones together."""
+def stream_speeds(sizes: Sizes, dataset: Dataset, images: np.ndarray, epochs: int) -> tuple[float, float]:
+    """Images a second of a new stream: in its first epoch, its making included, and in all later ones together."""
     started = time.perf_counter()
     widths = {"noise": NOISE_DIM, "epsilon": CONDITION_DIM}
     widths |= {"stage1_epsilon": CONDITION_DIM} if sizes.stage1_size else {}
-    stream = AdversarialStream(dataset, pictures, sizes.image_size, sizes.batch_size, widths=widths)
+    stream = AdversarialStream(dataset, images, sizes.image_size, sizes.batch_size, widths=widths)
     batches = iter(stream.batches(0, epochs * stream.steps_per_epoch))
-    epoch = stream.steps_per_epoch * sizes.batch_size  # pictures
+    epoch = stream.steps_per_epoch * sizes.batch_size  # images
     for _ in range(stream.steps_per_epoch):
         next(batches)
     turned = time.perf_counter()
@@ -113,8 +113,8 @@ def stream_speeds(sizes: Sizes, dataset: Dataset, pictures: np.ndarray, epochs: 
 
 
 def forget(folder: Path) -> None:
-    """Asks the system to drop decoded pictures from its memory, where it can be asked; not those already in use."""
-    for path in folder.glob("pictures_*.npy") if hasattr(os, "posix_fadvise") else ():
+    """Asks the system to drop decoded images from its memory, where it can be asked; not those already in use."""
+    for path in folder.glob("images_*.npy") if hasattr(os, "posix_fadvise") else ():
         with path.open("rb") as file:
             os.fsync(file.fileno())
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

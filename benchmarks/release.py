@@ -45,7 +45,7 @@ NARROW = {  # configs/small_flowers_stage1.yaml and small_flowers_stage2.yaml
 
 
 def random_batch(sizes: Sizes) -> dict[str, np.ndarray]:
-    """A batch as a `stackgan_keras` stream makes them, of random numbers; every picture is of another class."""
+    """A batch as a `stackgan_keras` stream makes them, of random numbers; every image is of another class."""
     rng = np.random.default_rng(0)
 
     def normal(width: int, deviation: float = 1.0) -> np.ndarray:

@@ -105,7 +105,7 @@ class Discriminator(nn.Module):
         super().__init__()
         steps = int(math.log2(image_size / 4))
         down = [3] + [filters * 2**i for i in range(steps)]
-        narrow = [filters * 2**i for i in range(steps - 1, 2, -1)]  # big pictures end wider than 8 filters
+        narrow = [filters * 2**i for i in range(steps - 1, 2, -1)]  # big images end wider than 8 filters
         layers = [convolve(i, o, 4, norm=i != 3, slope=0.2) for i, o in pairwise(down)]
         layers += [convolve(i, o, slope=0.2) for i, o in pairwise(narrow)]
         width = min(down[-1], 8 * filters)

@@ -259,7 +259,7 @@ def table(workers: dict[str, Worker], batch_size: int) -> str:
     references = sorted({worker.way.reference for worker in workers.values()}, key=len)
     to = f"speed to {references[0]}{', same precision' if len(references) > 1 else ''}"
     lines = [
-        f"| | pictures/s | slowest to fastest | first step, s | peak memory, GB | {to} |",
+        f"| | images/s | slowest to fastest | first step, s | peak memory, GB | {to} |",
         "|---|---|---|---|---|---|",
     ]
     for name, worker in workers.items():

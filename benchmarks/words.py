@@ -4,7 +4,7 @@ python benchmarks/words.py --run flowers --data.root DIR   DIR: Oxford-102 as `p
 
 A caption that holds one word of a group is embedded as it is and with that word exchanged for each other one of the
 group ("red petals", "blue petals"). `moves` is the distance between the two, as a share of that between captions of two
-pictures; beside it stands the distance of two captions of one picture. `fits` tells how often the caption's own picture
+images; beside it stands the distance of two captions of one image. `fits` tells how often the caption's own image
 fits it better than the exchanged one, by the inner products of the run's encoders: chance is 50 %. The group `bound`
 exchanges two colours within a caption, so that the same words are there and only what has which colour differs.
 """
@@ -24,7 +24,7 @@ from stackgan_keras.models import text_encoder
 from stackgan_keras.models.runs import find_run
 from stackgan_keras.training.encoders import Encoders
 
-SIZE = 256  # pixels of the pictures that the encoders read
+SIZE = 256  # pixels of the images that the encoders read
 SEED = 0  # of their crops
 GROUPS = {
     "colours": ("red", "orange", "yellow", "white", "pink", "purple", "blue", "green", "brown", "black"),
@@ -48,21 +48,19 @@ def main() -> None:
     encoders = Encoders.load(folder, given.output_dir / "weights")
     dataset = published.read(given.root, "test", text_dim=None).captioned()
     real = framed(dataset, SIZE, SEED, range(len(dataset)))
-    pictures = Networks(encoders=encoders).outputs_of_all(real, "pictures", len(dataset))["embeddings"]
+    images = Networks(encoders=encoders).outputs_of_all(real, "images", len(dataset))["embeddings"]
     spread = text_encoder.embed(encoders.text, [captions[0] for captions in dataset.captions])
     unit = distance(spread, np.roll(spread, len(spread) // 2, axis=0))
     print("| exchanged | captions | moves | fits |\n|---|---|---|---|")
     for name in (*GROUPS, BOUND):
-        print(
-            f"| {name} | {' | '.join(measured(encoders, dataset.captions, pictures, name, count, unit))} |", flush=True
-        )
+        print(f"| {name} | {' | '.join(measured(encoders, dataset.captions, images, name, count, unit))} |", flush=True)
     several = [captions[:2] for captions in dataset.captions if len(captions) > 1]
     if several:
         first, second = (text_encoder.embed(encoders.text, [pair[i] for pair in several]) for i in (0, 1))
-        print(f"| two captions of one picture | {len(several)} | {distance(first, second) / unit:.2f} | |")
+        print(f"| two captions of one image | {len(several)} | {distance(first, second) / unit:.2f} | |")
 
 
-def measured(encoders, captions, pictures, group: str, count: int, unit: float) -> list[str]:
+def measured(encoders, captions, images, group: str, count: int, unit: float) -> list[str]:
     """How many captions, how far they move and how often they fit: the cells of a row."""
     taken = [tuple(caption for caption in several if exchanged(caption, group)) for several in captions]
     asked = spread_captions(taken, count)
@@ -73,7 +71,7 @@ def measured(encoders, captions, pictures, group: str, count: int, unit: float) 
     place = np.repeat(np.arange(len(asked)), [len(several) for several in changed])
     own = text_encoder.embed(encoders.text, sentences)[place]
     others = text_encoder.embed(encoders.text, [other for several in changed for other in several])
-    chosen = pictures[[i for i, _ in asked]][place]
+    chosen = images[[i for i, _ in asked]][place]
     fits = np.sum(own * chosen, axis=1) > np.sum(others * chosen, axis=1)
     return [str(len(asked)), f"{distance(own, others) / unit:.2f}", f"{fits.mean():.0%}"]
 

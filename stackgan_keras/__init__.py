@@ -11,7 +11,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 SHORT_NAMES = {  # fetched when they are asked for, as TensorFlow takes seconds to import
     "StackGAN": ("inference.stackgan", "StackGAN"),
-    "images": ("data.images", None),
+    "images": ("data.rgb", None),
     "text_encoder": ("models.text_encoder", None),
     "weights": ("models.weights", None),
 }

@@ -70,9 +70,9 @@ class Data(Section):
     )
     captions_per_embedding: Count = setting(1, "captions whose mean embedding is taken, drawn anew each time")
     cache: Literal["auto", "memory", "disk"] = setting(
-        "auto", "where decoded pictures are kept; auto: in memory if a quarter of it is enough"
+        "auto", "where decoded images are kept; auto: in memory if a quarter of it is enough"
     )
-    synthetic_count: int = setting(2000, "pictures to draw if there is no data.root", ge=50)
+    synthetic_count: int = setting(2000, "images to draw if there is no data.root", ge=50)
     synthetic_classes: int = setting(
         50, "species to draw if there is no data.root; a fifth of them, at most 40, for the test", ge=10, le=20_000
     )
@@ -92,6 +92,7 @@ class Generator(Section):
     noise_dim: Count = setting(100, "dimensions of the noise (Stage I)")
     residual_blocks: CountOrZero = setting(4, "residual blocks (Stage II)")
     read_text_again: bool = setting(True, "Stage II is given the sentence, too; no: the Stage-I image alone")
+    skip_connections: bool = setting(False, "Stage II's up-blocks see its encoder's maps of their size, too")
     augment_condition: bool = setting(True, "conditioning augmentation; no: the condition is its mean")
     condition_noise_scale: Scale = setting(1.0, "factor on the condition's noise around its mean")
     conditional_batch_norm: bool = setting(False, "scale and shift the channels of every up-block by the condition")
@@ -108,7 +109,7 @@ class Discriminator(Section):
 
 
 class Train(Section):
-    batch_size: BatchSize = setting(64, "pictures in a step, over all devices together")
+    batch_size: BatchSize = setting(64, "images in a step, over all devices together")
     epochs: Count = setting(600, "passes over the data with both networks training")
     max_steps: int | None = setting(None, "steps after which to end, whatever the epochs", ge=1)
     init_from: str | None = setting(None, "run, of your own or shipped, whose weights a new training starts from")
@@ -118,14 +119,14 @@ class Train(Section):
     adversarial_loss: Literal["cross_entropy", "hinge"] = setting("cross_entropy", "function of the logits (release)")
     kl_weight: Weight = setting(2.0, "weight of the KL divergence of the conditioning augmentation")
     interpolation_weight: Weight = setting(0.0, "weight of the generator's loss on sentences half-way between two")
-    r1_weight: Weight = setting(0.0, "weight of the R1 gradient penalty at real pictures")
+    r1_weight: Weight = setting(0.0, "weight of the R1 gradient penalty at real images")
     augmentation: Literal["translation,cutout", "color,translation,cutout"] | None = setting(
-        None, "differentiable augmentation of all that the discriminator sees, for few pictures"
+        None, "differentiable augmentation of all that the discriminator sees, for few images"
     )
     warmup_epochs: CountOrZero = setting(0, "epochs before these in which Stage II learns by the pixel loss alone")
     warmup_learning_rate: Rate = setting(2e-4, "step size of the generator's Adam at their start")
     pixel_weight: Weight = setting(
-        0.0, "weight of Stage II's pixel loss on real pictures made small, beside its GAN loss"
+        0.0, "weight of Stage II's pixel loss on real images made small, beside its GAN loss"
     )
     consistency_weight: Weight = setting(
         0.0, "weight of how far Stage II's images, made small, are from their Stage-I images"
@@ -146,11 +147,11 @@ class Text(Section):
     filters: Count = setting(384, "channels of the first convolution; the second has 4/3 as many")
     recurrent_dim: Count = setting(512, "channels of the third convolution and of the recurrence")
     image_encoder: str = setting(
-        "small", "what reads the pictures: a small network trained along, or the name or file of a feature extractor"
+        "small", "what reads the images: a small network trained along, or the name or file of a feature extractor"
     )
     image_filters: Count = setting(32, "width of the small image encoder")
-    batch_size: BatchSize = setting(40, "pictures in a step, of different classes")
-    captions: Count = setting(1, "captions of each picture in a step: more cost little and teach a lot")
+    batch_size: BatchSize = setting(40, "images in a step, of different classes")
+    captions: Count = setting(1, "captions of each image in a step: more cost little and teach a lot")
     epochs: Count = setting(300, "passes over the data")
     learning_rate: Rate = setting(7e-4, "step size of RMSProp at the start")
     lr_decay: float = setting(0.98, "factor on it after each epoch", gt=0, le=1)

@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> None:
     rows = evaluation.rows(runs)
     print(report.table(rows))
     for each in runs if request.neighbours else ():
-        print(f"nearest training pictures: {neighbours.write(request, evaluation, each)}")
+        print(f"nearest training images: {neighbours.write(request, evaluation, each)}")
     for note in evaluation.notes:
         print(f"note: {note}")
     for name in models:
@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _request(arguments: list[str]) -> Request:
     parser = Parser(
         prog="python -m stackgan_keras.evaluate",
-        description="Scores of runs on any data: how real their pictures are, how well they fit their sentences, and "
+        description="Scores of runs on any data: how real their images are, how well they fit their sentences, and "
         "how much they differ.",
     )
     add = parser.add_argument
@@ -57,14 +57,12 @@ def _request(arguments: list[str]) -> Request:
         "--output_dir", metavar="DIR", type=Path, default=Path(), help="parent of weights/, results/, data/ (default .)"
     )
     add("--data.root", dest="data_root", metavar="DIR", type=Path, help="data folder (default: synthetic birds)")
-    add("--split", choices=("train", "test"), default="test", help="whose captions and pictures (default test)")
+    add("--split", choices=("train", "test"), default="test", help="whose captions and images (default test)")
     add("--count", metavar="N", help="captions, evenly spread (default: every one)")
     add("--metrics", metavar="A,B", help=f"of {', '.join(METRICS)} (default: all that can be had)")
     add("--extractor", metavar="NAME", help="efficientnet_lite0 (default), fid_inception, inception, or a Keras file")
-    add(
-        "--reference", metavar="FILE", type=Path, help=".npz with mu and sigma for FID, in place of the data's pictures"
-    )
-    add("--neighbours", action="store_true", help="write results/<run>/neighbours.png: the nearest training pictures")
+    add("--reference", metavar="FILE", type=Path, help=".npz with mu and sigma for FID, in place of the data's images")
+    add("--neighbours", action="store_true", help="write results/<run>/neighbours.png: the nearest training images")
     add("--seed", metavar="N", default=SEED, help=f"of noise, crops and synthetic birds (default {SEED})")
     return Request.of(parser.parse_args(arguments))
 

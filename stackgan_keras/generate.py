@@ -3,6 +3,7 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from stackgan_keras.command_line import Parser, quietly, run
 from stackgan_keras.config import Folders
@@ -29,10 +30,11 @@ def main() -> None:
         print(f"note: this run has no Stage II yet, so these are its Stage-I images{rest}")
     folder = Folders(given.output_dir, hugging_face.plain_name(given.run)).results / "generated"
     if asked.steps is not None:
-        made = model.interpolate(*asked.conditions, asked.steps, asked.seed, **asked.scales)
-        lines = image_files.write_interpolation(made, asked, folder)
+        first, second = asked.conditions
+        walk = model.interpolate(first, second, asked.steps, asked.seed, **asked.scales)
+        lines = image_files.write_interpolation(walk, asked, folder)
     else:
-        made = model.pictures(asked.conditions, asked.count, asked.seed, **asked.scales, same_noise=asked.same_noise)
+        made = model.images(asked.conditions, asked.count, asked.seed, **asked.scales, same_noise=asked.same_noise)
         lines = image_files.write_images(made, asked, folder)
     print("\n".join(lines))
 
@@ -57,7 +59,7 @@ def _arguments() -> argparse.Namespace:
     add("--output_dir", metavar="DIR", type=Path, default=Path(), help="parent of weights/ and results/ (default .)")
     add("--count", metavar="N", type=int, help="images of each sentence (default 4)")
     add("--seed", metavar="N", type=int, default=0, help="same seed, same images (default 0)")
-    scale = {"metavar": "X", "type": float, "default": 1.0}
+    scale: dict[str, Any] = {"metavar": "X", "type": float, "default": 1.0}
     add("--epsilon_scale", **scale, help="how far a sentence's reading may stray; 0: not at all (default 1)")
     add("--noise_scale", **scale, help="how far the noise, which decides the pose, may stray (default 1)")
     add("--same_noise", action="store_true", help="copy k of every sentence gets the same noise and epsilons")

@@ -1,6 +1,6 @@
-"""Prepare a training folder: captioned pictures of any source, in the published layout, with their embeddings.
+"""Prepare a training folder: captioned images of any source, in the published layout, with their embeddings.
 
-python -m stackgan_keras.prepare PICTURES --out DIR                            a folder of your own
+python -m stackgan_keras.prepare IMAGES --out DIR                            a folder of your own
 python -m stackgan_keras.prepare drawn --out DIR --count 10000 --classes 2000  birds drawn on the spot
 python -m stackgan_keras.prepare cub --out DIR --pictures DIR --captions DIR   CUB-200-2011, unpacked
 
@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> None:
     asked_for = request.parse(_parser(), sys.argv[1:] if arguments is None else arguments)
     asked = record.asked(asked_for)
 
-    def train(datasets: tuple[Dataset, ...]) -> None:
+    def train(datasets: tuple[Dataset, Dataset]) -> None:
         with quietly():
             from stackgan_keras.training import text
         out = asked_for.out
@@ -47,7 +47,7 @@ def _parser() -> Parser:
     parser = Parser(
         prog="python -m stackgan_keras.prepare",
         usage="python -m stackgan_keras.prepare SOURCE --out DIR [...] [--config FILE] [--text.key VALUE ...]",
-        description="Makes a training folder, embeddings included, out of captioned pictures.",
+        description="Makes a training folder, embeddings included, out of captioned images.",
         epilog="A folder of your own holds NAME.txt beside NAME.jpg (a caption in each line), or metadata.jsonl or "
         "metadata.csv with file_name and text. Folders in it are classes, train/ and test/ are splits; both may be "
         "missing. The text encoder is trained with the settings of train_text, such as --text.epochs 50 or "
@@ -55,7 +55,7 @@ def _parser() -> Parser:
     )
     names = ", ".join(name for name, reader in sources.readers().items() if reader.by_name)
     add = parser.add_argument
-    add("source", metavar="SOURCE", help=f"{names}, or a folder of captioned pictures")
+    add("source", metavar="SOURCE", help=f"{names}, or a folder of captioned images")
     add("--out", metavar="DIR", type=Path, required=True, help="folder to make")
     add("--text_encoder", metavar="FILE", type=Path, help=f"{TEXT_ENCODER}, or a run's weights folder")
     request.add_options(parser)

@@ -51,7 +51,7 @@ def _arguments(arguments: list[str]) -> argparse.Namespace:
     add("--data.root", dest="root", metavar="DIR", type=Path, help="set of drawn birds (default: draws 4000 of them)")
     add("--run", metavar="NAME", default="mine", help="run in whose folder of weights it is put (default mine)")
     add("--output_dir", metavar="DIR", type=Path, default=Path(), help="parent of weights/ and data/ (default .)")
-    add("--epochs", metavar="N", default=6, help="passes over the training pictures (default 6)")
+    add("--epochs", metavar="N", default=6, help="passes over the training images (default 6)")
     add("--seed", metavar="N", default=0, help="decides initial weights, order and crops (default 0)")
     add("--precision", choices=PRECISIONS, default=PRECISIONS[0], help=f"of the network (default {PRECISIONS[0]})")
     given = parser.parse_args(arguments)

@@ -26,7 +26,7 @@ def main() -> None:
         given.extractor, given.epochs, given.image_size, given.learning_rate, given.seed
     )
     count, right, chance = extractor_training.train(given.root, given.out, how)
-    print(f"of {count} training pictures that were held out, {right:.1%} find their class (chance {chance:.1%})")
+    print(f"of {count} training images that were held out, {right:.1%} find their class (chance {chance:.1%})")
     print(f"extractor: {given.out}")
 
 
@@ -39,7 +39,7 @@ def _arguments(arguments: list[str]) -> argparse.Namespace:
     add("--data.root", dest="root", metavar="DIR", type=Path, required=True, help="data folder")
     add("--out", metavar="FILE", type=Path, required=True, help="Keras file for it, which ends in .keras")
     add("--extractor", metavar="NAME", default="efficientnet_lite0", help="to start from (default efficientnet_lite0)")
-    add("--epochs", metavar="N", default=10, help="passes over the pictures, the new layer alone first (default 10)")
+    add("--epochs", metavar="N", default=10, help="passes over the images, the new layer alone first (default 10)")
     add("--image_size", metavar="N", default=256, help="pixels of the crops that are shown (default 256)")
     add("--learning_rate", metavar="X", default=1e-4, type=float, help="of Adam for all layers (default 0.0001)")
     add("--seed", metavar="N", default=0, help="decides initial weights, order and crops (default 0)")

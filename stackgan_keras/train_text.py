@@ -1,4 +1,4 @@
-"""Train the text encoder: sentences and pictures into one space.
+"""Train the text encoder: sentences and images into one space.
 
 python -m stackgan_keras.train_text                                 on synthetic birds
 python -m stackgan_keras.train_text --data.root DIR --run NAME      on your own data (see `prepare`)
@@ -17,7 +17,7 @@ def main(arguments: list[str] | None = None, on_grid: Callable[[Path], None] | N
     settings, output_dir = settings_from(
         sys.argv[1:] if arguments is None else arguments,
         prog="python -m stackgan_keras.train_text",
-        description="Trains the text encoder: sentences and pictures into one space.",
+        description="Trains the text encoder: sentences and images into one space.",
         preset="drawn_text",
         defaults={},
         common=OF_TEXT,

@@ -33,14 +33,14 @@ def benchmark(name: str) -> ModuleType:
 
 
 def make_dataset(folder: Path, count: int = 10, text_dim: int = 6, captions=(1, 3, 2), size: int = 120) -> Dataset:
-    """Pictures whose colour, class and embeddings all tell their number: red is 10 i, embedding 100 i + caption."""
+    """Images whose colour, class and embeddings all tell their number: red is 10 i, embedding 100 i + caption."""
     counts = [captions[i % len(captions)] for i in range(count)]
     paths = []
     for i in range(count):
         pixels = np.zeros((size, size, 3), np.uint8)
         pixels[..., 0] = 10 * i
         pixels[:, : size // 2, 1] = 200  # green on the left: a mirror image shows
-        paths.append(folder / f"picture_{i}.png")
+        paths.append(folder / f"image_{i}.png")
         Image.fromarray(pixels).save(paths[-1])
     rows = [100.0 * i + j for i, n in enumerate(counts) for j in range(n)]
     return Dataset(
@@ -48,7 +48,7 @@ def make_dataset(folder: Path, count: int = 10, text_dim: int = 6, captions=(1, 
         paths=tuple(paths),
         boxes=None,
         class_ids=np.arange(count, dtype=np.int64) % 4,
-        captions=tuple(tuple(f"picture {i} caption {j}" for j in range(n)) for i, n in enumerate(counts)),
+        captions=tuple(tuple(f"image {i} caption {j}" for j in range(n)) for i, n in enumerate(counts)),
         embeddings=np.repeat(np.array(rows, np.float32)[:, None], text_dim, axis=1),
         first_embedding=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         packed={},

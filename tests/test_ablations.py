@@ -15,7 +15,7 @@ BIRDS = {"count": 30, "classes": 6, "test_classes": 4, "embedding_dim": 1}  # tw
 TINY = [
     *("--data.synthetic_count", "60", "--data.synthetic_classes", "50", "--train.batch_size", "8"),
     *("--generator.filters", "4", "--generator.condition_dim", "4", "--discriminator.filters", "2"),
-]  # 50 pictures to learn from: an epoch has 6 steps
+]  # 50 images to learn from: an epoch has 6 steps
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def ablations(monkeypatch):
 
 
 def extractor(path: Path) -> Path:
-    """A feature extractor of few features: means over the picture of a convolution."""
+    """A feature extractor of few features: means over the image of a convolution."""
     pixels = keras.Input((None, None, 3))
     features = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3, strides=2)(pixels / 255))
     keras.Model(pixels, features).save(path)
@@ -59,7 +59,7 @@ def test_it_goes_on_where_it_was_stopped_and_keeps_its_scores(ablations, tmp_pat
     head, of_training, *others = rows(out)
     assert head[2:4] == ["FID (small.keras)", "KID (small.keras)"] and of_training[0] == "mini_no_text_stage2"
     assert "-" not in of_training and all(float(cell.rstrip("%")) >= 0 for cell in of_training[2:])
-    assert [each[0] for each in others] == ["real pictures, 64", "real pictures, 128", "by chance"]
+    assert [each[0] for each in others] == ["real images, 64", "real images, 128", "by chance"]
 
     monkeypatch.setattr(ablations, "EXTRACTOR", tmp_path / "missing.keras")  # scores of before stay
     monkeypatch.setattr(stage, "train", None)
@@ -91,4 +91,4 @@ def test_every_variant_has_settings_and_differs_in_what_it_says(ablations, tmp_p
         }
         train, count = settings.train, settings.data.synthetic_count
         seen = train.max_steps * train.batch_size + train.warmup_epochs * count
-        assert 0 <= variant.pictures - seen < train.batch_size
+        assert 0 <= variant.images - seen < train.batch_size

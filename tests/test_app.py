@@ -24,7 +24,7 @@ from helpers import awake, ended, fetch, pixels, refusal, serving
 from PIL import Image
 
 from stackgan_keras import app, generate
-from stackgan_keras.data import grids, images
+from stackgan_keras.data import grids, rgb
 from stackgan_keras.errors import InputError
 from stackgan_keras.inference.stackgan import StackGAN
 from stackgan_keras.inference.studio import MOST_LETTERS, Studio
@@ -218,10 +218,10 @@ def training(tmp_path):
     logs.mkdir(parents=True)
     settings = {"run": "mine", "train": {"epochs": 4, "batch_size": 8, "warmup_epochs": 3}}
     (logs / "config.yaml").write_text(yaml.safe_dump(settings))
-    lines = [{"step": 100 * n, "epoch": n, "generator": 1 / n, "pictures_per_second": 2.0} for n in (1, 2)]
+    lines = [{"step": 100 * n, "epoch": n, "generator": 1 / n, "images_per_second": 2.0} for n in (1, 2)]
     (logs / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     for epoch in (1, 2):
-        images.write(tmp_path / f"results/mine/stage2/epoch_{epoch:05d}.png", np.full((32, 32, 3), epoch, np.uint8))
+        rgb.write(tmp_path / f"results/mine/stage2/epoch_{epoch:05d}.png", np.full((32, 32, 3), epoch, np.uint8))
         os.utime(tmp_path / f"results/mine/stage2/epoch_{epoch:05d}.png", (time.time() + epoch,) * 2)
     return logs
 
@@ -229,7 +229,7 @@ def training(tmp_path):
 def test_progress_of_a_training(training, tmp_path):
     assert progress.trainings(tmp_path) == ["mine/stage2"]
     found = progress.read(tmp_path, "mine/stage2")
-    assert found.sentence == "Epoch 2 of 4, 2.0 pictures per second, 13 min left."
+    assert found.sentence == "Epoch 2 of 4, 2.0 images per second, 13 min left."
     assert (found.grid() == 2).all()
     assert found.curves().shape == (468, 552, 3)  # one panel
     assert "there is no training '../mine'" in refusal(progress.read, tmp_path, "../mine")
@@ -253,9 +253,9 @@ def test_progress_of_other_states(training, tmp_path):
     (training / "warmup").mkdir()
     (training / "metrics.jsonl").rename(training / "warmup/metrics.jsonl")
     os.utime(training / "warmup/metrics.jsonl")
-    assert notice() == "Warm-up, epoch 2 of 3, 2.0 pictures per second, 7 min left."
+    assert notice() == "Warm-up, epoch 2 of 3, 2.0 images per second, 7 min left."
     (training / "config.yaml").write_text("train: {unheard_of: 3}")
-    assert notice() == "Warm-up, epoch 2, 2.0 pictures per second."
+    assert notice() == "Warm-up, epoch 2, 2.0 images per second."
     (training / "warmup/metrics.jsonl").unlink()
     found = progress.read(tmp_path, "mine/stage2")
     assert found.sentence.startswith("Its first epoch is not over") and found.curves() is None

@@ -1,6 +1,6 @@
 """The page in a real browser: type, click, move, walk and follow a training; what it shows equals `StackGAN`'s images.
 
-With $STACKGAN_SCREENSHOTS, a folder, it leaves pictures of the page there.
+With $STACKGAN_SCREENSHOTS, a folder, it leaves images of the page there.
 """
 
 import base64
@@ -153,7 +153,7 @@ def test_sentences_become_images(open_page, model):
     typed = page.shows_both(drawn)
     page.screenshot("several_1280")
     # shown by pytest -s, and no assertion, as it depends on what else the machine does
-    print(f"first picture after {first:.2f} s, the next after {typed:.2f} s")
+    print(f"first image after {first:.2f} s, the next after {typed:.2f} s")
 
 
 def test_controls_change_the_images(open_page, model):
@@ -225,7 +225,7 @@ def test_a_training_is_followed(open_page, out):
 
     def epoch():
         line = next(line for line in page.all("body")[0].text.splitlines() if line.startswith("Epoch "))
-        assert "pictures per second" in line and line.endswith("left.")
+        assert "images per second" in line and line.endswith("left.")
         return int(line.split()[1])
 
     seen, newest = until(epoch), until(lambda: [each for each in page.addresses(".framed") if each][:1])

@@ -14,7 +14,7 @@ import tensorflow as tf
 from helpers import refusal
 
 from stackgan_keras import train_attributes
-from stackgan_keras.data import drawn_birds, images, photographs
+from stackgan_keras.data import drawn_birds, photographs, rgb
 from stackgan_keras.evaluation import attributes, classifier_training, features
 from stackgan_keras.evaluation.attributes import PARTS, accuracy, named_parts
 from stackgan_keras.evaluation.features import AttributePredictor, resized
@@ -142,16 +142,16 @@ def test_its_file_is_small_and_gives_it_back(tmp_path):
     weights.save(model, config, path)
     assert path.stat().st_size < 1.5e6
     assert weights.read_config(path, "attribute_classifier") == config
-    pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
-    (mine, one), (theirs, other) = (AttributePredictor(of)(pictures) for of in (model, weights.load(path)))
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    (mine, one), (theirs, other) = (AttributePredictor(of)(images) for of in (model, weights.load(path)))
     assert all((mine[part] == theirs[part]).all() for part in PARTS)
     np.testing.assert_array_equal(one, other)
 
 
-def test_pictures_of_any_size_are_fitted():
+def test_images_of_any_size_are_fitted():
     large = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
-    same, half, double = (images.to_range(np.asarray(resized(large, size))) for size in (64, 32, 128))
-    np.testing.assert_array_equal(images.to_uint8(same), large)
+    same, half, double = (rgb.to_range(np.asarray(resized(large, size))) for size in (64, 32, 128))
+    np.testing.assert_array_equal(rgb.to_uint8(same), large)
     assert half.shape == (2, 32, 32, 3)
     assert double.shape == (2, 128, 128, 3)
     assert -1 <= half.min() < half.max() <= 1
@@ -160,10 +160,10 @@ def test_pictures_of_any_size_are_fitted():
 
 def test_predictions_do_not_depend_on_the_batch(monkeypatch):
     predictor = AttributePredictor(attribute_classifier(**TINY))
-    pictures = np.random.default_rng(0).integers(0, 256, (7, 40, 40, 3), np.uint8)
-    whole, one = predictor(pictures)
+    images = np.random.default_rng(0).integers(0, 256, (7, 40, 40, 3), np.uint8)
+    whole, one = predictor(images)
     monkeypatch.setattr(features, "CLASSIFIED", 3)
-    parts, other = predictor(pictures)
+    parts, other = predictor(images)
     for part in PARTS:
         assert whole[part].shape == (7,)
         assert set(whole[part]) <= set(PARTS[part])
@@ -171,14 +171,14 @@ def test_predictions_do_not_depend_on_the_batch(monkeypatch):
     np.testing.assert_allclose(one, other, atol=1e-5)
 
 
-def test_features_are_those_of_each_picture():
+def test_features_are_those_of_each_image():
     model = attribute_classifier(**TINY)
-    pictures = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
-    colours, made = AttributePredictor(model)(pictures)
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+    colours, made = AttributePredictor(model)(images)
     assert made.shape == (3, 6 * TINY["filters"])
     assert made.dtype == np.float32
     assert len(np.unique(made.round(6), axis=0)) == 3
-    plain = model(images.to_range(pictures.astype(np.float32)), training=False)
+    plain = model(rgb.to_range(images.astype(np.float32)), training=False)
     assert all((colours[part] == np.array(PARTS[part])[np.argmax(plain[part], axis=1)]).all() for part in PARTS)
 
 
@@ -201,7 +201,7 @@ def test_accuracy_is_the_share_of_named_parts():
 # Truth and training
 
 
-def test_truth_is_that_of_the_pictures_named(root):
+def test_truth_is_that_of_the_images_named(root):
     rows = [json.loads(line) for line in (root / "truth.jsonl").read_text().splitlines()]
     birds = attributes.truth(root, [rows[7]["name"], rows[2]["name"]])
     assert birds == [{part: rows[i][part] for part in PARTS} for i in (7, 2)]
@@ -211,7 +211,7 @@ def test_truth_is_that_of_the_pictures_named(root):
 
 def test_without_truth_it_is_no_drawn_set(root, tmp_path):
     assert "there is no" in refusal(attributes.truth, tmp_path, ["a"])
-    assert "lacks pictures" in refusal(attributes.truth, root, ["absent/bird"])
+    assert "lacks images" in refusal(attributes.truth, root, ["absent/bird"])
     (tmp_path / "truth.jsonl").write_text('{"name": "a"\n')
     assert "is damaged" in refusal(attributes.truth, tmp_path, ["a"])
     (tmp_path / "truth.jsonl").write_text('{"name": "a"}\n[]\n')
@@ -220,22 +220,22 @@ def test_without_truth_it_is_no_drawn_set(root, tmp_path):
 
 def test_crops_lie_inside_and_at_random():
     ramp = np.arange(38, dtype=np.uint8)
-    pictures = np.broadcast_to((ramp[:, None] + ramp)[None, :, :, None], (400, 38, 38, 3))
-    crops = classifier_training.crops(pictures, 32, seed=1)
+    images = np.broadcast_to((ramp[:, None] + ramp)[None, :, :, None], (400, 38, 38, 3))
+    crops = classifier_training.crops(images, 32, seed=1)
     assert crops.shape == (400, 32, 32, 3)
     corners = crops[:, 0, 0, 0]
     assert (corners.min(), corners.max()) == (0, 12)  # up to 6 down and 6 right
-    np.testing.assert_array_equal(classifier_training.crops(pictures, 32, seed=1), crops)
-    assert (classifier_training.crops(pictures, 32, seed=2) != crops).any()
+    np.testing.assert_array_equal(classifier_training.crops(images, 32, seed=1), crops)
+    assert (classifier_training.crops(images, 32, seed=2) != crops).any()
 
 
-def test_augmented_pictures_keep_their_labels_and_are_new_each_time():
-    pictures = np.zeros((5, 38, 38, 3), np.uint8)  # picture i has its left half at 40 i + 30
-    pictures[:, :, :19] = (40 * np.arange(5) + 30)[:, None, None, None]
+def test_augmented_images_keep_their_labels_and_are_new_each_time():
+    images = np.zeros((5, 38, 38, 3), np.uint8)  # image i has its left half at 40 i + 30
+    images[:, :, :19] = (40 * np.arange(5) + 30)[:, None, None, None]
     labels = {part: np.arange(5) for part in PARTS}
 
     def some(seed):
-        examples = classifier_training.augmented(pictures, labels, 32, seed).take(60)
+        examples = classifier_training.augmented(images, labels, 32, seed).take(60)
         return [(np.asarray(x), {part: int(y[part]) for part in PARTS}) for x, y in examples]
 
     first, counts = some(0), np.zeros(5, int)
@@ -295,16 +295,16 @@ def test_a_classifier_of_sixty_birds_reads_better_than_chance(trained, root, tmp
     trained(*arguments, "--epochs", 40, "--precision", "float32")
     predictor = AttributePredictor(weights.load(tmp_path / "weights/mine/attribute_classifier.weights.h5"))
     rows = [json.loads(line) for line in (root / "truth.jsonl").read_text().splitlines()]
-    pictures = [photographs.read(root / f"CUB_200_2011/images/{row['name']}.jpg", row["box"], 76) for row in rows]
+    images = [photographs.read(root / f"CUB_200_2011/images/{row['name']}.jpg", row["box"], 76) for row in rows]
     truth = attributes.truth(root, [row["name"] for row in rows])
-    scores = accuracy(truth, predictor(classifier_training.crops(np.stack(pictures), 64, 0))[0])
+    scores = accuracy(truth, predictor(classifier_training.crops(np.stack(images), 64, 0))[0])
     assert scores["all"] > 3 * attributes.chance(truth), scores
 
 
 def test_what_cannot_be_trained_is_refused(trained, root, tmp_path):
     few = drawn_birds.write(tmp_path / "few", count=20, classes=4, test_classes=1, embedding_dim=1, workers=1)
     out = ("--output_dir", tmp_path / "out")
-    assert "holds 15 pictures to train on: the classifier needs 50" in refusal(trained, "--data.root", few, *out)
+    assert "holds 15 images to train on: the classifier needs 50" in refusal(trained, "--data.root", few, *out)
     blind = shutil.copytree(root, tmp_path / "blind")
     (blind / "truth.jsonl").unlink()
     assert "truth.jsonl: give a folder of drawn birds" in refusal(trained, "--data.root", blind, *out)

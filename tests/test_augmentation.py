@@ -10,7 +10,7 @@ SIZE = 16
 POLICY = "color,translation,cutout"
 
 
-def pictures(count=3):
+def images(count=3):
     return tf.constant(np.random.default_rng(0).uniform(-1, 1, (count, SIZE, SIZE, 3)), tf.float32)
 
 
@@ -23,35 +23,35 @@ def draws(count=3, **values):
 
 
 def test_the_middle_changes_nothing():
-    np.testing.assert_allclose(augment(pictures(), draws(), "color,translation"), pictures(), atol=1e-6)
+    np.testing.assert_allclose(augment(images(), draws(), "color,translation"), images(), atol=1e-6)
 
 
 def test_colours_by_hand():
-    made = pictures().numpy()
-    np.testing.assert_allclose(augment(pictures(), draws(_0=0.9), "color"), made + 0.4, atol=1e-6)
+    made = images().numpy()
+    np.testing.assert_allclose(augment(images(), draws(_0=0.9), "color"), made + 0.4, atol=1e-6)
     grey = made.mean(axis=3, keepdims=True)
-    np.testing.assert_allclose(augment(pictures(), draws(_1=0), "color"), grey.repeat(3, 3), atol=1e-6)
-    np.testing.assert_allclose(augment(pictures(), draws(_1=0.75), "color"), grey + 1.5 * (made - grey), atol=1e-6)
+    np.testing.assert_allclose(augment(images(), draws(_1=0), "color"), grey.repeat(3, 3), atol=1e-6)
+    np.testing.assert_allclose(augment(images(), draws(_1=0.75), "color"), grey + 1.5 * (made - grey), atol=1e-6)
     mean = made.mean(axis=(1, 2, 3), keepdims=True)
-    np.testing.assert_allclose(augment(pictures(), draws(_2=0), "color"), mean + 0.5 * (made - mean), atol=1e-6)
+    np.testing.assert_allclose(augment(images(), draws(_2=0), "color"), mean + 0.5 * (made - mean), atol=1e-6)
 
 
 @pytest.mark.parametrize(("draw", "moved"), [(0.0, -2), (0.5, 0), (0.99, 2)])
 def test_images_move_an_eighth_at_most_and_zeros_come_in(draw, moved):
-    made, right = augment(pictures(), draws(_3=draw), "translation").numpy(), np.zeros((3, SIZE, SIZE, 3))
+    made, right = augment(images(), draws(_3=draw), "translation").numpy(), np.zeros((3, SIZE, SIZE, 3))
     for row in range(SIZE):
         if 0 <= row + moved < SIZE:
-            right[:, row] = pictures()[:, row + moved]
+            right[:, row] = images()[:, row + moved]
     np.testing.assert_array_equal(made, right)
-    sideways = augment(tf.transpose(pictures(), (0, 2, 1, 3)), draws(_4=draw), "translation")
+    sideways = augment(tf.transpose(images(), (0, 2, 1, 3)), draws(_4=draw), "translation")
     np.testing.assert_array_equal(np.swapaxes(sideways, 1, 2), made)
 
 
 def test_each_image_has_its_own_draws():
     rows = np.random.default_rng(1).uniform(size=(3, DRAWS)).astype(np.float32)
-    together = augment(pictures(), tf.constant(rows), POLICY)
+    together = augment(images(), tf.constant(rows), POLICY)
     for i in range(3):
-        alone = augment(pictures()[i : i + 1], tf.constant(rows[i : i + 1]), POLICY)
+        alone = augment(images()[i : i + 1], tf.constant(rows[i : i + 1]), POLICY)
         np.testing.assert_allclose(together[i], alone[0], atol=1e-6)
 
 
@@ -69,15 +69,15 @@ def test_cutout_blanks_half_the_size_everywhere_alike():
 
 @pytest.mark.parametrize("policy", [*CHANGES, POLICY])
 def test_gradients_reach_what_is_still_seen(policy):
-    images = tf.Variable(pictures())
+    seen = tf.Variable(images())
     with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(tf.square(augment(images, draws(_0=0.7, _3=0.9, _5=0.1), policy)))
-    gradient = tape.gradient(loss, images).numpy()
+        loss = tf.reduce_sum(tf.square(augment(seen, draws(_0=0.7, _3=0.9, _5=0.1), policy)))
+    gradient = tape.gradient(loss, seen).numpy()
     assert np.isfinite(gradient).all()
     assert (gradient != 0).mean() > 0.3
 
 
 def test_size_and_type_stay():
     for kind in (tf.float32, tf.bfloat16):
-        made = augment(tf.cast(pictures(), kind), draws(), POLICY)
+        made = augment(tf.cast(images(), kind), draws(), POLICY)
         assert (made.shape, made.dtype) == ((3, SIZE, SIZE, 3), kind)

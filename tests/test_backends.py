@@ -21,6 +21,10 @@ CONFIGS = {  # everything that a generator can be made of, of either release, an
         "stage2_generator",
         {"stage1": STAGE1, "image_size": 32, "filters": 4, **TEXT, **BATCH_NORM, "residual_blocks": 1},
     ),
+    "stage2_with_skips": ModelConfig(
+        "stage2_generator",
+        {"stage1": STAGE1, "image_size": 32, "filters": 4, **TEXT, "min_filters": 2, "skip_connections": True},
+    ),
     "stage1_of_tensorflow": ModelConfig("stage1_generator", {**STAGE1, "architecture": "tensorflow"}),
     "discriminator": ModelConfig(
         "discriminator", {"image_size": 128, "filters": 2, "logits": ["conditional", "unconditional"], **TEXT}

@@ -26,10 +26,10 @@ def colours():
 
 def flower(colour: str, shade: int = 0, size: int = 64) -> np.ndarray:
     """A square of petals among leaves, a little lighter or darker."""
-    picture = np.full((size, size, 3), LEAF, np.uint8)
+    image = np.full((size, size, 3), LEAF, np.uint8)
     inner = slice(size // 4, -size // 4)
-    picture[inner, inner] = np.clip(np.array(PAINT[colour]) + shade, 0, 255)
-    return picture
+    image[inner, inner] = np.clip(np.array(PAINT[colour]) + shade, 0, 255)
+    return image
 
 
 def test_a_colour_is_that_of_captions_that_agree(colours):

@@ -1,4 +1,4 @@
-"""The training commands on two dozen pictures; a mistake ends with one sentence, exit code 2 and nothing spoiled."""
+"""The training commands on two dozen images; a mistake ends with one sentence, exit code 2 and nothing spoiled."""
 
 import io
 import os
@@ -122,9 +122,7 @@ def refused(train):
     def refuse(*arguments):
         ended = train(*arguments)
         assert ended.code == 2, ended
-        sentence = (
-            ended.errors.replace("\r", "\n").strip().splitlines()[-1].strip()
-        )  # after the bar of decoded pictures
+        sentence = ended.errors.replace("\r", "\n").strip().splitlines()[-1].strip()  # after the bar of decoded images
         assert ended.errors.count("error: ") == 1
         assert sentence.startswith("error: ")
         return sentence
@@ -165,7 +163,7 @@ def repickle(path, change):
 def test_both_stages_leave_what_they_should(trained):
     out, printed = trained
     for stage in STAGES:
-        assert f"{stage} of run tiny: 18 pictures" in printed[stage]
+        assert f"{stage} of run tiny: 18 images" in printed[stage]
         assert f"images: {out}/results/tiny/{stage}/epoch_00001.png" in printed[stage]
     for name in LEFT_BEHIND:
         assert (out / name).stat().st_size > 0
@@ -283,7 +281,7 @@ def _no_test_split(root):
     shutil.rmtree(root / "test")
 
 
-def _no_pictures(root):
+def _no_images(root):
     shutil.rmtree(root / "CUB_200_2011/images")
 
 
@@ -312,17 +310,17 @@ def _code_in_pickle(root):
     (root / "train/class_info.pickle").write_bytes(b"cos\nsystem\n(S'touch was_run'\ntR.")
 
 
-def _first_picture(root):
+def _first_image(root):
     return root / "CUB_200_2011/images" / f"{pickle.loads((root / 'train/filenames.pickle').read_bytes())[0]}.jpg"
 
 
-def _half_a_picture(root):
-    path = _first_picture(root)
+def _half_a_image(root):
+    path = _first_image(root)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def _no_picture(root):
-    _first_picture(root).write_bytes(b"<html>404</html>")
+def _no_image(root):
+    _first_image(root).write_bytes(b"<html>404</html>")
 
 
 @pytest.mark.parametrize(
@@ -332,15 +330,15 @@ def _no_picture(root):
         (_no_folder, "there is no folder"),
         (_file_for_folder, "there is no folder"),
         (_no_test_split, "but no folder test/"),
-        (_no_pictures, "18 of 18 photographs are missing"),
+        (_no_images, "18 of 18 photographs are missing"),
         (_no_embeddings, "there is no file"),
         (_fewer_names, "rows but filenames.pickle lists 17: download both files again"),
         (_fewer_classes, "class_info.pickle holds 17 rows but filenames.pickle lists 18"),
         (_fewer_embeddings, "embeddings.pickle holds 17 rows but filenames.pickle lists 18"),
         (_half_a_pickle, "char-CNN-RNN-embeddings.pickle"),
         (_code_in_pickle, "class_info.pickle"),
-        (_half_a_picture, "_0001.jpg cannot be read"),
-        (_no_picture, "_0001.jpg cannot be read"),
+        (_half_a_image, "_0001.jpg cannot be read"),
+        (_no_image, "_0001.jpg cannot be read"),
     ],
 )
 def test_data_that_is_not_whole(spoil, expected, refused, birds, out):
@@ -360,7 +358,7 @@ def test_embeddings_of_another_length(refused, drawn):
 
 def test_a_batch_larger_than_the_data(refused, drawn):
     sentence = refused("stage1", drawn, "--train.batch_size", "19")
-    assert "train.batch_size is 19 but the data holds 18 pictures: ask for a batch of at most 18" in sentence
+    assert "train.batch_size is 19 but the data holds 18 images: ask for a batch of at most 18" in sentence
 
 
 # -- Stage I for Stage II -----------------------------------------------------------------------------------------
@@ -447,11 +445,11 @@ def test_output_that_may_not_be_written(stage, refused, drawn, disk, tmp_path, s
     assert "give another --output_dir" in refused(stage, drawn, "--output_dir", folder)
 
 
-def test_a_disk_too_small_for_decoded_pictures(refused, drawn, disk):
+def test_a_disk_too_small_for_decoded_images(refused, drawn, disk):
     folder = disk("size=8k")
     sentence = refused("stage1", drawn, "--output_dir", folder, "--data.cache", "disk")
-    assert f"{folder}/logs/tiny/cache/pictures_19" in sentence and "the disk is full: make room" in sentence
-    assert not list(folder.rglob("*pictures*"))
+    assert f"{folder}/logs/tiny/cache/images_19" in sentence and "the disk is full: make room" in sentence
+    assert not list(folder.rglob("*images*"))
 
 
 def test_a_disk_that_becomes_full_in_training(refused, drawn, disk):

@@ -363,8 +363,8 @@ def save_npz(path, groups):
 
 
 @pytest.mark.parametrize("ending", ["pth", "t7"])
-def test_typed_and_embedded_sentences_become_pictures_of_published_weights(ending, torch, shared, tmp_path, command):
-    """The published bird model and text encoder, as small as the golden files are, from files to pictures."""
+def test_typed_and_embedded_sentences_become_images_of_published_weights(ending, torch, shared, tmp_path, command):
+    """The published bird model and text encoder, as small as the golden files are, from files to images."""
     golden, folder = shared / "golden", tmp_path / "weights/birds"
     encoder = golden / "text_small/birds_icml.pth"
     if ending == "t7":
@@ -383,8 +383,8 @@ def test_typed_and_embedded_sentences_become_pictures_of_published_weights(endin
     network, _ = conversion.convert(checkpoints.read(golden / "text_small/birds_icml.pth"))
     still = {"epsilon_scale": 0, "noise_scale": 0}
     made = StackGAN.load(folder).generate(sentences, 1, **still)["image"]
-    for picture, embedding in zip(made[:, 0], text_encoder.embed(network, sentences), strict=True):
-        assert np.abs(picture.astype(int) - drawn(embedding)).max() <= 1  # grey levels
+    for image, embedding in zip(made[:, 0], text_encoder.embed(network, sentences), strict=True):
+        assert np.abs(image.astype(int) - drawn(embedding)).max() <= 1  # grey levels
     assert not np.array_equal(made[0], made[1])
 
     file = golden / "caption_embedding_t7/example_captions.t7"

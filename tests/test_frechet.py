@@ -43,13 +43,13 @@ def test_equal_sets_are_at_no_distance():
     assert frechet_distance(features, features[::-1]) == pytest.approx(0, abs=1e-9)
 
 
-def test_fewer_pictures_than_features():
+def test_fewer_images_than_features():
     features = np.random.default_rng(0).normal(size=(5, 30))
     assert 0 <= frechet_distance(features, features) < 1e-5  # never below, whatever rounding does
     assert frechet_distance(features, features + 1) == pytest.approx(30, abs=1e-5)
 
 
-def test_pictures_that_are_all_alike():
+def test_images_that_are_all_alike():
     """Their covariance is 0."""
     alike, others = np.ones((5, 3)), np.random.default_rng(0).normal(size=(9, 3))
     assert frechet_distance(alike, alike + 2) == pytest.approx(12)
@@ -97,7 +97,7 @@ def test_the_root_is_that_of_scipy(size):
 
 @pytest.mark.parametrize(("count", "size"), [(500, 64), (300, 300), (40, 64), (2, 16)])
 def test_the_distance_is_that_of_pytorch_fid(count, size):
-    """Also with fewer pictures than features."""
+    """Also with fewer images than features."""
     one, other = (fit(inception_like(count, size, seed)) for seed in (0, 1))
     assert one.distance(other) == pytest.approx(pytorch_fid(one, other), rel=1e-3)
 
@@ -132,7 +132,7 @@ def test_a_large_mean_does_not_drown_the_covariance():
     np.testing.assert_allclose(fit(features + 1e6).covariance, np.cov(features, rowvar=False), atol=1e-8)
 
 
-def test_the_order_of_pictures_does_not_matter():
+def test_the_order_of_images_does_not_matter():
     features, others = np.random.default_rng(0).normal(size=(2, 60, 4))
     shuffled = np.random.default_rng(1).permutation(features)
     assert frechet_distance(shuffled, others) == pytest.approx(frechet_distance(features, others))
@@ -173,15 +173,15 @@ def test_what_is_no_file_of_arrays_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("counts", [(1, 9), (9, 1)])
-def test_too_few_pictures(counts):
+def test_too_few_images(counts):
     features, others = (np.zeros((count, 3)) for count in counts)
-    assert "are of 1 pictures, but 2 or more are needed" in refusal(frechet_distance, features, others)
+    assert "are of 1 images, but 2 or more are needed" in refusal(frechet_distance, features, others)
 
 
-def test_too_few_pictures_for_the_features():
+def test_too_few_images_for_the_features():
     features = np.random.default_rng(0).normal(size=(9, 8))
     assert not fit(features).doubt()
-    assert fit(features[:8]).doubt().startswith("8 pictures are too few for a covariance of 8 features: ")
+    assert fit(features[:8]).doubt().startswith("8 images are too few for a covariance of 8 features: ")
 
 
 def test_features_that_cannot_be_compared():
@@ -189,9 +189,9 @@ def test_features_that_cannot_be_compared():
     broken = features.copy()
     broken[[4, 7], 1] = np.nan
     sentence = refusal(frechet_distance, broken, features)
-    assert sentence.startswith("features of 2 of 9 pictures hold NaN or infinity, first in row 4: ")
+    assert sentence.startswith("features of 2 of 9 images hold NaN or infinity, first in row 4: ")
     assert "features of 3 numbers cannot be compared with features of 2" in refusal(
         frechet_distance, features, features[:, :2]
     )
     assert "of shape (9,)" in refusal(frechet_distance, features[:, 0], features)
-    assert "0 pictures" in refusal(frechet_distance, features[:0], features)
+    assert "0 images" in refusal(frechet_distance, features[:0], features)

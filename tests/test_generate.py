@@ -112,7 +112,7 @@ def pixels(path):
     return np.asarray(Image.open(path))
 
 
-# -- pictures -----------------------------------------------------------------------------------------------------
+# -- images -----------------------------------------------------------------------------------------------------
 
 
 def test_images_and_their_grid(draw, made, trained, load, tmp_path):
@@ -140,11 +140,11 @@ def test_images_and_their_grid(draw, made, trained, load, tmp_path):
         assert stands_on(grid, both)
 
 
-def stands_on(grid, picture):
-    """Whether the picture stands somewhere on the grid, pixel by pixel."""
-    height, width = picture.shape[:2]
-    tops, lefts = np.nonzero((grid[: 1 - height or None, : 1 - width or None] == picture[0, 0]).all(axis=-1))
-    return any(np.array_equal(grid[y : y + height, x : x + width], picture) for y, x in zip(tops, lefts, strict=True))
+def stands_on(grid, image):
+    """Whether the image stands somewhere on the grid, pixel by pixel."""
+    height, width = image.shape[:2]
+    tops, lefts = np.nonzero((grid[: 1 - height or None, : 1 - width or None] == image[0, 0]).all(axis=-1))
+    return any(np.array_equal(grid[y : y + height, x : x + width], image) for y, x in zip(tops, lefts, strict=True))
 
 
 def test_the_same_call_makes_the_same_bytes_and_another_call_loses_none(draw, made, tmp_path):

@@ -171,7 +171,7 @@ def tf_release(shared):
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_pictures_of_the_tensorflow_release(tf_release, stage):
+def test_images_of_the_tensorflow_release(tf_release, stage):
     networks, golden = tf_release
     generator = networks[f"{stage}_gen"]
     made = generator({name: golden[name] for name in generator.input}, training=False)

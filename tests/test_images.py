@@ -1,19 +1,19 @@
-"""Pictures keep their range, their crop and their place in a grid; labels stay within theirs."""
+"""Images keep their range, their crop and their place in a grid; labels stay within theirs."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from stackgan_keras.data import grids, images, photographs
+from stackgan_keras.data import grids, photographs, rgb
 from stackgan_keras.errors import InputError
 
 
 def test_range_there_and_back():
     pixels = np.arange(256, dtype=np.uint8)
-    values = images.to_range(pixels.astype(np.float32))
+    values = rgb.to_range(pixels.astype(np.float32))
     assert (values.min(), values.max()) == (-1, 1)
-    np.testing.assert_array_equal(images.to_uint8(values), pixels)
-    np.testing.assert_array_equal(images.to_uint8([-3.0, 3.0, 0.0]), [0, 255, 128])
+    np.testing.assert_array_equal(rgb.to_uint8(values), pixels)
+    np.testing.assert_array_equal(rgb.to_uint8([-3.0, 3.0, 0.0]), [0, 255, 128])
 
 
 def test_load_sizes_of_the_release():
@@ -27,8 +27,8 @@ def test_load_sizes_of_the_release():
         ((60.0, 27.0, 325.0, 304.0), (0, 0, 465, 400)),  # centre (222, 179), half 243
         ((200.0, 150.0, 61.0, 41.0), (185, 125, 275, 215)),  # centre (230, 170), half 45
         ((450.0, 380.0, 100.0, 60.0), (425, 335, 500, 400)),  # runs past the edge
-        ((900.0, 900.0, 10.0, 10.0), (0, 0, 500, 400)),  # outside: the whole picture
-        ((10.0, 10.0, 0.0, 0.0), (0, 0, 500, 400)),  # empty: the whole picture
+        ((900.0, 900.0, 10.0, 10.0), (0, 0, 500, 400)),  # outside: the whole image
+        ((10.0, 10.0, 0.0, 0.0), (0, 0, 500, 400)),  # empty: the whole image
     ],
 )
 def test_published_crop(box, expected):
@@ -36,29 +36,29 @@ def test_published_crop(box, expected):
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "LA", "1"])
-def test_any_mode_and_tiny_pictures(tmp_path, mode):
-    path = tmp_path / ("picture.jpg" if mode == "CMYK" else "picture.png")
+def test_any_mode_and_tiny_images(tmp_path, mode):
+    path = tmp_path / ("image.jpg" if mode == "CMYK" else "image.png")
     Image.new("RGB", (3, 2), (200, 100, 50)).convert(mode).save(path)
     pixels = photographs.read(path, (0, 0, 2, 2), 76)
     assert pixels.shape == (76, 76, 3)
     assert pixels.dtype == np.uint8
 
 
-@pytest.mark.parametrize("content", [b"", b"not a picture", None])
-def test_unreadable_pictures_are_named(tmp_path, content):
+@pytest.mark.parametrize("content", [b"", b"not an image", None])
+def test_unreadable_images_are_named(tmp_path, content):
     path = tmp_path / "bird.jpg"
     Image.effect_noise((200, 200), 50).convert("RGB").save(path)
     path.write_bytes(path.read_bytes()[:5000] if content is None else content)
-    with pytest.raises(InputError, match=r"the picture .*bird\.jpg cannot be read .*replace it"):
+    with pytest.raises(InputError, match=r"the image .*bird\.jpg cannot be read .*replace it"):
         photographs.read(path, None, 76)
 
 
-def test_missing_picture_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"the picture .*gone\.jpg cannot be read .*No such file.*leave it out"):
+def test_missing_image_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"the image .*gone\.jpg cannot be read .*No such file.*leave it out"):
         photographs.read(tmp_path / "gone.jpg", None, 76)
 
 
-def test_grid_puts_each_picture_in_its_place():
+def test_grid_puts_each_image_in_its_place():
     rows = [np.full((3, 4, 4, 3), 10 * i, np.uint8) + np.arange(3, dtype=np.uint8)[:, None, None, None] for i in (1, 2)]
     grid = grids.grid(rows)
     step = 4 + grids.MARGIN
@@ -69,12 +69,12 @@ def test_grid_puts_each_picture_in_its_place():
             assert (grid[top : top + 4, left : left + 4] == 10 * (i + 1) + j).all()
 
 
-def test_labelled_grid_keeps_the_pictures_and_takes_any_sentence(tmp_path):
+def test_labelled_grid_keeps_the_images_and_takes_any_sentence(tmp_path):
     rows = [np.full((2, 64, 64, 3), 7, np.uint8)]
     grid = grids.labelled_grid(rows, ["", "a bird " * 40 + "ü 鳥"])
     plain = grids.grid([rows[0].repeat(2, 1).repeat(2, 2)])
     np.testing.assert_array_equal(grid[-plain.shape[0] :], plain)
-    images.write(tmp_path / "new/grid.png", grid)
+    rgb.write(tmp_path / "new/grid.png", grid)
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "new/grid.png")), grid)
 
 
@@ -84,13 +84,13 @@ def test_long_captions_are_cut_only_where_asked(tmp_path):
     assert len(cut) - 260 < 6 * 16 + 20 < len(whole) - 260
 
 
-def test_enlarged_pictures_repeat_their_pixels():
-    pictures = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
+def test_enlarged_images_repeat_their_pixels():
+    images = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
     for size, times in ((1, 1), (4, 1), (5, 2), (8, 2), (16, 4)):
-        large = grids.enlarge(pictures, size)
+        large = grids.enlarge(images, size)
         assert large.shape == (2, 4 * times, 4 * times, 3)
-        np.testing.assert_array_equal(large[:, ::times, ::times], pictures)
-        np.testing.assert_array_equal(large[:, times - 1 :: times, times - 1 :: times], pictures)
+        np.testing.assert_array_equal(large[:, ::times, ::times], images)
+        np.testing.assert_array_equal(large[:, times - 1 :: times, times - 1 :: times], images)
 
 
 def placed(grid, colour):
@@ -104,8 +104,8 @@ def placed(grid, colour):
 @pytest.mark.parametrize(("blocks", "columns"), [(1, 1), (3, 1), (5, 2), (4, 4), (12, 2)])
 def test_blocks_stand_below_their_sentences(blocks, columns):
     colours = np.array([[[b, row, c] for c in range(columns) for row in range(2)] for b in range(blocks)], np.uint8)
-    pictures = colours.reshape(blocks, columns, 2, 1, 1, 3).repeat(32, 3).repeat(32, 4)
-    made = [[pictures[b, :, 0].repeat(4, 1).repeat(4, 2), pictures[b, :, 1]] for b in range(blocks)]
+    images = colours.reshape(blocks, columns, 2, 1, 1, 3).repeat(32, 3).repeat(32, 4)
+    made = [[images[b, :, 0].repeat(4, 1).repeat(4, 2), images[b, :, 1]] for b in range(blocks)]
     captions = [f"{b}. {'a long sentence ' * 12 if b % 2 else ''}" for b in range(blocks)]
     grid = grids.block_grid(captions, made, ["above", "below"])
     assert grid.shape[0] <= 4 * grid.shape[1]
@@ -116,14 +116,14 @@ def test_blocks_stand_below_their_sentences(blocks, columns):
             assert above[2:] == below[2:]
             assert below[0] == above[1] + grids.MARGIN
         top, left = boxes[0][0][0], boxes[0][0][2]
-        caption = grid[top - 14 : top - 1, left : left + 120]  # its last line is right above the pictures
+        caption = grid[top - 14 : top - 1, left : left + 120]  # its last line is right above the images
         assert (caption < 128).any()
         assert (grid[top - 1, left : boxes[0][-1][3]] == grids.PAPER).all()
     assert (grid[: grid.shape[0], grids.GAP // 2 : left_most(grid)] < 128).any()  # the names of the rows
 
 
 def left_most(grid):
-    """Where the first picture begins: the names of the rows stand left of it."""
+    """Where the first image begins: the names of the rows stand left of it."""
     return placed(grid, np.array([0, 0, 0]))[2]
 
 
@@ -167,7 +167,7 @@ def test_gif_keeps_frames_and_times(tmp_path):
     frames = np.zeros((4, 32, 32, 3), np.uint8)
     for i, frame in enumerate(frames):
         frame[:, : 8 * (i + 1)] = (200, 60 * i, 0)
-    images.write_gif(tmp_path / "new/interpolation.gif", frames, [700, 100, 100, 700])
+    rgb.write_gif(tmp_path / "new/interpolation.gif", frames, [700, 100, 100, 700])
     with Image.open(tmp_path / "new/interpolation.gif") as file:
         assert (file.n_frames, file.info["loop"]) == (4, 0)
         for i, milliseconds in enumerate([700, 100, 100, 700]):
@@ -177,11 +177,11 @@ def test_gif_keeps_frames_and_times(tmp_path):
 
 
 def test_centre_crops_and_ten_crops_take_the_same_middle():
-    pictures = np.arange(2 * 76 * 76 * 3).reshape(2, 76, 76, 3)
-    middles = photographs.centre_crops(pictures, 64)
-    np.testing.assert_array_equal(middles, pictures[:, 6:70, 6:70])
-    for picture, middle in zip(pictures, middles, strict=True):
-        crops = photographs.ten_crops(picture, 64)
+    images = np.arange(2 * 76 * 76 * 3).reshape(2, 76, 76, 3)
+    middles = photographs.centre_crops(images, 64)
+    np.testing.assert_array_equal(middles, images[:, 6:70, 6:70])
+    for image, middle in zip(images, middles, strict=True):
+        crops = photographs.ten_crops(image, 64)
         np.testing.assert_array_equal(crops[0], middle)
-        np.testing.assert_array_equal(crops[4], picture[12:, 12:])
+        np.testing.assert_array_equal(crops[4], image[12:, 12:])
         np.testing.assert_array_equal(crops[5:], crops[:5, :, ::-1])

@@ -16,17 +16,17 @@ def logits(count: int = 503, classes: int = 20, scale: float = 4) -> np.ndarray:
     return np.random.default_rng(0).normal(scale=scale, size=(count, classes)).astype(np.float32)
 
 
-def test_pictures_that_say_nothing_score_one():
+def test_images_that_say_nothing_score_one():
     assert inception_score(np.full((100, 5), 0.2, np.float32)) == pytest.approx((1, 0), abs=1e-6)
     assert inception_score(softmax(np.repeat(logits(1), 100, axis=0))) == pytest.approx((1, 0), abs=1e-6)
 
 
-def test_sure_pictures_of_equally_many_classes_score_their_number():
+def test_sure_images_of_equally_many_classes_score_their_number():
     assert inception_score(np.eye(7).repeat(3, axis=0), parts=1) == pytest.approx((7, 0))
     assert inception_score(np.eye(1)[[0] * 20]) == pytest.approx((1, 0))
 
 
-def test_two_pictures_by_hand():
+def test_two_images_by_hand():
     """Of (1, 0) and (1/2, 1/2): the mean is (3/4, 1/4)."""
     divergences = [np.log(4 / 3), (np.log(2 / 3) + np.log(2)) / 2]
     expected = np.exp(np.mean(divergences))
@@ -40,7 +40,7 @@ def test_parts_are_shuffled():
     assert deviation > 0
 
 
-def test_the_order_of_pictures_does_not_matter_for_the_whole():
+def test_the_order_of_images_does_not_matter_for_the_whole():
     probabilities = softmax(logits())
     assert inception_score(probabilities, parts=1) == pytest.approx(inception_score(probabilities[::-1], parts=1))
 
@@ -65,7 +65,7 @@ def test_it_is_that_of_torch_fidelity(scale):
 def test_what_is_no_probability_is_refused():
     assert "give those after softmax" in refusal(inception_score, logits())
     assert "with sums of 0.5 to 0.5" in refusal(inception_score, np.full((20, 5), 0.1))
-    assert "are of 9 pictures, but 10 or more are needed" in refusal(inception_score, np.full((9, 2), 0.5))
+    assert "are of 9 images, but 10 or more are needed" in refusal(inception_score, np.full((9, 2), 0.5))
     assert "NaN or infinity" in refusal(inception_score, np.full((20, 2), np.nan))
     assert "of shape (20,)" in refusal(inception_score, np.ones(20))
     assert "parts is 0" in refusal(lambda: inception_score(np.full((20, 2), 0.5), parts=0))

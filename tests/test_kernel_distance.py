@@ -26,7 +26,7 @@ def test_sets_of_one_distribution_are_at_about_none():
 
 
 def test_it_is_unbiased():
-    """The mean over many pairs of small sets is 0; with the pairs of a picture with itself it would be 0.4."""
+    """The mean over many pairs of small sets is 0; with the pairs of an image with itself it would be 0.4."""
     distances = [squared_mmd(drawn(20, seed=2 * seed), drawn(20, seed=2 * seed + 1)) for seed in range(2000)]
     assert abs(np.mean(distances)) < 0.02
 
@@ -36,14 +36,14 @@ def test_subsets_follow_from_the_seed():
     assert kid(features, others, seed=1) == kid(features, others, seed=1) != kid(features, others, seed=2)
 
 
-def test_few_pictures_are_halved_so_that_subsets_differ():
+def test_few_images_are_halved_so_that_subsets_differ():
     features, others = drawn(60), drawn(50, seed=1, shift=0.5)
     assert kid(features, others) == kid(features, others, subset_size=25)
     assert kid(features, others)[1] > 0
     assert kid(features[:2], others[:3], subsets=1)[1] == 0
 
 
-def test_the_order_of_pictures_does_not_matter_for_the_whole():
+def test_the_order_of_images_does_not_matter_for_the_whole():
     features, others = drawn(60), drawn(60, seed=1, shift=0.5)
     mean, deviation = kid(features, others, subset_size=60, subsets=3)
     assert mean == pytest.approx(squared_mmd(features[::-1], others))
@@ -70,7 +70,7 @@ def test_it_is_that_of_torch_fidelity(counts, size):
 
 def test_what_cannot_be_compared_is_refused():
     features = drawn(5)
-    assert "features are of 1 pictures, but 2 or more are needed" in refusal(kid, features[:1], features)
+    assert "features are of 1 images, but 2 or more are needed" in refusal(kid, features[:1], features)
     assert "features of 16 numbers cannot be compared with features of 15" in refusal(kid, features, features[:, 1:])
     assert "NaN or infinity, first in row 0" in refusal(kid, features, features * np.inf)
     assert "6 or more are needed" in refusal(lambda: kid(features, features, subset_size=6))

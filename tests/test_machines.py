@@ -55,7 +55,7 @@ def test_two_workers_equal_one(tmp_path, encoder):
     assert len(figures[0]) == 2  # epochs of four steps
     for of_one, of_two in zip(*figures, strict=True):
         assert of_one.keys() == of_two.keys()
-        for name in of_one.keys() - {"pictures_per_second"}:
+        for name in of_one.keys() - {"images_per_second"}:
             assert of_one[name] == pytest.approx(of_two[name], rel=5e-2, abs=1e-3), name
     assert figures[0][0]["discriminator"] == pytest.approx(figures[1][0]["discriminator"], rel=1e-2)
     printed = [(tmp_path / f"two_{index}.txt").read_text() for index in range(2)]

@@ -1,4 +1,4 @@
-"""The discriminator's loss on training pictures beside that on pictures it never saw."""
+"""The discriminator's loss on training images beside that on images it never saw."""
 
 from dataclasses import replace
 
@@ -43,7 +43,7 @@ def against(generator, network, text):
 
 
 @pytest.mark.parametrize("text", ["embedding", "mean"])
-def test_the_losses_are_those_of_real_pictures_with_their_own_sentences(datasets, generator, text):
+def test_the_losses_are_those_of_real_images_with_their_own_sentences(datasets, generator, text):
     keras.utils.set_random_seed(1)
     network = discriminators.discriminator(
         image_size=SIZE, filters=2, text=text, text_dim=TEXT_DIM, condition_dim=4, batch_norm=False
@@ -60,16 +60,16 @@ def test_the_losses_are_those_of_real_pictures_with_their_own_sentences(datasets
         assert value == pytest.approx(np.mean(np.log1p(np.exp(-logits))), rel=1e-4)
 
 
-def test_a_discriminator_that_knows_its_pictures_by_heart_is_found_out(datasets, generator):
+def test_a_discriminator_that_knows_its_images_by_heart_is_found_out(datasets, generator):
     keras.utils.set_random_seed(0)
     network = discriminators.discriminator(
         image_size=SIZE, filters=8, text="embedding", text_dim=TEXT_DIM, condition_dim=4, batch_norm=False
     )
     measure = memorization(datasets)
-    pictures, sentences = (np.concatenate(pair) for pair in zip(*measure.pairs.values(), strict=True))
+    images, sentences = (np.concatenate(pair) for pair in zip(*measure.pairs.values(), strict=True))
     model = keras.Model(network.input, network.output["conditional"])
     model.compile("adam", keras.losses.BinaryCrossentropy(from_logits=True))
-    inputs = {"image": pictures.astype(np.float32) / 127.5 - 1, "text": sentences}
-    model.fit(inputs, np.repeat([1.0, 0.0], 5), epochs=60, verbose=0)  # as if the test pictures were none
+    inputs = {"image": images.astype(np.float32) / 127.5 - 1, "text": sentences}
+    model.fit(inputs, np.repeat([1.0, 0.0], 5), epochs=60, verbose=0)  # as if the test images were none
     found = measure(against(generator, network, "embedding"))
     assert found["real_train"] < 0.3 < 1 < found["real_test"]

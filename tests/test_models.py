@@ -106,6 +106,42 @@ def test_too_narrow_for_the_size_is_refused():
         generators.stage1_generator(image_size=128, **SMALL)
 
 
+def test_no_up_block_is_narrower_than_asked_for():
+    def widths(**keywords):
+        generator = generators.stage1_generator(image_size=64, **{**SMALL, "filters": 8}, **keywords)
+        return [generator.get_layer(f"up{i}_relu").output.shape[-1] for i in range(1, 5)]
+
+    assert (widths(), widths(min_filters=12)) == ([32, 16, 8, 4], [32, 16, 12, 12])
+
+
+def test_skip_connections_carry_what_the_narrow_maps_lose():
+    """Where the 4x4 map between says nothing, one pixel of the Stage-I image still reaches the same place."""
+    stage1 = {**SMALL, "image_size": 16, "filters": 8, "noise_dim": 5}
+
+    def reached(skip_connections):
+        keras.utils.set_random_seed(1)
+        generator = generators.stage2_generator(
+            stage1=stage1, image_size=32, residual_blocks=1, skip_connections=skip_connections, **SMALL
+        )
+        refine = generators.without_stage1(generator)
+        for name in ("gamma", "beta"):
+            variable = getattr(generator.get_layer("join_norm"), name)
+            variable.assign(0 * variable)
+            for i in (1, 2):
+                variable = getattr(generator.get_layer(f"residual1_{i}_norm"), name)
+                variable.assign(0 * variable)
+        image = np.zeros((1, 16, 16, 3), np.float32)
+        x = {name: np.zeros((1, *each.shape[1:]), np.float32) for name, each in refine.input.items()}
+        dot = image.copy()
+        dot[:, 4, 8] = 1
+        change = np.abs(refine({**x, "stage1_image": dot})["image"] - refine({**x, "stage1_image": image})["image"])
+        return np.argwhere(change[0].max(axis=-1) > 0)
+
+    assert len(reached(False)) == 0
+    rows, columns = reached(True).T
+    assert rows.min() <= 8 <= rows.max() and columns.min() <= 16 <= columns.max()
+
+
 def test_upsampling_convolution_is_repeat_then_convolve():
     x = tf.random.stateless_normal((2, 5, 7, 3), [0, 1])
     layer = blocks.UpsampleConv2D(4)
@@ -164,7 +200,7 @@ def test_a_stage2_that_is_given_the_stage1_image_alone():
 
 
 @pytest.mark.parametrize("changed", ["embedding", "noise", "epsilon", "stage1_epsilon"])
-def test_every_input_of_stage2_changes_its_picture(changed):
+def test_every_input_of_stage2_changes_its_image(changed):
     generator = generators.stage2_generator(
         stage1={**SMALL, "noise_dim": 5}, image_size=128, residual_blocks=1, **SMALL
     )

@@ -21,7 +21,7 @@ def test_a_copied_image_stands_above_the_one_it_copies(tmp_path):
     dataset = make_dataset(tmp_path, count=10)
     copied = np.stack([*framed(dataset, 32, 0, [7, 2])])
     made = neighbours.grid(copied, ["a red one", "a darker one"], dataset, extractor, 0, tmp_path / "cache")
-    plain = made[-6 * 130 - 2 :]  # six rows of pictures, enlarged to 128 pixels, below the sentences
+    plain = made[-6 * 130 - 2 :]  # six rows of images, enlarged to 128 pixels, below the sentences
     for column in range(2):
         rows = [plain[2 + 130 * k : 130 * (k + 1), 2 + 130 * column : 130 * (column + 1)] for k in range(6)]
         np.testing.assert_array_equal(rows[0], rows[1])  # the nearest is the one that was copied

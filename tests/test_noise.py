@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from stackgan_keras.data import images, noise
+from stackgan_keras.data import noise, rgb
 from stackgan_keras.inference.stackgan import StackGAN
 from stackgan_keras.models.weights import ModelConfig
 
@@ -135,4 +135,4 @@ def test_stage1_draws_the_same_image_with_and_without_stage2(architecture):
     alone = StackGAN(None, frozen, architecture)._image_of(embedding, key, scales)
     together = StackGAN(None, stage2, architecture)._image_of(embedding, key, scales)
     np.testing.assert_allclose(alone["image"], together["stage1_image"], atol=1e-6)
-    assert images.to_uint8(alone["image"]).std() > 10
+    assert rgb.to_uint8(alone["image"]).std() > 10

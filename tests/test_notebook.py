@@ -60,15 +60,15 @@ def shortened(cell: str) -> str:
     return cell
 
 
-def zip_of_pictures(folder: Path) -> None:
-    """An archive of captioned pictures, more than a batch holds."""
+def zip_of_images(folder: Path) -> None:
+    """An archive of captioned images, more than a batch holds."""
     pixels = np.random.default_rng(0).integers(0, 256, (24, 40, 40, 3), np.uint8)
     with zipfile.ZipFile(folder / "my images.zip", "w") as archive:
-        for number, picture in enumerate(pixels):
-            Image.fromarray(picture).save(folder / "picture.png")
-            archive.write(folder / "picture.png", f"picture_{number}.png")
-            archive.writestr(f"picture_{number}.txt", f"picture number {number}\n")
-    (folder / "picture.png").unlink()
+        for number, image in enumerate(pixels):
+            Image.fromarray(image).save(folder / "image.png")
+            archive.write(folder / "image.png", f"image_{number}.png")
+            archive.writestr(f"image_{number}.txt", f"image number {number}\n")
+    (folder / "image.png").unlink()
 
 
 @pytest.mark.slow
@@ -82,18 +82,18 @@ def test_every_cell(tmp_path, monkeypatch):
         cell.source = shortened(without_installation(cell.source))
     wrong = nbformat.v4.new_code_cell("StackGAN.load('weights/absent')", metadata={"tags": ["raises-exception"]})
     whole.cells.append(wrong)
-    zip_of_pictures(tmp_path)
+    zip_of_images(tmp_path)
     monkeypatch.setenv("PYTHONPATH", f"{REPOSITORY}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     nbclient.NotebookClient(whole, timeout=900, resources={"metadata": {"path": str(tmp_path)}}).execute()
     nbformat.write(whole, tmp_path / "run.ipynb")  # to look at
     assert wrong.outputs[-1]["traceback"][0].startswith("error: weights/absent is not there")
     outputs = [output for cell in whole.cells if cell.cell_type == "code" for output in cell.outputs]
-    pictures = [output for output in outputs if "image/png" in output.get("data", {})]
+    images = [output for output in outputs if "image/png" in output.get("data", {})]
     called = sum(cell.source.count("show(") + cell.source.count("live()") for cell in whole.cells)
     defined, left_out, of_the_data = 2, 2, 1  # the two functions; both stages of the published birds; the birds
-    assert len(pictures) == called - defined - left_out + of_the_data
+    assert len(images) == called - defined - left_out + of_the_data
     printed = "".join(output.get("text", "") for output in outputs)
-    assert "pictures/s" in printed and "epoch 1: images results/demo/stage1/epoch_00001.png" in printed
+    assert "images/s" in printed and "epoch 1: images results/demo/stage1/epoch_00001.png" in printed
     assert "Traceback" not in printed and "attributes" in printed
     for run in ("demo", "mine"):
         assert (tmp_path / f"weights/{run}/stage2_gen.weights.h5").is_file()

@@ -264,17 +264,17 @@ def test_extension_codes_that_another_library_registered_are_refused(refused):
 
 
 @each_protocol
-def test_a_file_of_pictures_is_held_twice_at_most(tmp_path, protocol):
-    pictures = [np.full((304, 304, 3), value, np.uint8) for value in range(20)]
-    (tmp_path / "304images.pickle").write_bytes(pickle.dumps(pictures, protocol))
+def test_a_file_of_images_is_held_twice_at_most(tmp_path, protocol):
+    images = [np.full((304, 304, 3), value, np.uint8) for value in range(20)]
+    (tmp_path / "304images.pickle").write_bytes(pickle.dumps(images, protocol))
     tracemalloc.start()
     try:
         read = load(tmp_path / "304images.pickle")
         held, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert same(read, pictures)
-    size = sum(picture.nbytes for picture in pictures)
+    assert same(read, images)
+    size = sum(image.nbytes for image in images)
     assert held < 1.1 * size and peak < 2.3 * size
 
 

@@ -1,4 +1,4 @@
-"""Every batch is a pure function of (seed, step), with the right text beside the right picture."""
+"""Every batch is a pure function of (seed, step), with the right text beside the right image."""
 
 import numpy as np
 import pytest
@@ -7,13 +7,13 @@ from helpers import make_dataset
 from stackgan_keras.data import decoding, pipeline
 from stackgan_keras.errors import InputError
 
-SIZE = 16  # pixels; pictures are kept at 19
+SIZE = 16  # pixels; images are kept at 19
 WIDTHS = {"noise": 5, "epsilon": 3, "stage1_epsilon": 2}
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    return make_dataset(tmp_path_factory.mktemp("pictures"))
+    return make_dataset(tmp_path_factory.mktemp("images"))
 
 
 def make(dataset, **changes):
@@ -26,7 +26,7 @@ def collect(batches):
 
 
 def numbers(batch):
-    """Which picture each row shows, by its red."""
+    """Which image each row shows, by its red."""
     red = np.round((batch["image"][..., 0].mean(axis=(1, 2)) + 1) * 127.5 / 10)
     return red.astype(int)
 
@@ -60,7 +60,7 @@ def test_truncated_epsilons_stay_within_two_deviations(dataset):
             assert truncated.std() == pytest.approx(0.88, abs=0.02)  # of a normal distribution cut there
 
 
-def test_text_and_class_belong_to_the_picture(dataset):
+def test_text_and_class_belong_to_the_image(dataset):
     for batch in collect(make(dataset).batches(0, 20)):
         np.testing.assert_array_equal(batch["embedding"][:, 0] // 100, numbers(batch))
         np.testing.assert_array_equal(batch["class_id"], numbers(batch) % 4)
@@ -110,7 +110,7 @@ def test_captions_are_drawn_anew_and_averaged_without_repeats(dataset):
     for batch in collect(make(dataset).batches(0, 200)):
         for value in batch["embedding"][:, 0]:
             seen.setdefault(int(value // 100), set()).add(int(value % 100))
-    assert seen == {i: set(range((1, 3, 2)[i % 3])) for i in range(10)}  # every caption of every picture
+    assert seen == {i: set(range((1, 3, 2)[i % 3])) for i in range(10)}  # every caption of every image
 
     for batch in collect(make(dataset, captions_per_embedding=2).batches(0, 40)):
         for i, value in zip(numbers(batch), batch["embedding"][:, 0], strict=True):
@@ -123,7 +123,7 @@ def test_directions_are_standard_normal_and_change_nothing_else(dataset):
     assert directions.shape[1:] == batches[0]["image"].shape
     assert directions.mean() == pytest.approx(0, abs=0.03)
     assert directions.std() == pytest.approx(1, abs=0.03)
-    assert len(np.unique(directions[:, :, 0, 0, 0])) == 20 * 4  # each picture of each step has its own
+    assert len(np.unique(directions[:, :, 0, 0, 0])) == 20 * 4  # each image of each step has its own
     for asked, free in zip(batches, plain, strict=True):
         assert asked.keys() == free.keys()
         for name, value in free.items():
@@ -141,10 +141,10 @@ def test_stage1_images_are_the_images_made_small_and_change_nothing_else(dataset
 
 
 def test_crops_and_mirrors_vary(dataset):
-    pictures = np.zeros((10, 19, 19, 3), np.uint8)
-    pictures[..., 0] = np.arange(19)[:, None]  # rows
-    pictures[..., 1] = np.arange(19)  # columns
-    made = pipeline.AdversarialStream(dataset, pictures, SIZE, 4, widths={"noise": 1})
+    images = np.zeros((10, 19, 19, 3), np.uint8)
+    images[..., 0] = np.arange(19)[:, None]  # rows
+    images[..., 1] = np.arange(19)  # columns
+    made = pipeline.AdversarialStream(dataset, images, SIZE, 4, widths={"noise": 1})
     tops, lefts, mirrored = set(), set(), []
     for batch in collect(made.batches(0, 100)):
         pixels = np.round((batch["image"] + 1) * 127.5).astype(int)
@@ -159,7 +159,7 @@ def test_crops_and_mirrors_vary(dataset):
 
 
 def test_batch_larger_than_the_data(dataset):
-    with pytest.raises(InputError, match=r"train\.batch_size is 11 but the data holds 10 pictures"):
+    with pytest.raises(InputError, match=r"train\.batch_size is 11 but the data holds 10 images"):
         make(dataset, batch_size=11)
 
 
@@ -176,7 +176,7 @@ def test_disk_cache_holds_the_same_and_is_found_again(dataset, tmp_path):
 
 def test_interrupted_decoding_leaves_no_cache(tmp_path):
     broken = make_dataset(tmp_path, count=3)
-    broken.paths[1].write_bytes(b"not a picture")
-    with pytest.raises(InputError, match="picture_1"):
+    broken.paths[1].write_bytes(b"not an image")
+    with pytest.raises(InputError, match="image_1"):
         decoding.decode(broken, SIZE, cache="disk", folder=tmp_path / "cache")
     assert not list((tmp_path / "cache").iterdir())

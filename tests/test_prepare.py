@@ -41,8 +41,8 @@ def encoder(tmp_path_factory):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Pictures of five classes with one to twelve captions each, and what people leave between them."""
-    root = tmp_path / "my pictures"
+    """Images of five classes with one to twelve captions each, and what people leave between them."""
+    root = tmp_path / "my images"
     rng = np.random.default_rng(0)
     for number, kind in enumerate(("wren", "blåmeis", "owl", "jay", "red finch")):
         (root / kind).mkdir(parents=True)
@@ -51,7 +51,7 @@ def folder(tmp_path):
             Image.fromarray(pixels).save(root / kind / f"no {i}.{'JPG' if i else 'webp'}", "JPEG" if i else "WEBP")
             count = 12 if i == 1 else 1 + number
             (root / kind / f"no {i}.txt").write_text("".join(f"{kind} {i} wing {j}\n" for j in range(count)), "utf-16")
-    (root / "owl" / "fake.jpg").write_text("no picture")
+    (root / "owl" / "fake.jpg").write_text("no image")
     (root / "owl" / "fake.txt").write_text("an owl")
     (root / "jay" / "silent.png").write_bytes((root / "jay" / "no 1.JPG").read_bytes())
     return root
@@ -123,14 +123,14 @@ def test_a_folder_of_ones_own(run, folder, encoder, tmp_path):
 
     counts = {split: sum(map(len, records.captions)) for split, records in splits.items()}
     assert f"captions {counts['train']} {counts['test']}" in " ".join(printed.split())
-    assert "skipped files that are no whole pictures: 1 (owl/fake (cannot identify" in printed
-    assert "skipped pictures without captions: 1 (jay/silent.png)" in printed
+    assert "skipped files that are no whole images: 1 (owl/fake (cannot identify" in printed
+    assert "skipped images without captions: 1 (jay/silent.png)" in printed
     assert printed.rstrip().endswith(
         "next: python -m stackgan_keras.train_stage1 --config few_stage1 --train.epochs 2500 "
         f"--data.root {out} --generator.text_dim {DIM} --run out"
     )
     record = json.loads((out / RECORD).read_text())
-    assert record["splits"]["train"]["captions per picture (least, median, most)"][2] == 12
+    assert record["splits"]["train"]["captions per image (least, median, most)"][2] == 12
 
 
 def test_drawn_birds_keep_boxes_splits_and_truth(run, encoder, tmp_path):
@@ -165,7 +165,7 @@ def test_the_real_birds(shared, run, encoder, tmp_path):
         np.testing.assert_array_equal(mine.class_ids, theirs.class_ids[order])
         assert mine.captions == tuple(theirs.captions[i] for i in order)
     assert "captions 2150 2090" in " ".join(printed.split())
-    assert "note: 215 training pictures are few" in printed
+    assert "note: 215 training images are few" in printed
     assert "--config few_stage1 --train.epochs 187 --data.root" in printed
 
 
@@ -184,10 +184,10 @@ def test_flowers_are_found_under_their_published_names(run, encoder, tmp_path):
     assert records.class_ids.tolist() == [5, 10]
 
 
-@pytest.mark.parametrize("source, pictures", [("cub", 2000), ("drawn", 20)])
-def test_many_pictures_and_drawn_ones_get_the_published_widths(source, pictures):
+@pytest.mark.parametrize("source, images", [("cub", 2000), ("drawn", 20)])
+def test_many_images_and_drawn_ones_get_the_published_widths(source, images):
     asked = {"source": source}
-    record = {"asked": asked, "splits": {"train": {"pictures": pictures}}, "text_dim": 8, "run": "mine"}
+    record = {"asked": asked, "splits": {"train": {"images": images}}, "text_dim": 8, "run": "mine"}
     command = next_command(record, Path("out"))
     assert f"--config {sources.readers()[source].config} --data.root out" in command and "epochs" not in command
 
@@ -216,7 +216,7 @@ def test_real_flowers_are_the_same_from_their_archive_and_from_a_captioned_folde
     for source in (archive, own):
         out = tmp_path / f"from_{source.name}"
         printed = run(source, "--out", out, "--text_encoder", encoder)
-        assert "skipped pictures without captions: 12" in printed
+        assert "skipped images without captions: 12" in printed
         records = {split: published.read(out, split, text_dim=DIM) for split in published.SPLITS}
         made[source] = {
             r.paths[i].read_bytes(): (split, r.captions[i], r.embeddings_of(i).tobytes(), numbered(r, i))
@@ -227,7 +227,7 @@ def test_real_flowers_are_the_same_from_their_archive_and_from_a_captioned_folde
 
 
 def numbered(records, i):
-    """The first picture of the same class, whatever number that has."""
+    """The first image of the same class, whatever number that has."""
     return records.paths[records.class_ids.tolist().index(records.class_ids[i])].stem
 
 
@@ -240,9 +240,9 @@ def read(folder, out, *, colours):
     source = Source("plain")
     for i in range(int(colours)):
         (out / "made").mkdir(parents=True, exist_ok=True)
-        picture = out / f"made/{i}.ppm"
-        picture.write_bytes(b"P6 1 1 255 " + bytes([i, 0, 0]))
-        source.add(Example(f"plain/{i}", "plain", (f"colour {i}",), file=picture))
+        image = out / f"made/{i}.ppm"
+        image.write_bytes(b"P6 1 1 255 " + bytes([i, 0, 0]))
+        source.add(Example(f"plain/{i}", "plain", (f"colour {i}",), file=image))
     return source.finished()
 
 
@@ -284,7 +284,7 @@ def test_a_finished_folder_is_left_as_it_is(run, refused, folder, encoder, tmp_p
 
 
 def steps(monkeypatch, calls):
-    """Stops the command after so many of its steps that write pictures, embeddings or pickles."""
+    """Stops the command after so many of its steps that write images, embeddings or pickles."""
     left = [calls]
 
     def counted(function):
@@ -296,7 +296,7 @@ def steps(monkeypatch, calls):
 
         return call
 
-    for name in ("write_picture", "write_embeddings", "write_pickle"):
+    for name in ("write_image", "write_embeddings", "write_pickle"):
         monkeypatch.setattr(writing, name, counted(getattr(writing, name)))
 
 
@@ -316,7 +316,7 @@ def test_stopped_anywhere_it_goes_on_to_the_same_end(run, folder, encoder, tmp_p
             except KeyboardInterrupt:
                 missing = expected.keys() - contents(out).keys()
                 assert not is_complete(out) or missing <= {RECORD, "test/filenames.pickle"}
-        assert {path: path.stat().st_mtime_ns for path in kept} == kept  # no picture is written twice
+        assert {path: path.stat().st_mtime_ns for path in kept} == kept  # no image is written twice
         kept = {path: path.stat().st_mtime_ns for path in (out / "images").rglob("*.*")}
     assert 6 <= stop < 11
     mine = contents(out)
@@ -457,12 +457,12 @@ def test_outside_names_and_links_are_refused_before_anything_is_made(refused, fo
     assert not (tmp_path / "out").exists()
 
 
-def test_only_bad_pictures(refused, tmp_path, encoder):
+def test_only_bad_images(refused, tmp_path, encoder):
     for name in "abc":
         (tmp_path / "in").mkdir(exist_ok=True)
-        (tmp_path / "in" / f"{name}.jpg").write_text("no picture")
+        (tmp_path / "in" / f"{name}.jpg").write_text("no image")
         (tmp_path / "in" / f"{name}.txt").write_text("a caption")
-    assert "0 usable pictures" in refused(tmp_path / "in", "--out", tmp_path / "out", "--text_encoder", encoder)
+    assert "0 usable images" in refused(tmp_path / "in", "--out", tmp_path / "out", "--text_encoder", encoder)
 
 
 def test_a_damaged_record(refused, folder, encoder, tmp_path):

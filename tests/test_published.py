@@ -25,7 +25,7 @@ def write_pickle(path, value):
 
 
 def embeddings(*counts, dim=DIM):
-    """One (count, dim) array a picture, every number another."""
+    """One (count, dim) array an image, every number another."""
     numbers = np.arange(sum(counts) * dim, dtype=np.float32).reshape(-1, dim)
     return np.split(numbers, np.cumsum(counts)[:-1])
 
@@ -38,7 +38,7 @@ def write_split(root, names, class_ids, rows):
 
 @pytest.fixture
 def birds(tmp_path):
-    """The birds' layout, with the pictures in images.txt in another order than in filenames.pickle."""
+    """The birds' layout, with the images in images.txt in another order than in filenames.pickle."""
     root = tmp_path / "birds"
     write_split(root, BIRDS, [1, 1, 2], embeddings(2, 2, 2))
     for name in BIRDS:
@@ -119,17 +119,17 @@ def test_the_class_number_decides_between_equal_caption_names(flowers):
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".JPG", ".jpeg", ".png", ".PNG"])
-def test_picture_suffixes(birds, suffix):
-    picture = birds / "CUB_200_2011/images" / f"{BIRDS[0]}.jpg"
-    picture.rename(picture.with_suffix(suffix))
-    assert read(birds).paths[0] == picture.with_suffix(suffix)
+def test_image_suffixes(birds, suffix):
+    image = birds / "CUB_200_2011/images" / f"{BIRDS[0]}.jpg"
+    image.rename(image.with_suffix(suffix))
+    assert read(birds).paths[0] == image.with_suffix(suffix)
 
 
 def test_the_first_suffix_wins_and_other_files_do_not_count(birds):
-    picture = birds / "CUB_200_2011/images" / f"{BIRDS[0]}.jpg"
-    write(picture.with_suffix(".png"), b"")
-    write(picture.with_suffix(".txt"), b"")
-    assert read(birds).paths[0] == picture
+    image = birds / "CUB_200_2011/images" / f"{BIRDS[0]}.jpg"
+    write(image.with_suffix(".png"), b"")
+    write(image.with_suffix(".txt"), b"")
+    assert read(birds).paths[0] == image
 
 
 def test_dots_in_names_and_suffixes_in_the_list(birds):
@@ -192,33 +192,33 @@ def test_forms_of_embeddings(birds, rows, counts):
         assert np.array_equal(dataset.embeddings_of(index), row)
 
 
-def test_only_pictures_have_embeddings(birds):
+def test_only_images_have_embeddings(birds):
     dataset = read(birds)
     for index in (-1, 3):
-        with pytest.raises(IndexError, match=f"picture {index} of 3"):
+        with pytest.raises(IndexError, match=f"image {index} of 3"):
             dataset.embeddings_of(index)
 
 
-def test_packed_pictures_are_found(birds):
+def test_packed_images_are_found(birds):
     for name in ("76images.pickle", "304images.pickle", "images.pickle", "76images.pickle.bak"):
         write(birds / "train" / name, b"")
     assert read(birds).packed == {76: birds / "train/76images.pickle", 304: birds / "train/304images.pickle"}
 
 
-# packed pictures
+# packed images
 
 
-def test_packed_pictures_become_one_array(tmp_path):
+def test_packed_images_become_one_array(tmp_path):
     random = np.random.default_rng(0).integers(0, 256, (4, 5, 5, 3), np.uint8)
     grey = random[0, ..., 0]
     path = tmp_path / "5images.pickle"
     write_pickle(path, [random[0], grey, grey[..., None], random[3].transpose(1, 0, 2)])
-    pictures = published.read_packed(path, 4, 5)
-    assert pictures.dtype == np.uint8 and pictures.shape == (4, 5, 5, 3)
-    assert np.array_equal(pictures[0], random[0])
-    assert np.array_equal(pictures[1], np.repeat(grey[..., None], 3, axis=2))
-    assert np.array_equal(pictures[2], pictures[1])
-    assert np.array_equal(pictures[3], random[3].transpose(1, 0, 2))
+    images = published.read_packed(path, 4, 5)
+    assert images.dtype == np.uint8 and images.shape == (4, 5, 5, 3)
+    assert np.array_equal(images[0], random[0])
+    assert np.array_equal(images[1], np.repeat(grey[..., None], 3, axis=2))
+    assert np.array_equal(images[2], images[1])
+    assert np.array_equal(images[3], random[3].transpose(1, 0, 2))
     write_pickle(path, random)
     assert np.array_equal(published.read_packed(path, 4, 5), random)
 
@@ -229,16 +229,16 @@ def test_packed_pictures_become_one_array(tmp_path):
         ([np.zeros((5, 5, 3), np.uint8)], r"5images.pickle holds 1 rows but filenames.pickle lists 2"),
         (
             [np.zeros((5, 5, 3), np.uint8), np.zeros((5, 6, 3), np.uint8)],
-            r"picture 1 .*uint8 of shape \(5, 6, 3\), exp",
+            r"image 1 .*uint8 of shape \(5, 6, 3\), exp",
         ),
-        ([np.zeros((5, 5, 3), np.float32)] * 2, r"picture 0 .*float32 of shape \(5, 5, 3\), expected uint8"),
-        ([np.zeros((5, 5, 4), np.uint8)] * 2, r"picture 0 .*shape \(5, 5, 4\)"),
-        ([[1, [2]], [3]], "picture 0 .*is list"),
-        ({0: 1, 1: 2}, "holds a dict, expected a list of pictures"),
-        (np.array(7, np.uint8), "holds a ndarray, expected a list of pictures"),
+        ([np.zeros((5, 5, 3), np.float32)] * 2, r"image 0 .*float32 of shape \(5, 5, 3\), expected uint8"),
+        ([np.zeros((5, 5, 4), np.uint8)] * 2, r"image 0 .*shape \(5, 5, 4\)"),
+        ([[1, [2]], [3]], "image 0 .*is list"),
+        ({0: 1, 1: 2}, "holds a dict, expected a list of images"),
+        (np.array(7, np.uint8), "holds a ndarray, expected a list of images"),
     ],
 )
-def test_packed_pictures_that_do_not_fit(tmp_path, value, sentence):
+def test_packed_images_that_do_not_fit(tmp_path, value, sentence):
     write_pickle(tmp_path / "5images.pickle", value)
     with pytest.raises(InputError, match=sentence):
         published.read_packed(tmp_path / "5images.pickle", 2, 5)
@@ -261,8 +261,8 @@ def test_missing_folders(birds, tmp_path):
     ("file", "expected"),
     [
         ("filenames.pickle", 'a list of "class/name"'),
-        ("class_info.pickle", "one class number a picture"),
-        (published.EMBEDDINGS, rf"char-CNN-RNN-embeddings\.pickle, one \(captions, {DIM}\) array a picture"),
+        ("class_info.pickle", "one class number an image"),
+        (published.EMBEDDINGS, rf"char-CNN-RNN-embeddings\.pickle, one \(captions, {DIM}\) array an image"),
     ],
 )
 def test_missing_pickles(birds, file, expected):
@@ -273,19 +273,19 @@ def test_missing_pickles(birds, file, expected):
 @pytest.mark.parametrize(
     ("names", "sentence"),
     [
-        ([], "lists no pictures"),
-        ("001.Auk/Auk_0001", "holds a str, expected the pictures' names, a list"),
+        ([], "lists no images"),
+        ("001.Auk/Auk_0001", "holds a str, expected the images' names, a list"),
         ([1, 2, 3], "lists 1, expected names"),
-        (np.array("001.Auk/Auk_0001"), "holds a ndarray, expected the pictures' names, a list"),
+        (np.array("001.Auk/Auk_0001"), "holds a ndarray, expected the images' names, a list"),
         (["../secret", *BIRDS[1:]], r"lists '\.\./secret', expected names like \"class/name\" inside"),
-        (["001.Auk/../../secret", *BIRDS[1:]], "inside the picture folder"),
-        (["/etc/passwd", *BIRDS[1:]], "inside the picture folder"),
-        (["..\\secret", *BIRDS[1:]], "inside the picture folder"),
-        (["C:/secret", *BIRDS[1:]], "inside the picture folder"),
+        (["001.Auk/../../secret", *BIRDS[1:]], "inside the image folder"),
+        (["/etc/passwd", *BIRDS[1:]], "inside the image folder"),
+        (["..\\secret", *BIRDS[1:]], "inside the image folder"),
+        (["C:/secret", *BIRDS[1:]], "inside the image folder"),
         (["001.Auk/Auk_0001\r", *BIRDS[1:]], r"lists '001.Auk/Auk_0001\\r', expected"),
-        (["", *BIRDS[1:]], "inside the picture folder"),
-        (["./.", *BIRDS[1:]], "inside the picture folder"),
-        (["001.Auk/", *BIRDS[1:]], "inside the picture folder"),
+        (["", *BIRDS[1:]], "inside the image folder"),
+        (["./.", *BIRDS[1:]], "inside the image folder"),
+        (["001.Auk/", *BIRDS[1:]], "inside the image folder"),
     ],
 )
 def test_names_that_are_none(birds, names, sentence):
@@ -320,8 +320,8 @@ def test_lengths_that_differ(birds):
         ([*embeddings(1, 1), [[1.0], [1.0, 2.0]]], f"of {BIRDS[2]} .*expected numbers"),
         ([*embeddings(1, 1), np.full((1, DIM), np.nan)], f"of {BIRDS[2]} .*not all finite"),
         ([*embeddings(1, 1), np.full((1, DIM), 1e300)], f"of {BIRDS[2]} .*not all finite"),
-        ({"a": 1}, r"holds a dict, expected .* array a picture"),
-        (np.array(1.0), r"holds a ndarray, expected .* array a picture"),
+        ({"a": 1}, r"holds a dict, expected .* array an image"),
+        (np.array(1.0), r"holds a ndarray, expected .* array an image"),
     ],
 )
 def test_embeddings_that_do_not_fit(birds, rows, sentence):
@@ -354,7 +354,7 @@ def test_missing_photographs_are_counted(birds, flowers):
         ("images.txt", lambda text: text.replace("Auk_0002.jpg", "Auk_0001.png"), "cannot be read .*duplicate"),
         ("images.txt", lambda text: text.replace("7 ", "seven "), "cannot be read .*seven"),
         ("images.txt", lambda text: text.replace("Auk_0002", "Auk 0002"), "cannot be read .*line 3"),
-        ("images.txt", lambda text: "", "3 of 3 pictures"),
+        ("images.txt", lambda text: "", "3 of 3 images"),
         ("images.txt", None, r"cannot be read .*No such file.*images\.txt"),
         ("bounding_boxes.txt", None, r"cannot be read .*No such file.*bounding_boxes\.txt"),
     ],

@@ -28,10 +28,10 @@ def test_a_shipped_run(run):
     model = StackGAN.load(folder)
     made = model.generate(["it is red", "it is yellow"], count=1, seed=0)
     assert made["image"].shape == (2, 1, 256, 256, 3) and made["stage1_image"].shape == (2, 1, 64, 64, 3)
-    # a yellow picture has more green light in its middle than a red one, at both stages
-    for pictures in made.values():
-        middle = slice(pictures.shape[2] // 4, -pictures.shape[2] // 4)
-        red, yellow = np.mean(pictures[:, 0, middle, middle], axis=(1, 2))
+    # a yellow image has more green light in its middle than a red one, at both stages
+    for images in made.values():
+        middle = slice(images.shape[2] // 4, -images.shape[2] // 4)
+        red, yellow = np.mean(images[:, 0, middle, middle], axis=(1, 2))
         assert yellow[1] / yellow[0] > red[1] / red[0]
 
 

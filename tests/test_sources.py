@@ -1,4 +1,4 @@
-"""Sources of captioned pictures: folders in every shape, CUB, Oxford-102, COCO, drawn birds, tensorflow-datasets."""
+"""Sources of captioned images: folders in every shape, CUB, Oxford-102, COCO, drawn birds, tensorflow-datasets."""
 
 import io
 import json
@@ -45,7 +45,7 @@ def jsonl(path, *rows):
 # -- captions in a folder of one's own
 
 
-def test_text_beside_each_picture(tmp_path):
+def test_text_beside_each_image(tmp_path):
     put(tmp_path, "a.jpg", "Ünïcode name.png", "UPPER.JPEG", "photo.jpg.png")
     tell(tmp_path / "a.txt", "one bird\n\n  another line  \n")
     tell(tmp_path / "Ünïcode name.txt", "a second one")
@@ -53,10 +53,10 @@ def test_text_beside_each_picture(tmp_path):
     tell(tmp_path / "photo.jpg.txt", "a fourth")
     source = captioned_folder.read(tmp_path)
     assert captions(source) == {
-        "pictures/a": ("one bird", "another line"),
-        "pictures/Ünïcode name": ("a second one",),
-        "pictures/UPPER": ("a third",),
-        "pictures/photo_jpg": ("a fourth",),  # or it would be looked for as "photo"
+        "images/a": ("one bird", "another line"),
+        "images/Ünïcode name": ("a second one",),
+        "images/UPPER": ("a third",),
+        "images/photo_jpg": ("a fourth",),  # or it would be looked for as "photo"
     }
     assert source.skipped == {}
     assert_readable(tmp_path / "out", captions(source))
@@ -79,14 +79,14 @@ def test_text_beside_each_picture(tmp_path):
 def test_encodings(tmp_path, content, expected):
     put(tmp_path, "a.jpg")
     (tmp_path / "a.txt").write_bytes(content)
-    assert captions(captioned_folder.read(tmp_path)) == {"pictures/a": (expected,)}
+    assert captions(captioned_folder.read(tmp_path)) == {"images/a": (expected,)}
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_line_ends(tmp_path, end):
     put(tmp_path, "a.jpg")
     tell(tmp_path / "a.txt", f"one{end}two{end}{end}")
-    assert captions(captioned_folder.read(tmp_path)) == {"pictures/a": ("one", "two")}
+    assert captions(captioned_folder.read(tmp_path)) == {"images/a": ("one", "two")}
 
 
 def test_jsonl_with_strings_lists_and_repeated_rows(tmp_path):
@@ -104,13 +104,13 @@ def test_jsonl_with_strings_lists_and_repeated_rows(tmp_path):
         file.write("[]\n\n")
     source = captioned_folder.read(tmp_path)
     assert captions(source) == {
-        "pictures/a": ("one", "four", "five"),
-        "pictures/b": ("two", "three"),
+        "images/a": ("one", "four", "five"),
+        "images/b": ("two", "three"),
         "in/c": ("from Windows ?",),
     }
     assert source.skipped == {
         "rows of metadata without a text": ["metadata.jsonl line 5: b.jpg", "metadata.jsonl line 7: "],
-        "captions without a picture": ["metadata.jsonl line 6: "],
+        "captions without an image": ["metadata.jsonl line 6: "],
     }
 
 
@@ -120,15 +120,15 @@ def test_csv(tmp_path, delimiter):
     rows = [("file_name", "text"), ("a.jpg", '"a bird, red; ""so"""'), ("b.jpg", '"[""x"", ""y""]"'), ("a.jpg", "two")]
     tell(tmp_path / "METADATA.csv", "\ufeff" + "".join(delimiter.join(row) + "\r\n" for row in rows))
     assert captions(captioned_folder.read(tmp_path)) == {
-        "pictures/a": ('a bird, red; "so"', "two"),
-        "pictures/b": ("x", "y"),
+        "images/a": ('a bird, red; "so"', "two"),
+        "images/b": ("x", "y"),
     }
 
 
 def test_csv_with_commas_that_nobody_quoted(tmp_path):
     put(tmp_path, "a.jpg")
     tell(tmp_path / "metadata.csv", "file_name,text\na.jpg,a red, small bird, sitting\n")
-    assert captions(captioned_folder.read(tmp_path)) == {"pictures/a": ("a red, small bird, sitting",)}
+    assert captions(captioned_folder.read(tmp_path)) == {"images/a": ("a red, small bird, sitting",)}
 
 
 def test_csv_with_odd_rows(tmp_path):
@@ -136,8 +136,8 @@ def test_csv_with_odd_rows(tmp_path):
     rows = ["id; text ;file_name;", '1;"two', 'lines, NA";a.jpg', "", ";;", "2;none", "3;NA;b.jpg;a;b", "4;1.50;c.jpg"]
     tell(tmp_path / "metadata.csv", "\n".join(rows), "utf-16")
     source = captioned_folder.read(tmp_path)
-    assert captions(source) == {"pictures/a": ("two", "lines, NA"), "pictures/b": ("NA",), "pictures/c": ("1.50",)}
-    assert source.skipped == {"captions without a picture": ["metadata.csv line 6: "]}
+    assert captions(source) == {"images/a": ("two", "lines, NA"), "images/b": ("NA",), "images/c": ("1.50",)}
+    assert source.skipped == {"captions without an image": ["metadata.csv line 6: "]}
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_names_match_however_letters_are_composed_and_whatever_their_case(tmp_pa
         {"file_name": "caf\u00e9.jpg", "text": "one"},
         {"file_name": "bird.jpg", "text": "two"},
     )
-    assert captions(captioned_folder.read(tmp_path)) == {"pictures/caf\u00e9": ("one",), "pictures/Bird": ("two",)}
+    assert captions(captioned_folder.read(tmp_path)) == {"images/caf\u00e9": ("one",), "images/Bird": ("two",)}
 
 
 def test_captions_in_a_folder_tree_of_their_own(tmp_path):
@@ -210,12 +210,12 @@ def test_what_cannot_be_used_is_counted_with_its_reason(tmp_path):
     jsonl(tmp_path / "metadata.jsonl", {"file_name": "gone.jpg", "text": "one"})
     (tmp_path / "dead.jpg").symlink_to("nothing.jpg")
     source = captioned_folder.read(tmp_path)
-    assert captions(source) == {"pictures/a": ("a bird",)}
+    assert captions(source) == {"images/a": ("a bird",)}
     assert source.examples[0].file == tmp_path / "a.jpg"
     assert source.skipped == {
-        "pictures without captions": ["a.png", "empty.jpg", "silent.jpg"],
-        "captions without a picture": ["metadata.jsonl line 1: gone.jpg", "lonely.txt"],
-        "files that are neither pictures nor captions": ["notes.pdf"],
+        "images without captions": ["a.png", "empty.jpg", "silent.jpg"],
+        "captions without an image": ["metadata.jsonl line 1: gone.jpg", "lonely.txt"],
+        "files that are neither images nor captions": ["notes.pdf"],
         "links to other folders or to nothing": ["dead.jpg"],
     }
 
@@ -244,9 +244,9 @@ def test_names_that_point_outside_are_refused(tmp_path, name, table):
 
 
 def test_names_that_only_seem_to_point_outside(tmp_path):
-    put(tmp_path, "pictures/a.jpg", "other/b.jpg")
-    jsonl(tmp_path / "other/metadata.jsonl", {"file_name": "../pictures/a.jpg", "text": "fine"})
-    assert captions(captioned_folder.read(tmp_path)) == {"pictures/a": ("fine",)}
+    put(tmp_path, "images/a.jpg", "other/b.jpg")
+    jsonl(tmp_path / "other/metadata.jsonl", {"file_name": "../images/a.jpg", "text": "fine"})
+    assert captions(captioned_folder.read(tmp_path)) == {"images/a": ("fine",)}
 
 
 @pytest.mark.parametrize("target", ["out.jpg", "out", "data/../out.jpg"])
@@ -264,7 +264,7 @@ def test_links_inside_are_files_and_loops_end(tmp_path):
     (tmp_path / "again").symlink_to(".")
     (tmp_path / "loop.jpg").symlink_to("loop.jpg")
     source = captioned_folder.read(tmp_path)
-    assert captions(source) == {"pictures/b": ("linked",)}
+    assert captions(source) == {"images/b": ("linked",)}
     assert source.skipped["links to other folders or to nothing"] == ["again", "loop.jpg"]
 
 
@@ -272,14 +272,14 @@ def test_a_folder_that_is_a_link_itself_is_fine(tmp_path):
     put(tmp_path, "data/a.jpg")
     tell(tmp_path / "data/a.txt", "fine")
     (tmp_path / "link").symlink_to("data")
-    assert captions(captioned_folder.read(tmp_path / "link")) == {"pictures/a": ("fine",)}
+    assert captions(captioned_folder.read(tmp_path / "link")) == {"images/a": ("fine",)}
 
 
-def test_folders_without_captions_or_pictures(tmp_path):
+def test_folders_without_captions_or_images(tmp_path):
     put(tmp_path, "a/a.jpg")
     tell(tmp_path / "b/a.txt", "one")
     assert "no caption" in refusal(captioned_folder.read, tmp_path / "a")
-    assert "no pictures" in refusal(captioned_folder.read, tmp_path / "b")
+    assert "no images" in refusal(captioned_folder.read, tmp_path / "b")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="such names cannot be")
@@ -290,11 +290,11 @@ def test_names_of_any_bytes(tmp_path):
     put(tmp_path, os.fsdecode(b"silent\xe9.jpg"))
     source = captioned_folder.read(tmp_path)
     assert sorted(captions(source)) == sorted(
-        ["pictures/caf_", "pictures/a_b", "pictures/x_y_", "pictures/" + "n" * 100, "pictures/end"]
+        ["images/caf_", "images/a_b", "images/x_y_", "images/" + "n" * 100, "images/end"]
     )
     assert_readable(tmp_path / "out", captions(source))
     assert all(name.encode() for name in captions(source))
-    assert source.skipped == {"pictures without captions": ["silent?.jpg"]}
+    assert source.skipped == {"images without captions": ["silent?.jpg"]}
 
 
 # -- classes and splits
@@ -320,7 +320,7 @@ def test_folders_are_classes(tmp_path):
 
 
 @pytest.mark.parametrize("folder", ["", "all/"])
-def test_without_class_folders_every_picture_is_a_class(tmp_path, folder):
+def test_without_class_folders_every_image_is_a_class(tmp_path, folder):
     captioned(tmp_path, *(f"{folder}{name}.jpg" for name in "abc"))
     examples, _ = divide(captioned_folder.read(tmp_path).examples)
     assert len({example.class_id for example in examples}) == 3
@@ -357,22 +357,22 @@ def test_the_split_is_disjoint_by_class_and_keeps_to_it():
     assert not test & {e.label for e in small if e.split == "train"}
     assert 3 <= len(test) <= 20
     splits = {e.name: e.split for e in large}
-    assert all(splits[e.name] == e.split for e in small)  # more classes and pictures move nothing
+    assert all(splits[e.name] == e.split for e in small)  # more classes and images move nothing
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_one_or_two_classes_are_split_by_picture(count):
+def test_one_or_two_classes_are_split_by_image(count):
     examples, notes = divide([example(f"{c}/{i}", f"kind {c}") for c in range(count) for i in range(100)])
     sizes = Counter(e.split for e in examples)
     assert 0.03 <= sizes["test"] / len(examples) <= 0.2
     assert len({e.class_id for e in examples if e.split == "train"}) == (100 - sizes["test"] if count == 1 else 2)
-    assert "pictures, chosen" in notes[0]
+    assert "images, chosen" in notes[0]
 
 
-def test_three_pictures_are_enough_and_two_are_not():
+def test_three_images_are_enough_and_two_are_not():
     examples, _ = divide([example(name, name) for name in "abc"])
     assert Counter(e.split for e in examples) == {"train": 2, "test": 1}
-    assert "more pictures" in refusal(divide, examples[:2])
+    assert "more images" in refusal(divide, examples[:2])
 
 
 # -- published sets
@@ -421,10 +421,10 @@ def test_cub_that_does_not_fit_together(tmp_path):
     (tmp_path / f"CUB_200_2011/images/{NAMES[-1]}.jpg").unlink()
     source = cub.read(tmp_path, None, None)
     assert source.skipped == {
-        "pictures without captions": [NAMES[0]],
-        "pictures without a box": ["002.Bird/new"],
-        "pictures in no folder such as 001.Black_footed_Albatross": ["odd/x"],
-        "captions without a picture": ["001.Bird/gone.txt", f"{NAMES[-1]}.txt"],
+        "images without captions": [NAMES[0]],
+        "images without a box": ["002.Bird/new"],
+        "images in no folder such as 001.Black_footed_Albatross": ["odd/x"],
+        "captions without an image": ["001.Bird/gone.txt", f"{NAMES[-1]}.txt"],
     }
 
 
@@ -436,7 +436,7 @@ def test_boxes_of_cub_that_cannot_be_read(tmp_path, content):
     assert "bounding_boxes.txt" in refusal(cub.read, tmp_path, None, None)
 
 
-def test_cub_without_captions_or_pictures(tmp_path):
+def test_cub_without_captions_or_images(tmp_path):
     cub_folder(tmp_path / "birds", NAMES)
     assert "text_c10" in refusal(cub.read, tmp_path / "birds/CUB_200_2011", None, None)
     assert "text_c10" in refusal(cub.read, None, None, None)
@@ -488,15 +488,15 @@ def test_flowers_that_do_not_fit_together(tmp_path):
     put(tmp_path / "jpg", "image_00099.jpg")
     (tmp_path / "jpg/image_00001.jpg").unlink()
     assert oxford102.read(tmp_path, None, None).skipped == {
-        "pictures without captions": ["jpg/image_00099"],
-        "captions without a picture": ["class_00001/image_00001.txt"],
+        "images without captions": ["jpg/image_00099"],
+        "captions without an image": ["class_00001/image_00001.txt"],
     }
 
 
-def annotations(path, *pictures):
+def annotations(path, *rows):
     """(id, file name, captions) each."""
-    images = [{"id": number, "file_name": name} for number, name, _ in pictures]
-    texts = [{"image_id": number, "caption": text} for number, _, captions in pictures for text in captions]
+    images = [{"id": number, "file_name": name} for number, name, _ in rows]
+    texts = [{"image_id": number, "caption": text} for number, _, captions in rows for text in captions]
     tell(path, json.dumps({"images": images, "annotations": texts}))
 
 
@@ -516,8 +516,8 @@ def test_coco_with_both_annotations_files(tmp_path):
         "test/v_3": ("test", ("A cat.",)),
     }
     assert source.skipped == {
-        "pictures without captions": ["train/t_2"],
-        "captions without a picture": ["captions_train2014.json: t_9.jpg"],
+        "images without captions": ["train/t_2"],
+        "captions without an image": ["captions_train2014.json: t_9.jpg"],
     }
 
 
@@ -600,9 +600,9 @@ def test_birds_of_the_hub_are_joined_to_their_captions_and_split_as_published(tm
     assert {e.name: e.split for e in source.examples} == {
         name: "test" if name[:3] == "001" else "train" for name in names[:5]
     }
-    assert source.skipped == {"pictures without captions": [names[5]]}
+    assert source.skipped == {"images without captions": [names[5]]}
     assert {e.box for e in source.examples} == {(20, 8, 60, 32)}
-    opened = {example.name: picture for example, picture in source.open(source.examples[1:])}
+    opened = {example.name: image for example, image in source.open(source.examples[1:])}
     assert opened == {name: jpeg(10 * i) for i, name in enumerate(names[:5]) if name != source.examples[0].name}
 
 
@@ -613,7 +613,7 @@ def test_flowers_of_the_hub(tmp_path):
     write_hub(tmp_path / "hub", "oxford_flowers102", {"train": rows[:4], "validation": rows[4:5], "test": rows[5:]})
     source = oxford102.read(None, tmp_path, tmp_path / "hub")
     assert len(source.examples) == 10
-    assert all(picture == jpeg(int(e.name[-5:])) for e, picture in source.open(source.examples))
+    assert all(image == jpeg(int(e.name[-5:])) for e, image in source.open(source.examples))
 
 
 @pytest.mark.slow
@@ -641,5 +641,5 @@ def test_coco_of_the_hub(tmp_path):
         "test/COCO_val2014_3": ("three",),
         "test/COCO_val2014_5": ("five",),
     }
-    assert source.skipped == {"pictures without captions": ["test/COCO_val2014_4"]}
-    assert [picture for _, picture in source.open(source.examples)] == [jpeg(1)] * 4
+    assert source.skipped == {"images without captions": ["test/COCO_val2014_4"]}
+    assert [image for _, image in source.open(source.examples)] == [jpeg(1)] * 4

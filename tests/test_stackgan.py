@@ -68,8 +68,8 @@ def test_shapes_and_seeds(model):
         assert all(
             not np.array_equal(a, b) for a, b in zip(made[name].reshape(6, -1), other.reshape(6, -1), strict=True)
         )
-    for pictures in made.values():
-        assert len({picture.tobytes() for picture in pictures.reshape(6, -1)}) == 6
+    for images in made.values():
+        assert len({image.tobytes() for image in images.reshape(6, -1)}) == 6
 
 
 def test_an_image_does_not_depend_on_the_others(model):
@@ -100,25 +100,25 @@ def test_short_names_of_the_package():
 
     assert short is StackGAN
     names = [module.__name__ for module in (images, text_encoder, weights)]
-    assert names == [f"stackgan_keras.{name}" for name in ("data.images", "models.text_encoder", "models.weights")]
+    assert names == [f"stackgan_keras.{name}" for name in ("data.rgb", "models.text_encoder", "models.weights")]
     with pytest.raises(AttributeError, match="StackGANs"):
         stackgan_keras.StackGANs  # noqa: B018
 
 
 def test_same_noise(model):
     made = model.generate([RED, RED, BLUE], count=2, same_noise=True)
-    for pictures in made.values():
-        assert np.array_equal(pictures[0], pictures[1])
-        assert not np.array_equal(pictures[0], pictures[2])
-        assert not np.array_equal(pictures[0, 0], pictures[0, 1])
+    for images in made.values():
+        assert np.array_equal(images[0], images[1])
+        assert not np.array_equal(images[0], images[2])
+        assert not np.array_equal(images[0, 0], images[0, 1])
     assert same(model.generate(RED, count=2), {name: x[:1] for name, x in made.items()})
 
 
 def test_scales(model):
     still = model.generate([RED, BLUE], count=2, epsilon_scale=0, noise_scale=0)
-    for pictures in still.values():
-        assert np.array_equal(pictures[:, 0], pictures[:, 1])
-        assert not np.array_equal(pictures[0], pictures[1])
+    for images in still.values():
+        assert np.array_equal(images[:, 0], images[:, 1])
+        assert not np.array_equal(images[0], images[1])
     plain, calm, posed = (model.generate(RED, **given) for given in ({}, {"epsilon_scale": 0.0}, {"noise_scale": 0.0}))
     for name in plain:
         assert len({made[name].tobytes() for made in (plain, calm, posed)}) == 3
@@ -164,7 +164,7 @@ def test_interpolation(model):
     assert {name: x.shape for name, x in made.items()} == {"stage1_image": (5, 16, 16, 3), "image": (5, 32, 32, 3)}
     ends = model.generate([RED, BLUE], count=1, seed=2, same_noise=True)
     between = model.embed([RED, BLUE]).mean(axis=0, keepdims=True)
-    middle = next(model.pictures(between, 1, seed=2))
+    middle = next(model.images(between, 1, seed=2))
     for name, steps in made.items():
         assert np.array_equal(steps[0], model.generate(RED, seed=2)[name][0, 0])
         assert np.array_equal(steps[[0, -1]], ends[name][:, 0])
@@ -176,9 +176,9 @@ def test_interpolation(model):
 def test_embeddings_are_those_of_the_encoder(model):
     mine = model.embed([RED, *ODD])
     np.testing.assert_allclose(mine, text_encoder.embed(model.encoder, [RED, *ODD]), atol=1e-5)
-    given = list(model.pictures(mine, count=1))
+    given = list(model.images(mine, count=1))
     drawn = model.generate([RED, *ODD], count=1)
-    assert all(np.array_equal(picture["image"], drawn["image"][i, 0]) for i, picture in enumerate(given))
+    assert all(np.array_equal(image["image"], drawn["image"][i, 0]) for i, image in enumerate(given))
 
 
 def test_any_sentence_is_drawn(model):
@@ -322,7 +322,7 @@ def test_no_strings(model, given):
 
 @pytest.mark.parametrize("shape", [(6,), (2, 5), (0, 6), (1, 2, 6)])
 def test_no_embeddings(model, shape):
-    assert "give sentences, or an array (N, 6)" in refusal(model.pictures, np.zeros(shape))
+    assert "give sentences, or an array (N, 6)" in refusal(model.images, np.zeros(shape))
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def test_an_encoder_that_lies_with_the_data_comes_along(drawn, folders, tmp_path
     """The data's own embeddings are taken as they are: it made them."""
     root = shutil.copytree(drawn, tmp_path / "birds")
     put_encoder(root)
-    (root / runs.IMAGE_ENCODER).write_bytes(b"picture encoder")
+    (root / runs.IMAGE_ENCODER).write_bytes(b"image encoder")
     read = run.read_datasets(settings(root), folders)
     for name in (runs.TEXT_ENCODER, runs.IMAGE_ENCODER):
         assert (folders.weights / name).read_bytes() == (root / name).read_bytes()

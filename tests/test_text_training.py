@@ -1,4 +1,4 @@
-"""The joint embedding of sentences and pictures: its losses, its batches, retrieval, and whole trainings."""
+"""The joint embedding of sentences and images: its losses, its batches, retrieval, and whole trainings."""
 
 import json
 from dataclasses import replace
@@ -64,7 +64,7 @@ def test_the_loss_by_hand():
     np.testing.assert_allclose(losses.joint_embedding(scores, counted), costs / counted.sum(), rtol=1e-6)
 
 
-def test_several_sentences_of_each_picture_are_averaged():
+def test_several_sentences_of_each_image_are_averaged():
     scores = np.random.default_rng(0).normal(size=(3, 4, 4)).astype(np.float32)
     counted = ~np.eye(4, dtype=bool)
     one_by_one = [float(losses.joint_embedding(each, counted)) for each in scores]
@@ -101,7 +101,7 @@ def test_every_weight_of_both_encoders_is_trained(loss, of, variant, dataset):
 # -- the stream ---------------------------------------------------------------------------------------------------
 
 
-def test_a_batch_holds_different_classes_and_each_picture_its_own_sentence(tmp_path):
+def test_a_batch_holds_different_classes_and_each_image_its_own_sentence(tmp_path):
     dataset = make_dataset(tmp_path, count=12)  # four classes of three
     stream = PairStream(dataset, decode(dataset, 32), 32, 4, seed=3)
     of_code = {tuple(text_encoder.encode([c])[0]): i for i, cs in enumerate(dataset.captions) for c in cs}
@@ -109,9 +109,9 @@ def test_a_batch_holds_different_classes_and_each_picture_its_own_sentence(tmp_p
     for batch in stream.batches(0, 6):
         assert sorted(batch["class_id"].numpy()) == [0, 1, 2, 3]
         red = batch["image"].numpy()[:, 16, 16, 0]
-        pictures = [round(float(value + 1) * 127.5 / 10) for value in red]  # red is 10 i
-        assert pictures == [of_code[tuple(code)] for code in batch["characters"].numpy()[:, 0]]
-        seen += pictures
+        images = [round(float(value + 1) * 127.5 / 10) for value in red]  # red is 10 i
+        assert images == [of_code[tuple(code)] for code in batch["characters"].numpy()[:, 0]]
+        seen += images
     assert sorted(seen[:12]) == sorted(seen[12:]) == list(range(12))
     assert seen[:12] != seen[12:]
 
@@ -123,7 +123,7 @@ def test_captions_take_turns(tmp_path):
     assert len(seen) == 12
 
 
-def test_several_captions_of_a_picture_are_different_ones(tmp_path):
+def test_several_captions_of_a_image_are_different_ones(tmp_path):
     dataset = make_dataset(tmp_path, count=4, captions=(3, 1))
     stream = PairStream(dataset, decode(dataset, 32), 32, 4, count=2)
     of_code = {tuple(text_encoder.encode([c])[0]): (i, c) for i, cs in enumerate(dataset.captions) for c in cs}
@@ -150,15 +150,15 @@ def test_recall_by_hand(tmp_path):
 
 def test_retrieval_scores_are_products(tmp_path):
     dataset, encoders = make_dataset(tmp_path, count=5), tiny()
-    pictures = decode(dataset, 32)[:, 3:35, 3:35]
-    found = Retrieval.of(encoders, dataset, pictures)
+    images = decode(dataset, 32)[:, 3:35, 3:35]
+    found = Retrieval.of(encoders, dataset, images)
     sentences = [c for cs in dataset.captions for c in cs]
     assert found.scores.shape == (len(sentences), 5)
-    assert [dataset.captions[i] for i in found.picture_of[:4]] == [dataset.captions[i] for i in (0, 1, 1, 1)]
-    one = encoders.image(pictures[2:3].astype(np.float32) / 127.5 - 1)
+    assert [dataset.captions[i] for i in found.image_of[:4]] == [dataset.captions[i] for i in (0, 1, 1, 1)]
+    one = encoders.image(images[2:3].astype(np.float32) / 127.5 - 1)
     expected = text_encoder.embed(encoders.text, sentences) @ np.asarray(one)[0]
     np.testing.assert_allclose(found.scores[:, 2], expected, rtol=1e-4, atol=1e-6)
-    assert found.grid(pictures).ndim == 3
+    assert found.grid(images).ndim == 3
 
 
 # -- a whole training ---------------------------------------------------------------------------------------------
@@ -193,10 +193,10 @@ def test_embeddings_get_the_scale_that_is_asked_for(dataset, tmp_path):
 
 
 def test_the_scale_changes_no_score(dataset):
-    encoders, pictures = tiny(), decode(dataset, 32)[:, :32, :32]
-    before = Retrieval.of(encoders, dataset, pictures).scores
+    encoders, images = tiny(), decode(dataset, 32)[:, :32, :32]
+    before = Retrieval.of(encoders, dataset, images).scores
     text.scale_embeddings(encoders, dataset, 3.0)
-    np.testing.assert_allclose(Retrieval.of(encoders, dataset, pictures).scores, before, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(Retrieval.of(encoders, dataset, images).scores, before, rtol=1e-4, atol=1e-5)
 
 
 def test_whitened_embeddings_differ_alike_in_all_directions_but_the_dead(tmp_path):
@@ -210,7 +210,7 @@ def test_whitened_embeddings_differ_alike_in_all_directions_but_the_dead(tmp_pat
     before, ranked = text_encoder.embed(encoder, captions).astype(np.float64), Retrieval.of(encoders, dataset, shown)
     text.whiten(encoders, dataset)
     after, again = text_encoder.embed(encoder, captions).astype(np.float64), Retrieval.of(encoders, dataset, shown)
-    moved = ranked.scores - again.scores  # by one number a picture, so that it ranks sentences as before
+    moved = ranked.scores - again.scores  # by one number an image, so that it ranks sentences as before
     np.testing.assert_allclose(moved, np.tile(moved[:1], (len(moved), 1)), atol=1e-3 * ranked.scores.std())
 
     deviations = np.sqrt(np.linalg.eigvalsh(np.cov(before.T)).clip(0))
@@ -262,7 +262,7 @@ def test_one_class_is_refused(dataset, tmp_path):
     assert "one class" in refusal(train, tmp_path, settings(), one_class)
 
 
-def test_pictures_without_captions_are_left_out(dataset):
+def test_images_without_captions_are_left_out(dataset):
     captions = [() if i % 2 else c for i, c in enumerate(dataset.captions)]
     kept = replace(dataset, captions=tuple(captions)).captioned()
     assert kept.names == dataset.names[::2]
@@ -309,24 +309,24 @@ def test_an_image_encoder_may_read_features_of_a_frozen_network(dataset, extract
     assert weights.read_config(tmp_path / "weights/image_encoder.weights.h5").keywords["network"] == str(extractor_file)
     (file,) = (tmp_path / "logs/cache").glob("features_*.npy")
     kept, date = np.load(file), file.stat().st_mtime_ns
-    extractor, pictures = extractors.load(extractor_file), decode(dataset, 32)
-    np.testing.assert_allclose(kept[3, 0], extractor(pictures[3:4, 3:35, 3:35])[0][0], rtol=1e-5)  # the middle
+    extractor, images = extractors.load(extractor_file), decode(dataset, 32)
+    np.testing.assert_allclose(kept[3, 0], extractor(images[3:4, 3:35, 3:35])[0][0], rtol=1e-5)  # the middle
     np.testing.assert_allclose(
-        kept[3, 9], extractor(pictures[3:4, 6:, :5:-1])[0][0], rtol=1e-5
+        kept[3, 9], extractor(images[3:4, 6:, :5:-1])[0][0], rtol=1e-5
     )  # a corner's mirror image
     train(tmp_path, settings(image_encoder=str(extractor_file), epochs=3), dataset)
     assert file.stat().st_mtime_ns == date  # read, not computed again
 
 
-def test_batches_hold_the_features_of_their_own_pictures(dataset):
+def test_batches_hold_the_features_of_their_own_images(dataset):
     features = np.arange(8 * 10 * 2, dtype=np.float32).reshape(8, 10, 2)
     stream = FeaturePairStream(dataset, features, 32, 4, seed=1)
     plain = PairStream(dataset, decode(dataset, 32), 32, 4, seed=1)
     crops = set()
     for made, other in zip(stream.batches(0, 8), plain.batches(0, 8), strict=True):
         np.testing.assert_array_equal(made["characters"], other["characters"])
-        pictures, crop = np.divmod(made["image"].numpy()[:, 0] / 2, 10)
-        np.testing.assert_array_equal(dataset.class_ids[pictures.astype(int)], made["class_id"])
+        images, crop = np.divmod(made["image"].numpy()[:, 0] / 2, 10)
+        np.testing.assert_array_equal(dataset.class_ids[images.astype(int)], made["class_id"])
         crops |= set(crop)
     assert len(crops) == 10
 

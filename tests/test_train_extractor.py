@@ -19,8 +19,8 @@ from stackgan_keras.evaluation.extractor_training import _held_out, set_trainabl
 from stackgan_keras.porting import extractors
 
 
-def save_pictures(root: Path, counts: dict[int, int]) -> Path:
-    """Training pictures of 40 pixels: so many of each class, whose number says how red they are."""
+def save_images(root: Path, counts: dict[int, int]) -> Path:
+    """Training images of 40 pixels: so many of each class, whose number says how red they are."""
     rng, names, class_ids = np.random.default_rng(0), [], []
     (root / "images/a").mkdir(parents=True)
     for class_id, count in counts.items():
@@ -49,7 +49,7 @@ def save_network(path: Path) -> None:
 def given(tmp_path_factory):
     """Two classes, one red, whose numbers are not 0 and 1, and a network; not to be changed."""
     folder = tmp_path_factory.mktemp("given")
-    save_pictures(folder / "data", {3: 20, 8: 24})
+    save_images(folder / "data", {3: 20, 8: 24})
     save_network(folder / "net.keras")
     return folder
 
@@ -77,7 +77,7 @@ def trained(given, tmp_path_factory):
 
 
 def test_it_learns_classes_that_it_never_knew(trained):
-    assert "of 4 training pictures that were held out, 100.0% find their class (chance 50.0%)" in trained[0]
+    assert "of 4 training images that were held out, 100.0% find their class (chance 50.0%)" in trained[0]
     assert trained[0][-1] == f"extractor: {trained[1]}"
 
 
@@ -107,8 +107,8 @@ def test_every_weight_but_those_of_batch_norm_is_trained(given, trained):
 def test_features_are_trained_alone_at_first(given, tmp_path):
     call(*asked(given, tmp_path / "one.keras", "--epochs", 1))
     before, after = (extractors.load(path) for path in (given / "net.keras", tmp_path / "one.keras"))
-    pictures = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
-    np.testing.assert_allclose(after(pictures)[0], before(pictures)[0], rtol=1e-5)
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+    np.testing.assert_allclose(after(images)[0], before(images)[0], rtol=1e-5)
 
 
 def test_the_same_seed_gives_the_same_weights(given, tmp_path):
@@ -119,7 +119,7 @@ def test_the_same_seed_gives_the_same_weights(given, tmp_path):
     assert made[0] == made[1] != made[2]
 
 
-def test_every_tenth_picture_of_each_class_is_held_out():
+def test_every_tenth_image_of_each_class_is_held_out():
     class_ids = np.array([0, 1] * 12 + [1] * 8 + [2] * 9)
     held_out = np.flatnonzero(_held_out(class_ids))
     assert held_out.tolist() == [18, 19, 31]  # the tenth of class 0, the tenth and the twentieth of class 1
@@ -132,8 +132,8 @@ def test_batch_norm_of_nested_networks_is_frozen_too(given):
     assert [variable.path for variable in model.trainable_variables] == ["classes/kernel", "classes/bias"]
     set_trainable(base, True)
     assert len(model.trainable_variables) == 6
-    pictures = np.random.default_rng(0).normal(0, 100, (4, 16, 16, 3)).astype(np.float32)
-    np.testing.assert_allclose(model(pictures, training=True)["features"], model(pictures)["features"], rtol=1e-5)
+    images = np.random.default_rng(0).normal(0, 100, (4, 16, 16, 3)).astype(np.float32)
+    np.testing.assert_allclose(model(images, training=True)["features"], model(images)["features"], rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -159,8 +159,8 @@ def test_wrong_arguments(given, tmp_path, arguments, expected):
 def test_what_is_needed(given, tmp_path):
     assert "the following arguments are required: --data.root, --out" in refusal(call)
     for counts in ({1: 30}, {1: 9, 2: 9}):
-        root = save_pictures(tmp_path / str(counts), counts)
+        root = save_images(tmp_path / str(counts), counts)
         sentence = refusal(call, *asked(given, tmp_path / "out.keras", "--data.root", root))
-        assert f"of {len(counts)} classes: give two classes or more, and one at least of 10 pictures" in sentence
+        assert f"of {len(counts)} classes: give two classes or more, and one at least of 10 images" in sentence
     (tmp_path / "file").touch()
     assert "cannot be made" in refusal(call, *asked(given, tmp_path / "file/out.keras"))

@@ -139,7 +139,7 @@ def test_mismatched_pairs_are_the_next_sentence_and_never_of_one_class():
     assert float(Networks().step(Networks().batch(classes=alike))["mismatched"]) == 0
     loss = float(Networks().step(Networks().batch(classes=mixed))["mismatched"])
 
-    networks = Networks()  # by hand: features of pictures 0..4 with sentences 1..5; pairs (1, 2) and (3, 4) count
+    networks = Networks()  # by hand: features of images 0..4 with sentences 1..5; pairs (1, 2) and (3, 4) count
     batch = networks.batch(classes=mixed)
     text = networks.fake(batch)["mean"]
     features = networks.discriminator.get_layer("encode_image")(batch["image"], training=True)

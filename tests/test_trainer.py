@@ -23,7 +23,7 @@ SIZES = {"filters": 2, "text_dim": 6, "condition_dim": 4}
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    return make_dataset(tmp_path_factory.mktemp("pictures"))
+    return make_dataset(tmp_path_factory.mktemp("images"))
 
 
 class Seen:
@@ -93,7 +93,7 @@ def test_stopped_and_continued_equals_unbroken_to_the_bit(dataset, tmp_path):
     for one, two in zip(unbroken.variables(), continued.variables(), strict=True):
         np.testing.assert_array_equal(one, two)
     figures = [
-        [{k: v for k, v in json.loads(line).items() if k != "pictures_per_second"} for line in open_lines(folder)]
+        [{k: v for k, v in json.loads(line).items() if k != "images_per_second"} for line in open_lines(folder)]
         for folder in (tmp_path / "one", tmp_path / "two")
     ]
     assert figures[0] == figures[1]
@@ -214,11 +214,11 @@ def test_jit_compiled_steps(dataset, tmp_path):
     assert lines[0]["discriminator"] == pytest.approx(lines[1]["discriminator"], rel=1e-3)
 
 
-def test_a_sample_grid_is_a_picture_of_the_same_noise_each_time(tmp_path):
+def test_a_sample_grid_is_a_image_of_the_same_noise_each_time(tmp_path):
     dataset = make_dataset(tmp_path, count=5)
     generator = generators.stage1_generator(image_size=16, noise_dim=5, **SIZES)
     grid = samples.SampleGrid(dataset, 16, truncated=False, seed=0, count=3, rows=2)
-    assert grid.captions == ["picture 0 caption 0", "picture 2 caption 0", "picture 4 caption 0"]
+    assert grid.captions == ["image 0 caption 0", "image 2 caption 0", "image 4 caption 0"]
     np.testing.assert_array_equal(grid(generator), grid(generator))
     Image.fromarray(grid(generator)).verify()
     for variable in generator.trainable_variables:

@@ -29,14 +29,14 @@ def test_two_colours_change_places(words):
 
 
 class Toy:
-    """In the encoders' place: pictures are embedded by whether they are red, sentences by whether they say so."""
+    """In the encoders' place: images are embedded by whether they are red, sentences by whether they say so."""
 
-    extractor, text = "of pictures of any size", None
+    extractor, text = "of images of any size", None
 
-    def shown(self, pictures):
-        return pictures
+    def image_inputs(self, images):
+        return images
 
-    def embed_shown(self, shown):
+    def embed_inputs(self, shown):
         is_red = shown[..., 0].mean(axis=(1, 2)) > 95
         return np.stack([is_red, ~is_red], axis=1).astype(np.float32)
 
@@ -57,7 +57,7 @@ def test_the_table(words, tmp_path, monkeypatch, capsys):
     code, printed, _ = ended(words.main, ["--data.root", tmp_path], monkeypatch, capsys)
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in printed.splitlines()]
     assert code == 0 and rows[0] == ["exchanged", "captions", "moves", "fits"]
-    # an exchange moves as far as red is from blue; half of the pictures are compared with one of the same colour
+    # an exchange moves as far as red is from blue; half of the images are compared with one of the same colour
     assert rows[2] == ["colours", "40", f"{np.sqrt(2 / (2 * 18 / 20)):.2f}", "95%"]
     assert rows[3] == ["parts", "0", "-", "-"]
-    assert rows[-1] == ["two captions of one picture", "20", "0.00", ""]
+    assert rows[-1] == ["two captions of one image", "20", "0.00", ""]

@@ -1,11 +1,11 @@
-"""The README's pictures: what the shipped weights make of typed sentences, a walk between two, and drawn birds.
+"""The README's images: what the shipped weights make of typed sentences, a walk between two, and drawn birds.
 
 python results/readme/make.py
 
 few_birds.png is the grid that the README's `generate --run few` leaves, after a training on 215 photographs;
 few_flowers.png and projected_flowers.png are those of flowers.txt, after the trainings that stand beside them.
 
-The pictures of the page are left by STACKGAN_SCREENSHOTS=DIR pytest tests/test_app_browser.py: several_1280.png, its
+The images of the page are left by STACKGAN_SCREENSHOTS=DIR pytest tests/test_app_browser.py: several_1280.png, its
 lowest bit rounded away, and draw_390.png.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 
 from stackgan_keras import config
 from stackgan_keras.config import Folders
-from stackgan_keras.data import grids, images, photographs, published
+from stackgan_keras.data import grids, photographs, published, rgb
 from stackgan_keras.data.published import Dataset
 from stackgan_keras.inference.stackgan import StackGAN
 from stackgan_keras.training.run import data_root
@@ -54,10 +54,10 @@ def main() -> None:
 
 
 def data_grid(dataset: Dataset) -> np.ndarray:
-    """Twelve pictures as they are cropped for training, the upper six with a caption each."""
+    """Twelve images as they are cropped for training, the upper six with a caption each."""
     chosen = np.linspace(0, len(dataset) - 1, 12).astype(int)
-    pictures = [photographs.read(dataset.paths[i], dataset.boxes[i], 160) for i in chosen]
-    rows = [np.stack(pictures[:6]), np.stack(pictures[6:])]
+    images = [photographs.read(dataset.paths[i], dataset.boxes[i], 160) for i in chosen]
+    rows = [np.stack(images[:6]), np.stack(images[6:])]
     return grids.labelled_grid(rows, [dataset.captions[i][0] for i in chosen[:6]])
 
 
@@ -77,7 +77,7 @@ def save_walk() -> None:
 
 
 def save(name: str, grid: np.ndarray) -> None:
-    images.write(HERE / f"{name}.png", grid)
+    rgb.write(HERE / f"{name}.png", grid)
     print(HERE / f"{name}.png")
 
 

@@ -1,1 +1,1 @@
-"""Pictures and sentences in: the published layout, its sources, and the tf.data pipeline."""
+"""Images and sentences in: the published layout, its sources, and the tf.data pipeline."""

@@ -1,4 +1,4 @@
-"""A dataset's pictures, cropped and resized once: in memory, or in a file that the next run finds again."""
+"""A dataset's images, cropped and resized once: in memory, or in a file that the next run finds again."""
 
 import hashlib
 import os
@@ -14,10 +14,10 @@ from stackgan_keras.files import atomic_write
 
 
 def decode(dataset: Dataset, image_size: int, *, cache: str = "auto", folder: Path | None = None) -> np.ndarray:
-    """All pictures cropped around their boxes and resized for random crops: (N, s, s, 3) uint8, s = 76/64 image_size.
+    """All images cropped around their boxes and resized for random crops: (N, s, s, 3) uint8, s = 76/64 image_size.
 
     `cache` is `memory`, `disk` (a file in `folder`, found again by the next run) or `auto`, which takes the memory
-    if a quarter of the machine's is enough. Without a `folder` it is always the memory. Decoded pictures that come with
+    if a quarter of the machine's is enough. Without a `folder` it is always the memory. Decoded images that come with
     the source (`76images.pickle`) are used as they are. Raises `InputError` naming the first that cannot be read.
     """
     size = photographs.load_size(image_size)
@@ -28,13 +28,13 @@ def decode(dataset: Dataset, image_size: int, *, cache: str = "auto", folder: Pa
         cache = "memory" if np.prod(shape, dtype=np.int64) <= _machine_memory() // 4 else "disk"
     if cache == "memory" or folder is None:
         return _decode_into(np.empty(shape, np.uint8), dataset)
-    path = folder / f"pictures_{size}_{fingerprint(dataset)}.npy"
+    path = folder / f"images_{size}_{fingerprint(dataset)}.npy"
     if not path.is_file():
         with atomic_write(path) as unfinished:
-            pictures = np.lib.format.open_memmap(unfinished, "w+", np.uint8, shape)
+            images = np.lib.format.open_memmap(unfinished, "w+", np.uint8, shape)
             _reserve(unfinished)
-            _decode_into(pictures, dataset)
-            pictures.flush()
+            _decode_into(images, dataset)
+            images.flush()
     return np.load(path, mmap_mode="r")
 
 
@@ -45,19 +45,19 @@ def _reserve(path: Path) -> None:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
-def _decode_into(pictures: np.ndarray, dataset: Dataset) -> np.ndarray:
+def _decode_into(images: np.ndarray, dataset: Dataset) -> np.ndarray:
     def decode_one(i: int) -> None:
-        pictures[i] = photographs.read(dataset.paths[i], dataset.box_of(i), pictures.shape[1])
+        images[i] = photographs.read(dataset.paths[i], dataset.box_of(i), images.shape[1])
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes without holding Python's lock
         jobs = [pool.submit(decode_one, i) for i in range(len(dataset))]
         try:
-            for job in tqdm(jobs, "decoding", unit=" pictures", leave=False):
+            for job in tqdm(jobs, "decoding", unit=" images", leave=False):
                 job.result()
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return pictures
+    return images
 
 
 def fingerprint(dataset: Dataset, *made_with: str | int) -> str:

@@ -41,9 +41,9 @@ def labelled_grid(rows: Sequence[np.ndarray], captions: Sequence[str], *, max_li
 
 
 def sample_grid(real: np.ndarray, copies: Sequence[dict[str, np.ndarray]], captions: Sequence[str]) -> np.ndarray:
-    """`labelled_grid` of real pictures (N, size, size, 3), and below them each of a generator's images, by its name.
+    """`labelled_grid` of real images (N, size, size, 3), and below them each of a generator's images, by its name.
 
-    Smaller ones than the real pictures are enlarged. One caption a column.
+    Smaller ones than the real images are enlarged. One caption a column.
     """
     rows = [real]
     for made in copies:

@@ -1,4 +1,4 @@
-"""Photographs and other pictures of the data: read from files, cropped as the published pipeline crops them."""
+"""Photographs and other images of the data: read from files, cropped as the published pipeline crops them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,27 +15,27 @@ def load_size(image_size: int) -> int:
 
 
 def read(path: Path, box: Sequence[float] | np.ndarray | None, size: int) -> np.ndarray:
-    """One picture file, cropped around its box and resized: (size, size, 3) uint8.
+    """One image file, cropped around its box and resized: (size, size, 3) uint8.
 
-    `box` is (x, y, width, height) in pixels or None for the whole picture. Raises `InputError` for an unreadable file.
+    `box` is (x, y, width, height) in pixels or None for the whole image. Raises `InputError` for an unreadable file.
     """
     try:
         with Image.open(path) as file:
-            picture = file.convert("RGB")
+            image = file.convert("RGB")
     except Exception as problem:  # decoders of two dozen formats raise whatever a damaged file leads to
         raise InputError(
-            f"the picture {path} cannot be read ({first_line(problem)}): replace it or leave it out of filenames.pickle"
+            f"the image {path} cannot be read ({first_line(problem)}): replace it or leave it out of filenames.pickle"
         ) from None
     if box is not None:
-        picture = picture.crop(crop_box(box, *picture.size))
-    return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR))
+        image = image.crop(crop_box(box, *image.size))
+    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
 
 
 def crop_box(box: Sequence[float] | np.ndarray, width: int, height: int) -> tuple[int, int, int, int]:
-    """The square of the published pipeline around a box (x, y, w, h), clipped to the picture: left, top, right, bottom.
+    """The square of the published pipeline around a box (x, y, w, h), clipped to the image: left, top, right, bottom.
 
     Its half-side is 0.75 max(w, h), so that the object fills about three quarters of it. A box that leaves nothing
-    of the picture gives the whole picture.
+    of the image gives the whole image.
     """
     x, y, w, h = box
     centre_x, centre_y = int((2 * x + w) / 2), int((2 * y + h) / 2)
@@ -45,15 +45,15 @@ def crop_box(box: Sequence[float] | np.ndarray, width: int, height: int) -> tupl
     return (left, top, right, bottom) if left < right and top < bottom else (0, 0, width, height)
 
 
-def centre_crops(pictures: np.ndarray, size: int) -> np.ndarray:
-    """The middles (N, size, size, 3) of larger pictures (N, s, s, 3), as they stand in a training crop on average."""
-    start = (pictures.shape[1] - size) // 2
-    return np.ascontiguousarray(pictures[:, start : start + size, start : start + size])
+def centre_crops(images: np.ndarray, size: int) -> np.ndarray:
+    """The middles (N, size, size, 3) of larger images (N, s, s, 3), as they stand in a training crop on average."""
+    start = (images.shape[1] - size) // 2
+    return np.ascontiguousarray(images[:, start : start + size, start : start + size])
 
 
-def ten_crops(picture: np.ndarray, size: int) -> np.ndarray:
-    """The middle of a picture (s, s, 3) and its four corners, and their mirror images: (10, size, size, 3)."""
-    far = picture.shape[0] - size
+def ten_crops(image: np.ndarray, size: int) -> np.ndarray:
+    """The middle of an image (s, s, 3) and its four corners, and their mirror images: (10, size, size, 3)."""
+    far = image.shape[0] - size
     places = ((far // 2, far // 2), (0, 0), (0, far), (far, 0), (far, far))
-    crops = [picture[y : y + size, x : x + size] for y, x in places]
+    crops = [image[y : y + size, x : x + size] for y, x in places]
     return np.stack([*crops, *(crop[:, ::-1] for crop in crops)])

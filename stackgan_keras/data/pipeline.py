@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from stackgan_keras.data import images, noise
+from stackgan_keras.data import noise, rgb
 from stackgan_keras.data.published import Dataset
 from stackgan_keras.errors import InputError
 from stackgan_keras.models import text_encoder
@@ -36,7 +36,7 @@ class ImageStream:
     """
 
     dataset: Dataset
-    pictures: np.ndarray  # (N, s, s, 3) uint8 from `decode`
+    images: np.ndarray  # (N, s, s, 3) uint8 from `decode`
     image_size: int  # pixels
     batch_size: int  # over all replicas together
     _: KW_ONLY
@@ -45,7 +45,7 @@ class ImageStream:
     def __post_init__(self) -> None:
         if self.batch_size > len(self.dataset):
             raise InputError(
-                f"train.batch_size is {self.batch_size} but the data holds {len(self.dataset)} pictures: "
+                f"train.batch_size is {self.batch_size} but the data holds {len(self.dataset)} images: "
                 f"ask for a batch of at most {len(self.dataset)}"
             )
 
@@ -70,28 +70,28 @@ class ImageStream:
 
     def _rows(self, step, rows: Rows) -> dict:
         """These rows of the global batch of a step."""
-        picture = rows.of(self._order(step))
+        index = rows.of(self._order(step))
         batch = {
-            "image": self._image(step, picture, rows),
-            "class_id": tf.gather(self.dataset.class_ids, picture),
+            "image": self._image(step, index, rows),
+            "class_id": tf.gather(self.dataset.class_ids, index),
         }
-        return self._add_text(batch, step, picture, rows)
+        return self._add_text(batch, step, index, rows)
 
-    def _image(self, step, picture, rows: Rows):
-        """A random crop of each picture, or its mirror image."""
-        places = self.pictures.shape[1] - self.image_size + 1
+    def _image(self, step, index, rows: Rows):
+        """A random crop of each image, or its mirror image."""
+        places = self.images.shape[1] - self.image_size + 1
         crop = [self._uniform(noise.TOP, step, rows, places), self._uniform(noise.LEFT, step, rows, places)]
         crop.append(self._uniform(noise.MIRROR, step, rows, 2))
-        image = tf.numpy_function(self._crop, [picture, *crop], tf.uint8, stateful=False)
+        image = tf.numpy_function(self._crop, [index, *crop], tf.uint8, stateful=False)
         image.set_shape((rows.size, self.image_size, self.image_size, 3))
-        return images.to_range(tf.cast(image, tf.float32))
+        return rgb.to_range(tf.cast(image, tf.float32))
 
-    def _add_text(self, batch: dict, step, picture, rows: Rows) -> dict:
+    def _add_text(self, batch: dict, step, index, rows: Rows) -> dict:
         """The batch with what it holds besides images."""
         raise NotImplementedError
 
     def _order(self, step):
-        """The pictures of the global batch of a step."""
+        """The images of the global batch of a step."""
         epoch, step_in_epoch = step // self.steps_per_epoch, step % self.steps_per_epoch
         order = self._arrange(noise.shuffle(tf.range(len(self.dataset)), self.seed, noise.ORDER, epoch))
         start = tf.cast(step_in_epoch, tf.int32) * self.batch_size
@@ -105,15 +105,15 @@ class ImageStream:
         return rows.of(noise.uniform((self.batch_size, *width), self.seed, purpose, step, limit))
 
     def _caption_order(self, step, rows: Rows):
-        """Uniform draws whose order says which of each picture's captions are taken."""
+        """Uniform draws whose order says which of each image's captions are taken."""
         most = max(max(map(len, self.dataset.captions)), int(np.diff(self.dataset.first_embedding).max()))
         return self._uniform(noise.CAPTION, step, rows, width=(most,))
 
-    def _crop(self, picture, top, left, mirror) -> np.ndarray:
+    def _crop(self, index, top, left, mirror) -> np.ndarray:
         size = self.image_size
-        out = np.empty((len(picture), size, size, 3), np.uint8)
-        for row, i, y, x, flip in zip(out, picture, top, left, mirror, strict=True):
-            crop = self.pictures[i, y : y + size, x : x + size]
+        out = np.empty((len(index), size, size, 3), np.uint8)
+        for row, i, y, x, flip in zip(out, index, top, left, mirror, strict=True):
+            crop = self.images[i, y : y + size, x : x + size]
             row[:] = crop[:, ::-1] if flip else crop
         return out
 
@@ -138,9 +138,9 @@ class AdversarialStream(ImageStream):
     augmentations: int = 0
     framings: int = 0
 
-    def _add_text(self, batch: dict, step, picture, rows: Rows) -> dict:
+    def _add_text(self, batch: dict, step, index, rows: Rows) -> dict:
         order = self._caption_order(step, rows)
-        embedding = tf.numpy_function(self._embed, [picture, order], tf.float32, stateful=False)
+        embedding = tf.numpy_function(self._embed, [index, order], tf.float32, stateful=False)
         embedding.set_shape((rows.size, self.dataset.embeddings.shape[1]))
         batch["embedding"] = embedding
         for name, width in self.widths.items():
@@ -165,10 +165,10 @@ class AdversarialStream(ImageStream):
             lambda i: noise.normal(shape, self.seed, noise.DIRECTION, i), numbers, fn_output_signature=tf.float32
         )
 
-    def _embed(self, picture, order) -> np.ndarray:
+    def _embed(self, index, order) -> np.ndarray:
         """The means over so many different captions (all, where there are fewer)."""
-        out = np.empty((len(picture), self.dataset.embeddings.shape[1]), np.float32)
-        for row, i, draws in zip(out, picture, order, strict=True):
+        out = np.empty((len(index), self.dataset.embeddings.shape[1]), np.float32)
+        for row, i, draws in zip(out, index, order, strict=True):
             choices = self.dataset.embeddings_of(i)
             row[:] = choices[np.argsort(draws[: len(choices)])[: self.captions_per_embedding]].mean(axis=0)
         return out
@@ -178,41 +178,41 @@ class AdversarialStream(ImageStream):
 class PairStream(ImageStream):
     """What a text encoder learns from: images of different classes, and the `characters` (B, count, 201) of each.
 
-    They are `count` different sentences of the picture, some again where it has fewer. A batch holds a class twice
-    only where there are fewer classes than pictures in it, or at the few places where one round through the classes
-    ends and the next begins. Every picture needs a caption.
+    They are `count` different sentences of the image, some again where it has fewer. A batch holds a class twice
+    only where there are fewer classes than images in it, or at the few places where one round through the classes
+    ends and the next begins. Every image needs a caption.
     """
 
     count: int = 1
 
-    def _add_text(self, batch: dict, step, picture, rows: Rows) -> dict:
+    def _add_text(self, batch: dict, step, index, rows: Rows) -> dict:
         order = self._caption_order(step, rows)
-        characters = tf.numpy_function(self._characters, [picture, order], tf.int32, stateful=False)
+        characters = tf.numpy_function(self._characters, [index, order], tf.int32, stateful=False)
         characters.set_shape((rows.size, self.count, text_encoder.LENGTH))
         return {**batch, "characters": characters}
 
-    def _characters(self, picture, order) -> np.ndarray:
+    def _characters(self, index, order) -> np.ndarray:
         sentences = []
-        for i, draws in zip(picture, order, strict=True):
+        for i, draws in zip(index, order, strict=True):
             captions = self.dataset.captions[i]
             sentences += [captions[j] for j in np.resize(np.argsort(draws[: len(captions)]), self.count)]
-        return text_encoder.encode(sentences).reshape(len(picture), self.count, -1)
+        return text_encoder.encode(sentences).reshape(len(index), self.count, -1)
 
     def _arrange(self, order):
         return tf.numpy_function(self._in_rounds, [order], tf.int32, stateful=False)
 
     def _in_rounds(self, order) -> np.ndarray:
-        """First one picture of every class, then a second one of every class that has two, and so on."""
+        """First one image of every class, then a second one of every class that has two, and so on."""
         rounds = pd.Series(self.dataset.class_ids[order]).groupby(self.dataset.class_ids[order]).cumcount()
         return order[np.argsort(rounds.to_numpy(), kind="stable")]
 
 
 @dataclass(frozen=True)
 class FeaturePairStream(PairStream):
-    """As `PairStream`, but `pictures` is (N, crops, D), features, and `image` (B, D) is those of one random crop."""
+    """As `PairStream`, but `images` is (N, crops, D), features, and `image` (B, D) is those of one random crop."""
 
-    def _image(self, step, picture, rows: Rows):
-        crop = self._uniform(noise.TOP, step, rows, self.pictures.shape[1])
-        features = tf.numpy_function(lambda i, k: self.pictures[i, k], [picture, crop], tf.float32, stateful=False)
-        features.set_shape((rows.size, self.pictures.shape[2]))
+    def _image(self, step, index, rows: Rows):
+        crop = self._uniform(noise.TOP, step, rows, self.images.shape[1])
+        features = tf.numpy_function(lambda i, k: self.images[i, k], [index, crop], tf.float32, stateful=False)
+        features.set_shape((rows.size, self.images.shape[2]))
         return features

@@ -5,12 +5,12 @@ Birds (CUB-200-2011):
     <root>/CUB_200_2011/images/<class>/<name>.jpg, images.txt, bounding_boxes.txt
     <root>/text_c10/<class>/<name>.txt                     ten captions, one a line
     <root>/{train,test}/filenames.pickle                   "<class>/<name>", without suffix
-    <root>/{train,test}/class_info.pickle                  one class number a picture
-    <root>/{train,test}/char-CNN-RNN-embeddings.pickle     one (captions, 1024) array a picture
-    <root>/{train,test}/{76,304}images.pickle              decoded pictures, not always there
+    <root>/{train,test}/class_info.pickle                  one class number an image
+    <root>/{train,test}/char-CNN-RNN-embeddings.pickle     one (captions, 1024) array an image
+    <root>/{train,test}/{76,304}images.pickle              decoded images, not always there
 
 Flowers (Oxford-102) have the same pickles, the names "jpg/image_00001", the captions
-`text_c10/class_00001/image_00001.txt` and no boxes. Pictures are looked for below `<root>/CUB_200_2011/images`,
+`text_c10/class_00001/image_00001.txt` and no boxes. Images are looked for below `<root>/CUB_200_2011/images`,
 `<root>/Oxford102`, `<root>/images` and `<root>`, in this order, with the suffixes .jpg, .jpeg and .png in small or
 large letters. Boxes are read where `<root>/CUB_200_2011` is, or where `<root>` itself holds a bounding_boxes.txt.
 """
@@ -32,50 +32,50 @@ from stackgan_keras.files import read_text
 
 SPLITS = ("train", "test")
 EMBEDDINGS = "char-CNN-RNN-embeddings.pickle"
-PICTURE_FOLDERS = ("CUB_200_2011/images", "Oxford102", "images", "")  # below the root, first come first served
+IMAGE_FOLDERS = ("CUB_200_2011/images", "Oxford102", "images", "")  # below the root, first come first served
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """What one split of one source holds: N pictures with M captions in all, in the published order.
+    """What one split of one source holds: N images with M captions in all, in the published order.
 
-    Caption j of picture i and row j of `embeddings_of(i)` belong together where both are equally many.
+    Caption j of image i and row j of `embeddings_of(i)` belong together where both are equally many.
     """
 
     names: tuple[str, ...]  # "class/name" as published, without suffix
-    paths: tuple[Path, ...]  # one picture file each
+    paths: tuple[Path, ...]  # one image file each
     boxes: np.ndarray | None  # (N, 4) float64: x, y, width, height in pixels; None without boxes
     class_ids: np.ndarray  # (N,) int64
     captions: tuple[tuple[str, ...], ...]  # empty where there is no caption file
-    embeddings: np.ndarray  # (M, D) float32, all captions of all pictures, one after the other
-    first_embedding: np.ndarray  # (N + 1,) int64: picture i owns embeddings[first[i] : first[i + 1]]
-    packed: dict[int, Path]  # side in pixels -> pickle of decoded pictures, where the source has them
+    embeddings: np.ndarray  # (M, D) float32, all captions of all images, one after the other
+    first_embedding: np.ndarray  # (N + 1,) int64: image i owns embeddings[first[i] : first[i + 1]]
+    packed: dict[int, Path]  # side in pixels -> pickle of decoded images, where the source has them
 
     def __len__(self) -> int:
         return len(self.names)
 
     def embeddings_of(self, index: int) -> np.ndarray:
-        """The (captions, D) float32 embeddings of picture `index`, counted from 0."""
+        """The (captions, D) float32 embeddings of image `index`, counted from 0."""
         if not 0 <= index < len(self):
-            raise IndexError(f"picture {index} of {len(self)}")
+            raise IndexError(f"image {index} of {len(self)}")
         return self.embeddings[self.first_embedding[index] : self.first_embedding[index + 1]]
 
     def box_of(self, index: int) -> np.ndarray | None:
-        """The box of picture `index`: x, y, width and height in pixels, or None where the source has no boxes."""
+        """The box of image `index`: x, y, width and height in pixels, or None where the source has no boxes."""
         return None if self.boxes is None else self.boxes[index]
 
     def captioned(self) -> "Dataset":
-        """The `Dataset` of the pictures that have captions. Raises InputError if none has."""
+        """The `Dataset` of the images that have captions. Raises InputError if none has."""
         kept = [i for i, captions in enumerate(self.captions) if captions]
         if not kept:
             raise InputError(
-                f"none of the {len(self)} pictures, such as {self.paths[0]}, has a caption: put them into text_c10/, "
+                f"none of the {len(self)} images, such as {self.paths[0]}, has a caption: put them into text_c10/, "
                 "or have `prepare` make a folder from your own"
             )
         return self if len(kept) == len(self) else self.subset(kept)
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> "Dataset":
-        """The `Dataset` of the pictures `indices`, in this order."""
+        """The `Dataset` of the images `indices`, in this order."""
         counts = np.diff(self.first_embedding)[indices]
         rows = [self.embeddings_of(i) for i in indices]
         return replace(
@@ -92,7 +92,7 @@ class Dataset:
 
 
 def first_rows(counts: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Where each picture's rows begin, and where the last ones end, (N + 1,) int64, given how many each has."""
+    """Where each image's rows begin, and where the last ones end, (N + 1,) int64, given how many each has."""
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
@@ -111,7 +111,7 @@ def read(root: str | Path, split: str, text_dim: int | None = 1024) -> Dataset:
         embeddings, first_embedding = _read_embeddings(folder / EMBEDDINGS, names, text_dim)
     return Dataset(
         names=names,
-        paths=_find_pictures(root, names),
+        paths=_find_images(root, names),
         boxes=_read_boxes(root, names),
         class_ids=class_ids,
         captions=_read_captions(root / "text_c10", names, class_ids),
@@ -122,22 +122,22 @@ def read(root: str | Path, split: str, text_dim: int | None = 1024) -> Dataset:
 
 
 def read_packed(path: str | Path, count: int, size: int) -> np.ndarray:
-    """Returns the (count, size, size, 3) uint8 pictures of a `76images.pickle` or `304images.pickle`.
+    """Returns the (count, size, size, 3) uint8 images of a `76images.pickle` or `304images.pickle`.
 
-    Grey pictures, (size, size) or (size, size, 1), become RGB. Each picture is let go as soon as it is copied, so
+    Grey images, (size, size) or (size, size, 1), become RGB. Each image is let go as soon as it is copied, so
     that the memory never holds more than twice the result. Raises InputError for another count, size or type.
     """
-    pictures = list(_load(Path(path), "a list of pictures", count))
+    images = list(_load(Path(path), "a list of images", count))
     result = np.empty((count, size, size, 3), np.uint8)
     for index in range(count):
-        picture, pictures[index] = pictures[index], None
-        shape, kind = getattr(picture, "shape", ()), getattr(picture, "dtype", type(picture).__name__)
+        image, images[index] = images[index], None
+        shape, kind = getattr(image, "shape", ()), getattr(image, "dtype", type(image).__name__)
         if kind != np.uint8 or shape not in ((size, size), (size, size, 1), (size, size, 3)):
             raise InputError(
-                f"picture {index} in {path} is {kind} of shape {shape}, expected uint8 of shape {(size, size, 3)}: "
+                f"image {index} in {path} is {kind} of shape {shape}, expected uint8 of shape {(size, size, 3)}: "
                 "download the file again, or remove it to use the photographs"
             )
-        result[index] = picture[..., None] if picture.ndim == 2 else picture
+        result[index] = image[..., None] if image.ndim == 2 else image
     return result
 
 
@@ -168,42 +168,42 @@ def _load(path, expected, count=None):
 
 
 def _read_names(path):
-    """The names as plain strings without suffix; they must stay inside the picture folder on any system."""
+    """The names as plain strings without suffix; they must stay inside the image folder on any system."""
     names = []
-    for name in _load(path, 'the pictures\' names, a list of "class/name"'):
+    for name in _load(path, 'the images\' names, a list of "class/name"'):
         name = name.decode("latin-1") if isinstance(name, bytes) else name
         plain = isinstance(name, str) and name.isprintable() and name.strip(" ./")
         if not plain or re.search(r"\\|^/|:|//|/$", name) or ".." in name.split("/"):
-            raise InputError(f'{path} lists {name!a}, expected names like "class/name" inside the picture folder')
+            raise InputError(f'{path} lists {name!a}, expected names like "class/name" inside the image folder')
         names.append(_without_suffix(str(name)))
     if not names:
-        raise InputError(f"{path} lists no pictures, expected at least one name: download it again")
+        raise InputError(f"{path} lists no images, expected at least one name: download it again")
     return tuple(names)
 
 
 def _without_suffix(name):
-    """The name without a picture's suffix; other dots belong to it."""
+    """The name without an image's suffix; other dots belong to it."""
     stem, dot, suffix = name.rpartition(".")
     return stem if dot + suffix.lower() in SUFFIXES else name
 
 
 def _read_class_ids(path, count):
     try:
-        return np.array([operator.index(v) for v in _load(path, "one class number a picture", count)], np.int64)
+        return np.array([operator.index(v) for v in _load(path, "one class number an image", count)], np.int64)
     except (TypeError, OverflowError) as error:
         raise InputError(f"{path} is no list of class numbers ({first_line(error)}): download it again") from None
 
 
 def _read_embeddings(path, names, text_dim):
-    """All embeddings (M, text_dim) float32, and where each picture's begin (N + 1,) int64."""
-    expected = f"the captions' embeddings, {EMBEDDINGS}, one (captions, {text_dim}) array a picture"
+    """All embeddings (M, text_dim) float32, and where each image's begin (N + 1,) int64."""
+    expected = f"the captions' embeddings, {EMBEDDINGS}, one (captions, {text_dim}) array an image"
     rows = _load(path, expected, len(names))
     arrays = [_embedding_array(path, name, row, text_dim) for name, row in zip(names, rows, strict=True)]
     return np.concatenate(arrays), first_rows([len(array) for array in arrays])
 
 
 def _embedding_array(path, name, row, text_dim):
-    """One picture's embeddings, (captions, text_dim) float32; a single (text_dim,) becomes one caption."""
+    """One image's embeddings, (captions, text_dim) float32; a single (text_dim,) becomes one caption."""
     try:
         with np.errstate(over="ignore"):  # what overflows float32 is not finite, and so refused
             array = np.atleast_2d(np.asarray(row).astype(np.float32, casting="same_kind", copy=False))
@@ -236,19 +236,19 @@ def _find(name, bases, files_in):
     return next(filter(None, found), None)
 
 
-def _find_pictures(root, names):
+def _find_images(root, names):
     """One path a name; one sentence for all that are missing."""
     files_in = cache(partial(_files_in, suffixes=SUFFIXES))  # thousands of names share a few hundred folders
-    bases = [root / folder for folder in PICTURE_FOLDERS if (root / folder).is_dir()]
+    bases = [root / folder for folder in IMAGE_FOLDERS if (root / folder).is_dir()]
     paths = [_find(name, bases, files_in) for name in names]
     missing = [name for name, path in zip(names, paths, strict=True) if path is None]
     if missing:
-        base, archive = root / PICTURE_FOLDERS[0], "CUB_200_2011.tgz of CUB-200-2011"
+        base, archive = root / IMAGE_FOLDERS[0], "CUB_200_2011.tgz of CUB-200-2011"
         if missing[0].startswith("jpg/"):
             base, archive = root, "102flowers.tgz of Oxford-102"
         raise InputError(
             f"{len(missing)} of {len(names)} photographs are missing, the first is {missing[0]}.jpg: expected it at "
-            f"{base / missing[0]}.jpg; unpack {archive} in {root}, or copy your own pictures"
+            f"{base / missing[0]}.jpg; unpack {archive} in {root}, or copy your own images"
         )
     return tuple(paths)
 
@@ -267,9 +267,9 @@ def _read_boxes(root, names):
     files = f"images.txt and bounding_boxes.txt in {home}"
     sizes = dict.fromkeys(["x", "y", "width", "height"], np.float64)
     try:
-        pictures = _read_table(home / "images.txt", {"id": np.int64, "name": str})
+        images = _read_table(home / "images.txt", {"id": np.int64, "name": str})
         boxes = _read_table(home / "bounding_boxes.txt", {"id": np.int64, **sizes})
-        table = pictures.merge(boxes, on="id", validate="one_to_one")
+        table = images.merge(boxes, on="id", validate="one_to_one")
         table["name"] = table["name"].map(_without_suffix, na_action="ignore")
         table = table.set_index("name", verify_integrity=True)[list(sizes)].reindex(names)
     except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
@@ -277,8 +277,8 @@ def _read_boxes(root, names):
     wrong = table[~(np.isfinite(table).all(axis=1) & (table[["width", "height"]] > 0).all(axis=1))]
     if len(wrong):
         raise InputError(
-            f"{files} give {len(wrong)} of {len(names)} pictures no x, y, and width and height above 0 in pixels, the "
-            f"first is {wrong.index[0]} with {wrong.iloc[0].tolist()}: use the files that belong to these pictures"
+            f"{files} give {len(wrong)} of {len(names)} images no x, y, and width and height above 0 in pixels, the "
+            f"first is {wrong.index[0]} with {wrong.iloc[0].tolist()}: use the files that belong to these images"
         )
     return table.to_numpy()
 
@@ -293,9 +293,9 @@ def _read_table(path, types):
 
 
 def _read_captions(folder, names, class_ids):
-    """The captions of each picture, empty where it has no caption file.
+    """The captions of each image, empty where it has no caption file.
 
-    The file lies at the picture's own name, under its class number, or in any one class folder.
+    The file lies at the image's own name, under its class number, or in any one class folder.
     """
     if not folder.is_dir():
         return ((),) * len(names)

@@ -1,4 +1,4 @@
-"""Files of a data set in the published layout, written whole or not at all: pictures, pickles and CUB's tables."""
+"""Files of a data set in the published layout, written whole or not at all: images, pickles and CUB's tables."""
 
 import io
 import os
@@ -14,11 +14,11 @@ from stackgan_keras.errors import first_line
 from stackgan_keras.files import atomic_write, write_lines
 
 KEPT = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png"}  # formats whose files are left as they are
-SUFFIXES = (".jpg", ".jpeg", ".png")  # of pictures in this layout
+SUFFIXES = (".jpg", ".jpeg", ".png")  # of images in this layout
 JPEG_QUALITY = 95
 
 
-class BadPicture(Exception):
+class BadImage(Exception):
     """What Pillow says of a file that it cannot decode whole."""
 
 
@@ -43,9 +43,9 @@ def write_tables(
     class_ids: Sequence[int],
     class_names: dict[int, str],
 ) -> None:
-    """CUB's text tables, whose pictures are numbered from 1.
+    """CUB's text tables, whose images are numbered from 1.
 
-    `files` are "class/name.jpg", `boxes` x, y, width, height in pixels, both one a picture, as are `class_ids`.
+    `files` are "class/name.jpg", `boxes` x, y, width, height in pixels, both one an image, as are `class_ids`.
     """
     columns = {
         "images.txt": files,
@@ -57,18 +57,18 @@ def write_tables(
     write_lines(folder / "classes.txt", [f"{class_id} {name}" for class_id, name in class_names.items()])
 
 
-def find_picture(target: Path) -> Path | None:
-    """The file of a picture that was written as `target`, a path without suffix, if there is one."""
+def find_image(target: Path) -> Path | None:
+    """The file of an image that was written as `target`, a path without suffix, if there is one."""
     candidates = (target.with_name(target.name + suffix) for suffix in SUFFIXES)
     return next((path for path in candidates if path.is_file()), None)
 
 
-def write_picture(source: Path | bytes, target: Path, *, upright: bool) -> Path:
-    """Puts a picture, a file or its bytes, at `target` plus a suffix and returns that path.
+def write_image(source: Path | bytes, target: Path, *, upright: bool) -> Path:
+    """Puts an image, a file or its bytes, at `target` plus a suffix and returns that path.
 
-    JPEG and PNG files stay as they are, to the byte (linked, else copied). Other formats become PNG, as do pictures
+    JPEG and PNG files stay as they are, to the byte (linked, else copied). Other formats become PNG, as do images
     with transparent parts, put on white, and with 16 bits; of several frames the first is taken. If `upright`,
-    photographs taken with a turned camera are turned. Raises `BadPicture` for a file that cannot be decoded whole.
+    photographs taken with a turned camera are turned. Raises `BadImage` for a file that cannot be decoded whole.
     """
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
@@ -77,7 +77,7 @@ def write_picture(source: Path | bytes, target: Path, *, upright: bool) -> Path:
             if changed or suffix not in SUFFIXES:
                 suffix = KEPT.get(file.format or "", ".png")
     except Exception as problem:  # decoders of two dozen formats raise whatever a damaged file leads to
-        raise BadPicture(first_line(problem)) from None
+        raise BadImage(first_line(problem)) from None
     path = target.with_name(target.name + suffix)
     with atomic_write(path) as unfinished:
         if changed:
@@ -95,21 +95,21 @@ def write_picture(source: Path | bytes, target: Path, *, upright: bool) -> Path:
 def _changed(file: Image.Image, upright: bool) -> Image.Image | None:
     """What the layout can hold, in RGB, where that is not the file as it is."""
     turned = _turned(file) if upright else None
-    picture = turned or file
-    if file.has_transparency_data and np.asarray(picture.convert("RGBA"))[..., 3].min() < 255:
-        white = Image.new("RGBA", picture.size, "white")
-        return Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB")
+    image = turned or file
+    if file.has_transparency_data and np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
     if file.mode[0] in "IF":  # 16 bits, or whatever numbers
-        levels = np.nan_to_num(np.asarray(picture, np.float64))
+        levels = np.nan_to_num(np.asarray(image, np.float64))
         levels = levels / 257 if levels.max() > 255 else levels
         return Image.fromarray(np.clip(np.rint(levels), 0, 255).astype(np.uint8)).convert("RGB")
-    return picture.convert("RGB") if turned or file.format not in KEPT else None
+    return image.convert("RGB") if turned or file.format not in KEPT else None
 
 
 def _turned(file: Image.Image) -> Image.Image | None:
-    """The picture upright, where its camera was not."""
+    """The image upright, where its camera was not."""
     try:
         is_upright = file.getexif().get(ExifTags.Base.Orientation, 1) not in range(2, 9)
         return None if is_upright else ImageOps.exif_transpose(file)
-    except Exception:  # metadata may be damaged where the picture is not
+    except Exception:  # metadata may be damaged where the image is not
         return None

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from stackgan_keras.data.drawn_birds import BEAK, COLOURS, NOUNS, PLUMAGE
 from stackgan_keras.errors import InputError
 
 PARTS = {**{part: tuple(COLOURS) for part in PLUMAGE}, "beak": BEAK["beak"]}  # the colours that each may have
-CLASSIFIER = {"attributes": {part: list(colours) for part, colours in PARTS.items()}, "image_size": 128}
+CLASSIFIER: dict[str, Any] = {"attributes": {part: list(colours) for part, colours in PARTS.items()}, "image_size": 128}
 
 _PART_OF = {noun: part for part, nouns in NOUNS.items() for noun in nouns}
 _NOUN = "|".join(sorted(_PART_OF, key=len, reverse=True))  # "wing feathers" before a shorter noun
@@ -38,7 +39,7 @@ def named_parts(sentence: str) -> dict[str, str]:
 
 
 def truth(root: Path, names: Sequence[str]) -> list[dict[str, str]]:
-    """The colours of the parts of the named pictures of a drawn set, as `drawn_birds.write` left them in `truth.jsonl`.
+    """The colours of the parts of the named images of a drawn set, as `drawn_birds.write` left them in `truth.jsonl`.
 
     Raises `InputError` where `root` holds no drawn birds, or not these.
     """
@@ -50,7 +51,7 @@ def truth(root: Path, names: Sequence[str]) -> list[dict[str, str]]:
     except FileNotFoundError:
         raise InputError(f"there is no {path}: give a folder of drawn birds, which prepare makes of `drawn`") from None
     except (ValueError, KeyError, TypeError) as problem:
-        raise InputError(f"{path} is damaged or lacks pictures ({problem}): draw the birds again") from None
+        raise InputError(f"{path} is damaged or lacks images ({problem}): draw the birds again") from None
 
 
 def accuracy(named: Sequence[dict[str, str]], predicted: dict[str, np.ndarray]) -> dict[str, float]:

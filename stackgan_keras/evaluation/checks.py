@@ -13,15 +13,15 @@ def check_rows(values: np.ndarray, what: str, least: int = 1) -> np.ndarray:
     values = np.asarray(values)
     if values.ndim != 2 or values.shape[1] == 0 or values.dtype.kind not in "fiub":
         found = f"an array of shape {values.shape} and type {values.dtype}"
-        raise InputError(f"{what} are {found}: give numbers of shape (pictures, numbers of each)")
+        raise InputError(f"{what} are {found}: give numbers of shape (images, numbers of each)")
     if len(values) < least:
-        raise InputError(f"{what} are of {len(values)} pictures, but {least} or more are needed: ask for more pictures")
+        raise InputError(f"{what} are of {len(values)} images, but {least} or more are needed: ask for more images")
     values = values if values.dtype.kind == "f" else values.astype(np.float64)
     broken = np.flatnonzero(~np.isfinite(values).all(axis=1))
     if len(broken):
         raise InputError(
-            f"{what} of {len(broken)} of {len(values)} pictures hold NaN or infinity, first in row {broken[0]}: "
-            "look for NaN in these pictures and in the weights that made them"
+            f"{what} of {len(broken)} of {len(values)} images hold NaN or infinity, first in row {broken[0]}: "
+            "look for NaN in these images and in the weights that made them"
         )
     return values
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from stackgan_keras.data import images, published
+from stackgan_keras.data import published, rgb
 from stackgan_keras.data.decoding import decode
 from stackgan_keras.errors import InputError
 from stackgan_keras.evaluation import attributes
@@ -14,11 +14,11 @@ from stackgan_keras.evaluation.features import AttributePredictor
 from stackgan_keras.models import weights
 from stackgan_keras.models.weights import ModelConfig
 
-BATCH = 50  # pictures in a step
+BATCH = 50  # images in a step
 LEARNING_RATE = 2e-3  # at the start; it falls to nothing along a cosine
 SIZES = (256, 64)  # pixels of the images that it must be right on
-BLURRED = 1 / 3  # share of the training pictures that go through 64 pixels: Stage-I images are no sharper
-BRIGHTNESS = 20.0  # grey levels by which a training picture may be lighter or darker
+BLURRED = 1 / 3  # share of the training images that go through 64 pixels: Stage-I images are no sharper
+BRIGHTNESS = 20.0  # grey levels by which a training image may be lighter or darker
 
 
 def train(root: Path, path: Path, *, epochs: int, seed: int) -> dict[int, dict[str, float]]:
@@ -28,7 +28,7 @@ def train(root: Path, path: Path, *, epochs: int, seed: int) -> dict[int, dict[s
     """
     train_set, test_set = (published.read(root, split, text_dim=None) for split in published.SPLITS)
     if len(train_set) < BATCH:
-        raise InputError(f"{root} holds {len(train_set)} pictures to train on: the classifier needs {BATCH} or more")
+        raise InputError(f"{root} holds {len(train_set)} images to train on: the classifier needs {BATCH} or more")
     labels, expected = (attributes.truth(root, dataset.names) for dataset in (train_set, test_set))
     keras.utils.set_random_seed(seed)
     config = ModelConfig("attribute_classifier", attributes.CLASSIFIER)
@@ -39,8 +39,8 @@ def train(root: Path, path: Path, *, epochs: int, seed: int) -> dict[int, dict[s
         keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps * epochs)),
         loss=dict.fromkeys(attributes.PARTS, "sparse_categorical_crossentropy"),
     )
-    pictures = decode(train_set, size, cache="memory")
-    batches = augmented(pictures, class_numbers(labels), size, seed).batch(BATCH, drop_remainder=True).prefetch(4)
+    images = decode(train_set, size, cache="memory")
+    batches = augmented(images, class_numbers(labels), size, seed).batch(BATCH, drop_remainder=True).prefetch(4)
     compiled.fit(batches, steps_per_epoch=steps, epochs=epochs, shuffle=False, verbose=2)
     weights.save(classifier, config, path)
     predictor, scores = AttributePredictor(classifier), {}
@@ -50,10 +50,10 @@ def train(root: Path, path: Path, *, epochs: int, seed: int) -> dict[int, dict[s
     return scores
 
 
-def crops(pictures: np.ndarray, size: int, seed: int) -> np.ndarray:
-    """Random crops (N, size, size, 3) of larger pictures (N, s, s, 3): real birds framed as training sees them."""
-    places = np.random.default_rng(seed).integers(pictures.shape[1] - size + 1, size=(len(pictures), 2))
-    return np.stack([picture[y : y + size, x : x + size] for picture, (y, x) in zip(pictures, places, strict=True)])
+def crops(images: np.ndarray, size: int, seed: int) -> np.ndarray:
+    """Random crops (N, size, size, 3) of larger images (N, s, s, 3): real birds framed as training sees them."""
+    places = np.random.default_rng(seed).integers(images.shape[1] - size + 1, size=(len(images), 2))
+    return np.stack([image[y : y + size, x : x + size] for image, (y, x) in zip(images, places, strict=True)])
 
 
 def class_numbers(birds: list[dict[str, str]]) -> dict[str, np.ndarray]:
@@ -61,24 +61,24 @@ def class_numbers(birds: list[dict[str, str]]) -> dict[str, np.ndarray]:
     return {part: np.array([colours.index(bird[part]) for bird in birds]) for part, colours in attributes.PARTS.items()}
 
 
-def augmented(pictures: np.ndarray, labels: dict, image_size: int, seed: int) -> tf.data.Dataset:
-    """(image in [-1, 1], labels) without end: shuffled, and each picture augmented anew every time.
+def augmented(images: np.ndarray, labels: dict, image_size: int, seed: int) -> tf.data.Dataset:
+    """(image in [-1, 1], labels) without end: shuffled, and each image augmented anew every time.
 
-    `pictures` is (N, `photographs.load_size(image_size)`, same, 3) uint8. An image is a random crop of `image_size`,
+    `images` is (N, `photographs.load_size(image_size)`, same, 3) uint8. An image is a random crop of `image_size`,
     mirrored half the time as in the stages' training, a little lighter or darker, and often blurred.
     """
 
     def example(row, position):
         of_row = {part: places[row] for part, places in tensors.items()}
-        return images.to_range(_augment(everything[row], image_size, tf.stack([seed, position]))), of_row
+        return rgb.to_range(_augment(everything[row], image_size, tf.stack([seed, position]))), of_row
 
-    everything, tensors = tf.constant(pictures), {part: tf.constant(places) for part, places in labels.items()}
-    rows = tf.data.Dataset.range(len(pictures)).shuffle(len(pictures), seed=seed).repeat()
+    everything, tensors = tf.constant(images), {part: tf.constant(places) for part, places in labels.items()}
+    rows = tf.data.Dataset.range(len(images)).shuffle(len(images), seed=seed).repeat()
     return tf.data.Dataset.zip(rows, tf.data.Dataset.counter()).map(example, num_parallel_calls=2)
 
 
 def _augment(pixels, size: int, seed):
-    """One picture (load_size, load_size, 3) uint8 as training takes it: (size, size, 3) floats of 0..255."""
+    """One image (load_size, load_size, 3) uint8 as training takes it: (size, size, 3) floats of 0..255."""
     place, side, tone = tf.unstack(tf.random.split(seed, 3))  # by one seed all that is blurred would be mirrored
     pixels = tf.image.stateless_random_crop(pixels, (size, size, 3), place)
     pixels = tf.cast(tf.image.stateless_random_flip_left_right(pixels, side), tf.float32)

@@ -21,7 +21,7 @@ def diversity(images: np.ndarray) -> float:
     import tensorflow as tf  # only here, as networks also load where Keras runs on another backend and it is not needed
 
     if len(images) < 2:
-        raise InputError(f"diversity compares two pictures or more, not {len(images)}: ask for more of each sentence")
+        raise InputError(f"diversity compares two images or more, not {len(images)}: ask for more of each sentence")
     first, second = np.array(list(combinations(range(len(images)), 2))).T
     scales = SCALE_WEIGHTS[: _scales(images.shape[1])]
     weights = np.array(scales) / sum(scales)
@@ -34,5 +34,5 @@ def diversity(images: np.ndarray) -> float:
 def _scales(size: int) -> int:
     """How many of the five scales leave the window room."""
     if size < WINDOW:
-        raise InputError(f"diversity compares pictures of {WINDOW} pixels or more, not {size}: draw larger ones")
+        raise InputError(f"diversity compares images of {WINDOW} pixels or more, not {size}: draw larger ones")
     return min(len(SCALE_WEIGHTS), (size // WINDOW).bit_length())

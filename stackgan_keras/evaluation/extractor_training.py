@@ -11,15 +11,15 @@ import keras
 import numpy as np
 from keras import layers
 
-from stackgan_keras.data import images, photographs, published
+from stackgan_keras.data import photographs, published, rgb
 from stackgan_keras.data.decoding import decode
 from stackgan_keras.data.pipeline import ImageStream
 from stackgan_keras.errors import InputError
 from stackgan_keras.files import atomic_write
 from stackgan_keras.porting import extractors
 
-BATCH = 32  # pictures in a step
-HELD_OUT = 10  # one picture of so many of a class
+BATCH = 32  # images in a step
+HELD_OUT = 10  # one image of so many of a class
 DROPOUT = 0.3  # share of the features that are dropped in a training step
 ALONE = 1 / 5  # share of the epochs in which the new layer is trained alone
 RATE_ALONE = 1e-3  # its learning rate then
@@ -30,7 +30,7 @@ class FineTuning:
     """How a feature extractor is fine-tuned."""
 
     extractor: str  # name or file
-    epochs: int  # passes over the training pictures
+    epochs: int  # passes over the training images
     image_size: int  # pixels of the crops
     learning_rate: float  # of all layers, once the new one is trained
     seed: int
@@ -40,14 +40,14 @@ class FineTuning:
 class ClassStream(ImageStream):
     """Images and their classes, no sentences."""
 
-    def _add_text(self, batch: dict, step, picture, rows) -> dict:
+    def _add_text(self, batch: dict, step, image, rows) -> dict:
         return batch
 
 
 def train(root: Path, path: Path, how: FineTuning) -> tuple[int, float, float]:
     """Fine-tunes an extractor on the training classes at `root` and saves it at `path`, a `.keras` file.
 
-    Returns how many pictures were held out, the share of them whose class it finds, and that found by chance. Raises
+    Returns how many images were held out, the share of them whose class it finds, and that found by chance. Raises
     `InputError` for data of one class, or too little of each.
     """
     dataset = published.read(root, "train", text_dim=None)
@@ -55,19 +55,20 @@ def train(root: Path, path: Path, how: FineTuning) -> tuple[int, float, float]:
     dataset, held_out = replace(dataset, class_ids=class_ids), _held_out(class_ids)
     if len(classes) < 2 or not held_out.any():
         raise InputError(
-            f"{root} holds {len(dataset)} training pictures of {len(classes)} classes: give two classes or more, and "
-            f"one at least of {HELD_OUT} pictures, of which one is held out"
+            f"{root} holds {len(dataset)} training images of {len(classes)} classes: give two classes or more, and "
+            f"one at least of {HELD_OUT} images, of which one is held out"
         )
     base = extractors.load(how.extractor).model
     keras.utils.set_random_seed(how.seed)
     model = with_classes(base, len(classes))
     train_set, test_set = (dataset.subset(np.flatnonzero(rows)) for rows in (~held_out, held_out))
-    pictures, unseen = (decode(rows, how.image_size, folder=path.parent) for rows in (train_set, test_set))
+    images, unseen = (decode(rows, how.image_size, folder=path.parent) for rows in (train_set, test_set))
     batch_size = min(BATCH, len(train_set))
-    _fit(model, base, ClassStream(train_set, pictures, how.image_size, batch_size, seed=how.seed), how)
+    _fit(model, base, ClassStream(train_set, images, how.image_size, batch_size, seed=how.seed), how)
     with atomic_write(path) as unfinished:
         model.save(unfinished)
     _, probabilities = extractors.load(path)(photographs.centre_crops(unseen, how.image_size))
+    assert probabilities is not None  # `with_classes` gave the network classes
     return len(test_set), float(np.mean(probabilities.argmax(axis=1) == test_set.class_ids)), 1 / len(classes)
 
 
@@ -91,7 +92,7 @@ def set_trainable(base: keras.Model, trainable: bool) -> None:
 
 
 def _held_out(class_ids: np.ndarray) -> np.ndarray:
-    """Which pictures are held out: the tenth of each class, the twentieth, and so on."""
+    """Which images are held out: the tenth of each class, the twentieth, and so on."""
     held_out = np.zeros(len(class_ids), bool)
     for own in np.unique(class_ids):
         held_out[np.flatnonzero(class_ids == own)[HELD_OUT - 1 :: HELD_OUT]] = True
@@ -109,7 +110,7 @@ def _fit(model: keras.Model, base: keras.Model, stream: ClassStream, how: FineTu
         set_trainable(base, first > 0)
         optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, last - first))
         classifier.compile(optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-        batches = stream.batches(first, last).map(lambda b: (images.to_pixels(b["image"]), b["class_id"]))
+        batches = stream.batches(first, last).map(lambda b: (rgb.to_pixels(b["image"]), b["class_id"]))
         classifier.fit(
             batches,
             initial_epoch=first // stream.steps_per_epoch,

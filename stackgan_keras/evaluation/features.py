@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 from tqdm import tqdm
 
-from stackgan_keras.data.images import to_range
+from stackgan_keras.data.rgb import to_range
 from stackgan_keras.evaluation.attributes import PARTS
 from stackgan_keras.models.attribute_classifier import with_features
 from stackgan_keras.porting.extractors import Extractor
@@ -59,7 +59,7 @@ class Networks:
         The extractor's `features` and `probabilities`, the independent one's `independent_features`, the image
         encoder's `embeddings`, the classifier's `attribute_features`, and the colour of each of `attributes.PARTS`.
         """
-        outputs = {}
+        outputs: dict[str, np.ndarray] = {}
         if self.extractor is not None:
             rows = zip(("features", "probabilities"), self.extractor(images), strict=True)
             outputs |= {name: values for name, values in rows if values is not None}
@@ -69,20 +69,19 @@ class Networks:
             colours, outputs["attribute_features"] = self.classifier(images)
             outputs |= colours
         if self.encoders is not None:
-            outputs["embeddings"] = self._embed(images, outputs)
+            outputs["embeddings"] = self._embed(self.encoders, images, outputs)
         return outputs
 
-    def _embed(self, images: np.ndarray, outputs: dict[str, np.ndarray]) -> np.ndarray:
-        encoders = self.encoders
+    def _embed(self, encoders: Encoders, images: np.ndarray, outputs: dict[str, np.ndarray]) -> np.ndarray:
         if encoders.extractor is None:
-            return encoders.embed_shown(np.asarray(resized(images, encoders.image.input.shape[1])))
+            return encoders.embed_inputs(np.asarray(resized(images, encoders.image.input.shape[1])))
         if encoders.extractor is self.extractor:
-            return encoders.embed_shown(outputs["features"])
-        return encoders.embed_shown(encoders.shown(images))
+            return encoders.embed_inputs(outputs["features"])
+        return encoders.embed_inputs(encoders.image_inputs(images))
 
     def outputs_of_all(self, images: Iterable[np.ndarray], title: str, total: int) -> dict[str, np.ndarray]:
         """`outputs` of single images (size, size, 3) as they come, none of which is kept, with a progress bar."""
-        bar = tqdm(images, title, total, unit=" pictures", leave=False)
+        bar = tqdm(images, title, total, unit=" images", leave=False)
         return joined([self.outputs(np.stack(batch)) for batch in batched(bar)])
 
 

@@ -45,7 +45,7 @@ class Gaussian:
         if self.count is None or self.count > len(self.mean):
             return ""
         return (
-            f"{self.count} pictures are too few for a covariance of {len(self.mean)} features: a Fréchet distance "
+            f"{self.count} images are too few for a covariance of {len(self.mean)} features: a Fréchet distance "
             f"from them is too large and compares only with that of as many; take more than {len(self.mean)}, or KID"
         )
 
@@ -74,7 +74,8 @@ def frechet_distance(features: np.ndarray, others: np.ndarray) -> float:
 def fit(features: np.ndarray) -> Gaussian:
     """The Gaussian of features (N, D), of which no copy is made. Raises `InputError` for N below 2, and NaN."""
     features = check_rows(features, "features", 2)
-    mean, scatter = features.mean(axis=0, dtype=np.float64), 0.0
+    mean = features.mean(axis=0, dtype=np.float64)
+    scatter = np.zeros((len(mean), len(mean)))
     for start in range(0, len(features), BATCH):
         rows = features[start : start + BATCH] - mean
         scatter = scatter + rows.T @ rows

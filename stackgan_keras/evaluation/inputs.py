@@ -30,6 +30,7 @@ def load_networks(request: Request) -> Networks:
     independent = metrics.load("independent", partial(extractors.load, INDEPENDENT))
     load_extractor = partial(extractors.load, request.extractor or EXTRACTOR, homes)
     by_name = request.extractor or request.reference is not None
+    extractor: Extractor | None
     if request.neighbours or (by_name and metrics.needing("extractor")):
         extractor = load_extractor()
     else:
@@ -118,7 +119,7 @@ def _evaluation_set(request: Request, runs: list[Run]) -> EvaluationSet:
             raise InputError(f"{root} has not as many embeddings as captions: have prepare make it again")
     chosen = spread_captions(captions, request.count)
     if min(len(chosen), len(dataset)) < 2:
-        raise InputError(f"{root} has 1 picture or caption in {request.split}/: scores need two or more, give --split")
+        raise InputError(f"{root} has 1 image or caption in {request.split}/: scores need two or more, give --split")
     made = EvaluationSet(root, request.split, dataset, None, chosen, request.seed, request.reference)
     if all(run.encoders is None for run in runs):
         metrics.names -= metrics.needing("encoders")
@@ -150,8 +151,8 @@ def _read_others(request: Request, root: Path) -> Dataset | None:
     try:
         others = published.read(root, split, text_dim=None)
         if len(others) < 2:
-            raise InputError(f"{root} has 1 picture in {split}/")
+            raise InputError(f"{root} has 1 image in {split}/")
     except InputError as problem:
-        request.metrics.notes.append(f"no FID and KID of real pictures: {problem}")
+        request.metrics.notes.append(f"no FID and KID of real images: {problem}")
         return None
     return others

@@ -63,20 +63,20 @@ def _fid(sample: Sample) -> dict[str, float]:
             return {}
         reference = fit(sample.real["features"])
     mine = fit(sample.outputs["features"])
-    sample.doubts.extend((fitted.count, fitted.doubt()) for fitted in (mine, reference) if fitted.doubt())
+    sample.doubts.extend((of.count, of.doubt()) for of in (mine, reference) if of.count is not None and of.doubt())
     return {"fid": mine.distance(reference)}
 
 
 def _inception_score(sample: Sample) -> dict[str, float]:
     if len(sample.captions) < PARTS:
-        sample.notes.append(f"an Inception Score needs {PARTS} pictures or more, not {len(sample.captions)}")
+        sample.notes.append(f"an Inception Score needs {PARTS} images or more, not {len(sample.captions)}")
         return {}
     mean, deviation = inception_score(sample.outputs["probabilities"])
     return {"inception_score": mean, "inception_score_deviation": deviation}
 
 
 def _r_precision(sample: Sample) -> dict[str, float]:
-    if sample.embed is None:
+    if sample.embed is None or sample.embeddings is None:
         return {}
     among, chosen = sample.evaluation_set.candidates([image for image, _ in sample.captions])
     candidates = sample.embed(sample.evaluation_set.sentences(among))

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from stackgan_keras.config import Folders
-from stackgan_keras.data import grids, images
+from stackgan_keras.data import grids, rgb
 from stackgan_keras.data.published import Dataset
 from stackgan_keras.errors import InputError
 from stackgan_keras.evaluation.features import Networks
@@ -25,14 +25,15 @@ def write(request: Request, evaluation: Evaluation, run: Run) -> Path:
     """
     data = evaluation.evaluation_set
     train_set = data.dataset if data.split == "train" else data.others
-    if train_set is None:
-        raise InputError("--neighbours needs the training pictures of the data, which cannot be read: see the notes")
+    extractor = evaluation.networks.extractor
+    if train_set is None or extractor is None:
+        raise InputError("--neighbours needs the training images of the data, which cannot be read: see the notes")
     captions = data.captions[:: max(1, len(data.captions) // GENERATED)][:GENERATED]
-    generated = run.model.pictures(evaluation.embeddings(run, captions), 1, data.seed)
+    generated = run.model.images(evaluation.embeddings(run, captions), 1, data.seed)
     made = np.stack([stages["image"] for stages in generated])
     sentences = [(data.dataset.captions[i] or ("",) * (j + 1))[j] for i, j in captions]
     path = Folders(request.output_dir, run.name).results / "neighbours.png"
-    images.write(path, grid(made, sentences, train_set, evaluation.networks.extractor, data.seed, evaluation.cache))
+    rgb.write(path, grid(made, sentences, train_set, extractor, data.seed, evaluation.cache))
     return path
 
 

@@ -41,14 +41,14 @@ def r_precision(images: np.ndarray, sentences: np.ndarray, candidates: np.ndarra
     same text encoder, `chosen` (N, others) places among them. A tie is a miss: embeddings that are all alike score 0.
     Raises `InputError` for NaN, other shapes, and no images.
     """
-    images = check_rows(images, "embeddings of pictures")
+    images = check_rows(images, "embeddings of images")
     sentences, candidates = (check_rows(rows, "embeddings of sentences") for rows in (sentences, candidates))
     for rows in (sentences, candidates):
         check_comparable(images.shape[1], rows.shape[1])
     if not len(images) == len(sentences) == len(chosen):
         raise InputError(
-            f"R-precision of {len(images)} pictures, {len(sentences)} sentences and others for {len(chosen)}: "
-            "give one sentence, and a row of others, for each picture"
+            f"R-precision of {len(images)} images, {len(sentences)} sentences and others for {len(chosen)}: "
+            "give one sentence, and a row of others, for each image"
         )
     hits = 0
     for start in range(0, len(images), BATCH):

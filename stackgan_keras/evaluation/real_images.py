@@ -26,7 +26,9 @@ def framed(dataset: Dataset, size: int, seed: int, chosen: Iterable[int]) -> Ite
 
 def real_outputs(networks: Networks, dataset: Dataset, size: int, seed: int, folder: Path) -> dict[str, np.ndarray]:
     """The outputs of networks on all real images of a data set, `framed`. Those of extractors are kept in `folder`."""
-    outputs, missing, running = {}, {}, networks  # what is kept, the files for what is not, and what computes that
+    outputs: dict[str, np.ndarray] = {}  # those that are kept
+    missing: dict[str, Path] = {}  # the files for the others
+    running = networks  # what computes these
     for part in KEPT:
         if (extractor := getattr(networks, part)) is not None:
             made_of = fingerprint(dataset, size, seed, extractor.digest, extractor.preprocessing)
@@ -38,14 +40,14 @@ def real_outputs(networks: Networks, dataset: Dataset, size: int, seed: int, fol
                 running = replace(running, **{part: None})
     encoders = networks.encoders
     if encoders is not None and "features" in outputs and encoders.extractor is networks.extractor:
-        outputs["embeddings"] = encoders.embed_shown(outputs["features"])
+        outputs["embeddings"] = encoders.embed_inputs(outputs["features"])
         running = replace(running, encoders=None)
     if running:
         everything = framed(dataset, size, seed, range(len(dataset)))
-        outputs |= running.outputs_of_all(everything, f"real pictures, {size}", len(dataset))
+        outputs |= running.outputs_of_all(everything, f"real images, {size}", len(dataset))
     for part, path in missing.items():
         with atomic_write(path) as unfinished, unfinished.open("wb") as file:
-            np.savez(file, **{name: outputs[name] for name in KEPT[part] if name in outputs})
+            np.savez(file, allow_pickle=False, **{name: outputs[name] for name in KEPT[part] if name in outputs})
     return outputs
 
 

@@ -13,7 +13,7 @@ from stackgan_keras.files import atomic_write
 from stackgan_keras.models.runs import GENERATORS, IMAGE_ENCODER, TEXT_ENCODER, weight_file
 from stackgan_keras.porting.extractors import Extractor
 
-COUNTS = {"pixels": ("pixels", "{:d}"), "pictures": ("pictures", "{:d}")}  # columns before those of the metrics
+COUNTS = {"pixels": ("pixels", "{:d}"), "images": ("images", "{:d}")}  # columns before those of the metrics
 
 
 def table(rows: dict[str, dict[str, float]]) -> str:
@@ -53,8 +53,8 @@ def write(request: Request, evaluation: Evaluation, rows: dict[str, dict[str, fl
         "seed": data.seed,
         "extractor": _extractor(networks.extractor),
         "independent_extractor": _extractor(networks.independent),
-        "reference": None if data.reference is None else _file(data.reference.file),
-        "classifier": None if networks.classifier is None else _file(networks.classifier.file),
+        "reference": _file(None if data.reference is None else data.reference.file),
+        "classifier": _file(None if networks.classifier is None else networks.classifier.file),
         "notes": evaluation.notes,
         "weights": _weights(request.folders[run]),
         "rows": {
@@ -80,8 +80,8 @@ def _weights(folder: Path) -> dict[str, str]:
     return {file.name: _digest(file) for file in files if file.is_file()}
 
 
-def _file(path: Path) -> dict[str, str]:
-    return {"file": str(path), "sha256": _digest(path)}
+def _file(path: Path | None) -> dict[str, str] | None:
+    return None if path is None else {"file": str(path), "sha256": _digest(path)}
 
 
 def _digest(path: Path) -> str:

@@ -67,7 +67,7 @@ class Evaluation:
         for size in sorted(real, reverse=True):
             others = {} if data.others is None else self._real_outputs(data.others, size, None)
             compared = {"outputs": real[size], "real": others, "pairs": self._real_pairs(size)}
-            rows[f"real pictures, {size}"] = self._row(size, encoders, **texts, **compared)
+            rows[f"real images, {size}"] = self._row(size, encoders, **texts, **compared)
         if self.doubts:
             self.notes.append(min(self.doubts)[1])
         self.notes[:] = dict.fromkeys(self.notes)
@@ -89,7 +89,9 @@ class Evaluation:
         """All figures of images, `given` as `Sample` takes them."""
         embed = None if encoders is None else partial(text_encoder.embed, encoders.text)
         sample = Sample(self.evaluation_set, embed=embed, notes=self.notes, doubts=self.doubts, **given)
-        row = {"pixels": size} | ({"pictures": len(sample.captions)} if sample.outputs else {})
+        row: dict[str, float] = {"pixels": size}
+        if sample.outputs:
+            row["images"] = len(sample.captions)
         for _, metric in self._metrics():
             row |= metric.compute(sample)
         return row
@@ -103,8 +105,8 @@ class Evaluation:
         if not networks:
             return {output: (size, {}) for output, size in sizes.items()}
         made: dict[str, list] = {output: [] for output in sizes}
-        images = run.model.pictures(embeddings, 1, self.evaluation_set.seed)
-        for batch in batched(tqdm(images, run.name, len(embeddings), unit=" pictures", leave=False)):
+        images = run.model.images(embeddings, 1, self.evaluation_set.seed)
+        for batch in batched(tqdm(images, run.name, len(embeddings), unit=" images", leave=False)):
             for output, parts in made.items():
                 parts.append(networks.outputs(np.stack([_image(stages, output) for stages in batch])))
         return {output: (size, joined(made.pop(output))) for output, size in sizes.items()}
@@ -121,7 +123,7 @@ class Evaluation:
             return {}
         places = np.unique(np.arange(PAIRS) * len(embeddings) // PAIRS)
         pairs: dict[str, list] = {}
-        for pair in batched(run.model.pictures(embeddings[places], 2, self.evaluation_set.seed), 2):
+        for pair in batched(run.model.images(embeddings[places], 2, self.evaluation_set.seed), 2):
             for output in pair[0]:
                 pairs.setdefault(output, []).append(np.stack([stages[output] for stages in pair]))
         return pairs

@@ -7,17 +7,19 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from stackgan_keras.command_line import without_notices
 from stackgan_keras.files import atomic_write
 from stackgan_keras.inference import saved_model
+from stackgan_keras.inference.stackgan import StackGAN
 
 TRIED = 3  # images by which what was written is compared with what it was made of
 SENTENCES = ["this bird is red with black wings", "a small yellow bird", "a blue bird with a white belly"]
 
 
-def write_saved_model(model, folder: Path) -> None:
+def write_saved_model(model: StackGAN, folder: Path) -> None:
     import tensorflow as tf
 
     with _whole_folder(folder) as unfinished:
@@ -26,29 +28,28 @@ def write_saved_model(model, folder: Path) -> None:
         served = loaded.serve(tf.constant(SENTENCES), tf.constant(0))
     made = saved_model.generate(model, tf.constant(SENTENCES), tf.constant(0))
     apart = max(int(np.abs(served[name].numpy().astype(int) - made[name].numpy()).max()) for name in made)
-    _tell(folder, f"its pictures differ from those of the Keras models by {apart} of 255 at most")
+    _tell(folder, f"its images differ from those of the Keras models by {apart} of 255 at most")
 
 
-def write_onnx(picture, path: Path) -> None:
+def write_onnx(image: keras.Model, path: Path) -> None:
     import onnxruntime
 
     with atomic_write(path) as unfinished, without_notices():
-        picture.export(str(unfinished), format="onnx", verbose=False)
+        image.export(str(unfinished), format="onnx", verbose=False)
         session = onnxruntime.InferenceSession(str(unfinished), providers=["CPUExecutionProvider"])
     names = [given.name for given in session.get_inputs()]
-    _compare(picture, path, lambda inputs: session.run(None, {name: inputs[name] for name in names})[0])
+    _compare(image, path, lambda inputs: session.run(None, {name: inputs[name] for name in names})[0])
 
 
-def write_litert(picture, paths: dict[str, Path]) -> None:
+def write_litert(image: keras.Model, paths: dict[str, Path]) -> None:
     """One file for each precision, all from one SavedModel, which is where its converter starts."""
-    import keras
     import tensorflow as tf
     from ai_edge_litert.interpreter import Interpreter
 
-    shapes = {name: tf.TensorSpec((1, *x.shape[1:]), tf.float32, name) for name, x in picture.input.items()}
+    shapes = {name: tf.TensorSpec((1, *x.shape[1:]), tf.float32, name) for name, x in image.input.items()}
     archive = keras.export.ExportArchive()
-    archive.track(picture)
-    archive.add_endpoint("serve", lambda inputs: {"image": picture(inputs, training=False)}, [shapes])
+    archive.track(image)
+    archive.add_endpoint("serve", lambda inputs: {"image": image(inputs, training=False)}, [shapes])
 
     def draw(runner, inputs: dict) -> np.ndarray:
         rows = [{name: values[i : i + 1] for name, values in inputs.items()} for i in range(TRIED)]
@@ -64,27 +65,25 @@ def write_litert(picture, paths: dict[str, Path]) -> None:
                     converter.optimizations = [tf.lite.Optimize.DEFAULT]
                     converter.target_spec.supported_types = [tf.float16]
                 unfinished.write_bytes(converter.convert())
-            _compare(picture, path, partial(draw, Interpreter(str(path)).get_signature_runner()))
+            _compare(image, path, partial(draw, Interpreter(str(path)).get_signature_runner()))
 
 
-def image_of(generator):
-    """A generator that gives its picture alone."""
-    import keras
-
-    picture = keras.Model(generator.input, generator.output["image"], name=generator.name)
-    picture({name: np.zeros((1, *x.shape[1:]), np.float32) for name, x in generator.input.items()})  # Keras wants it so
-    return picture
+def image_of(generator: keras.Model) -> keras.Model:
+    """A generator that gives its image alone."""
+    image = keras.Model(generator.input, generator.output["image"], name=generator.name)
+    image({name: np.zeros((1, *x.shape[1:]), np.float32) for name, x in generator.input.items()})  # Keras wants it so
+    return image
 
 
 # -- what came out ------------------------------------------------------------------------------------------------
 
 
-def _compare(picture, path: Path, draw: Callable[[dict], np.ndarray]) -> None:
+def _compare(image: keras.Model, path: Path, draw: Callable[[dict], np.ndarray]) -> None:
     rng = np.random.default_rng(0)
-    inputs = {name: rng.normal(size=(TRIED, *x.shape[1:])).astype(np.float32) for name, x in picture.input.items()}
+    inputs = {name: rng.normal(size=(TRIED, *x.shape[1:])).astype(np.float32) for name, x in image.input.items()}
     with without_notices():
-        apart = np.abs(draw(inputs) - np.asarray(picture(inputs, training=False))).max()
-    _tell(path, f"its pictures differ from those of the Keras model by {apart:.1e} at most, where they go from -1 to 1")
+        apart = np.abs(draw(inputs) - np.asarray(image(inputs, training=False))).max()
+    _tell(path, f"its images differ from those of the Keras model by {apart:.1e} at most, where they go from -1 to 1")
 
 
 def _tell(path: Path, comparison: str) -> None:

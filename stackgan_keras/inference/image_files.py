@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from stackgan_keras.data import grids, images
+from stackgan_keras.data import grids, rgb
 from stackgan_keras.inference.request import Request
 
 COLUMNS = 8  # copies side by side on a grid
@@ -22,27 +22,28 @@ STAGES = {"stage1": "Stage I", "stage2": "Stage II"}
 
 
 def write_images(made: Iterator[dict[str, np.ndarray]], asked: Request, folder: Path) -> list[str]:
-    """A PNG of each image as `StackGAN.pictures` makes it, and grids of all; what was written, in lines."""
+    """A PNG of each image as `StackGAN.images` makes it, and grids of all; what was written, in lines."""
     sentences, number, count = asked.sentences, len(asked.sentences), asked.count
     suffix = _suffix(asked)
     others = f"-and-{number - 1}-more-{_code(chr(10).join(sentences))}" if number > 1 else ""
     stem = f"grid_{_tag(sentences[0])}{others}_{suffix}_copies{count}"
     per_page = max(1, PAGE // min(count, MOST_COPIES))
-    lines, page = [], {}  # caption -> its copies, of which each is an image for each stage
+    lines: list[str] = []
+    page: dict[str, list[dict[str, np.ndarray]]] = {}  # caption -> its copies, each an image for each stage
     with tqdm(desc="drawing", total=number * count, unit=" images", leave=False, disable=None) as bar:
         for place, sentence in enumerate(sentences, start=1):
-            kept = page[f"{place}. {_caption(sentence)}"] = []
+            kept = page.setdefault(f"{place}. {_caption(sentence)}", [])
             for copy in range(1, count + 1):
                 stages = _by_stage(next(made))
                 for stage, pixels in stages.items():
                     name = f"{place:02d}_{_tag(sentence)}_{suffix}_copy{copy:02d}_{stage}.png"
-                    images.write(folder / name, pixels)
+                    rgb.write(folder / name, pixels)
                 if copy <= MOST_COPIES:
                     kept.append(stages)
                 bar.update()
             if len(page) == per_page or place == number:
                 ending = f"_page{len(lines) + 1}" if number > per_page else ""
-                images.write(folder / f"{stem}{ending}.png", _page(page))
+                rgb.write(folder / f"{stem}{ending}.png", _page(page))
                 lines.append(f"grid: {folder / stem}{ending}.png")
                 page = {}
     if count > MOST_COPIES:
@@ -70,10 +71,10 @@ def write_interpolation(made: dict[str, np.ndarray], asked: Request, folder: Pat
     chosen = np.unique(np.linspace(0, steps - 1, min(steps, STRIP)).round().astype(int))
     captions = [_caption(first), *[""] * (len(chosen) - 2), _caption(last)]
     rows = [grids.enlarge(row[chosen], best.shape[1]) for row in stages.values()]
-    images.write(Path(f"{stem}.png"), grids.labelled_grid(rows, captions, max_lines=None))
-    there_and_back = [*range(steps), *range(steps - 2, 0, -1)]
+    rgb.write(Path(f"{stem}.png"), grids.labelled_grid(rows, captions, max_lines=None))
+    there_and_back = rgb.there_and_back(steps)
     times = [END_MILLISECONDS if step in (0, steps - 1) else STEP_MILLISECONDS for step in there_and_back]
-    images.write_gif(Path(f"{stem}.gif"), grids.enlarge(best[there_and_back], grids.SMALLEST), times)
+    rgb.write_gif(Path(f"{stem}.gif"), grids.enlarge(best[there_and_back], grids.SMALLEST), times)
     return [f"strip: {stem}.png", f"animation: {stem}.gif"]
 
 

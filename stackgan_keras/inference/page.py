@@ -2,6 +2,7 @@
 
 import random
 from functools import partial, wraps
+from typing import Any
 
 import gradio as gr
 
@@ -11,7 +12,7 @@ from stackgan_keras.training import progress
 
 REFRESH = 5  # seconds between looks at a training
 MOST_COLUMNS = 4  # of a gallery
-BUTTONS = ["download", "fullscreen"]
+BUTTONS: list[Any] = ["download", "fullscreen"]
 THEME = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])  # other fonts come over the net
 CSS = """
 .stage1 img {image-rendering: pixelated}
@@ -23,8 +24,9 @@ CSS = """
 @media (max-width: 640px) {.stages .grid-container {grid-template-columns: repeat(2, 1fr) !important}}
 footer {display: none !important}
 """
-MODEL = {"concurrency_id": "model", "concurrency_limit": 1, "preprocess": False}  # the studio checks all values
-HIDDEN = {"api_visibility": "private"}
+# the studio checks all values
+MODEL: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1, "preprocess": False}
+HIDDEN: dict[str, Any] = {"api_visibility": "private"}
 _slider = partial(gr.Slider, min_width=280)
 _command = partial(gr.Textbox, label="The command that makes these again", buttons=["copy"], interactive=False)
 

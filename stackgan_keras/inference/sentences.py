@@ -18,7 +18,7 @@ def read(words: list[str], file: str | None, embedded: str | None) -> tuple[list
         return sentences, sentences
     if file is not None or words:
         raise InputError("--embedded brings sentences of its own: leave out the others")
-    return embedded_sentences.read(embedded)
+    return embedded_sentences.read(Path(embedded))
 
 
 def _sentences(words: list[str], file: str | None) -> list[str]:

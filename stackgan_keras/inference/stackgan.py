@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from stackgan_keras.data import images
+from stackgan_keras.data import rgb
 from stackgan_keras.data.noise import generator_inputs, widths_of
 from stackgan_keras.errors import InputError, whole_number
 from stackgan_keras.models import hugging_face, text_encoder, weights
@@ -91,7 +91,7 @@ class StackGAN:
         """
         count = whole_number("count", count, 1, MAX_COUNT)
         scales = {"epsilon_scale": epsilon_scale, "noise_scale": noise_scale}
-        return _stacked(self.pictures(sentences, count, seed, **scales, same_noise=same_noise), count)
+        return _stacked(self.images(sentences, count, seed, **scales, same_noise=same_noise), count)
 
     def interpolate(
         self,
@@ -110,11 +110,10 @@ class StackGAN:
         `generate(first)`, the last that of `generate([first, second], same_noise=True)`.
         """
         steps = whole_number("steps", steps, 2, MAX_STEPS)
-        given = np.stack([first, second]) if isinstance(first, np.ndarray) else [first, second]
-        start, end = self._embeddings_of(given)
+        start, end = np.concatenate([self._embeddings_of(_as_rows(each)) for each in (first, second)])
         along = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
         scales = {"epsilon_scale": epsilon_scale, "noise_scale": noise_scale}
-        made = self.pictures((1 - along) * start + along * end, 1, seed, **scales, same_noise=True)
+        made = self.images((1 - along) * start + along * end, 1, seed, **scales, same_noise=True)
         return {name: rows[:, 0] for name, rows in _stacked(made, 1).items()}
 
     def embed(self, sentences: str | Iterable[str]) -> np.ndarray:
@@ -129,7 +128,7 @@ class StackGAN:
         """What the text encoder does not read of a sentence, in words; empty where it reads all."""
         return text_encoder.unread(sentence)
 
-    def pictures(
+    def images(
         self,
         sentences: str | Iterable[str] | np.ndarray,
         count: int = 4,
@@ -157,7 +156,7 @@ class StackGAN:
                     f"the generator gives NaN or infinity for sentence {place}: its training went astray, take weights "
                     "from before that, or train again at a lower learning rate"
                 )
-            return {name: images.to_uint8(values) for name, values in made.items()}
+            return {name: rgb.to_uint8(values) for name, values in made.items()}
 
         return (draw(place, copy) for place in range(len(embeddings)) for copy in range(count))
 
@@ -177,10 +176,15 @@ class StackGAN:
         return given.astype(np.float32)
 
 
+def _as_rows(given: str | np.ndarray) -> str | np.ndarray:
+    """A sentence, or an embedding (text_dim,) as the only one of an array (1, text_dim)."""
+    return given[None] if isinstance(given, np.ndarray) else given
+
+
 def _find(folder: str | Path) -> Path:
     """The folder that holds a run's weights on this disk."""
     if hugging_face.is_address(folder):
-        return hugging_face.download(folder)
+        return hugging_face.download(str(folder))
     folder = Path(folder).expanduser()
     shipped = [home / folder.name for home in shipped_homes()] if folder.parts[:-1] == ("weights",) else []
     found = next((candidate for candidate in (folder, *shipped) if has_weights(candidate)), None)
@@ -189,11 +193,11 @@ def _find(folder: str | Path) -> Path:
     return found
 
 
-def _stacked(pictures: Iterator[dict], count: int) -> dict[str, np.ndarray]:
+def _stacked(images: Iterator[dict], count: int) -> dict[str, np.ndarray]:
     """Single images, `count` of each sentence in turn, as arrays (N, count, size, size, 3)."""
     made: dict[str, list] = {}
-    for picture in pictures:
-        for name, pixels in picture.items():
+    for image in images:
+        for name, pixels in image.items():
             made.setdefault(name, []).append(pixels)
     return {name: np.stack(all_).reshape(-1, count, *all_[0].shape) for name, all_ in made.items()}
 

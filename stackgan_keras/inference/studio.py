@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stackgan_keras.command_line import quietly
-from stackgan_keras.data import grids, images
+from stackgan_keras.data import grids, rgb
 from stackgan_keras.errors import InputError, whole_number
 from stackgan_keras.files import read_text
 from stackgan_keras.models.runs import find_run, runs_in, shipped_homes
@@ -77,35 +77,36 @@ class Studio:
         same_noise: bool,
     ) -> tuple[list[tuple[str, str]], list[tuple[str, str]], str]:
         """Stage I and Stage II, each a list of (PNG, caption), and the command that makes the same images."""
-        lines, count, seed = _lines(sentences), whole_number("count", _whole(count), 1, MOST_COPIES), _whole(seed)
+        lines, copies, key = _lines(sentences), whole_number("count", _whole(count), 1, MOST_COPIES), _whole(seed)
         asked = {"noise_scale": noise_scale, "epsilon_scale": epsilon_scale, "same_noise": same_noise is True}
-        made = self.load(run).generate(lines, count, seed, **asked)
+        made = self.load(run).generate(lines, copies, key, **asked)
         stages = {"Stage I": made.get("stage1_image", made["image"]), "Stage II": made["image"]}
-        files, folder = {"Stage I": [], "Stage II": []}, self._emptied()
+        files: dict[str, list[tuple[str, str]]] = {"Stage I": [], "Stage II": []}
+        folder = self._emptied()
         for stage in list(stages) if "stage1_image" in made else ["Stage I"]:
             for place, sentence in enumerate(lines):
-                for copy in range(count):
-                    file = folder / f"{run}_seed{seed}_{place + 1:02d}_copy{copy + 1:02d}_{stage.replace(' ', '')}.png"
+                for copy in range(copies):
+                    file = folder / f"{run}_seed{key}_{place + 1:02d}_copy{copy + 1:02d}_{stage.replace(' ', '')}.png"
                     about = {"sentence": sentence, "place": place + 1, "copy": copy + 1, "stage": stage, "run": run}
-                    images.write(file, stages[stage][place, copy], about | {"seed": seed} | asked)
-                    caption = f"seed {seed}, copy {copy + 1}"
+                    rgb.write(file, stages[stage][place, copy], about | {"seed": key} | asked)
+                    caption = f"seed {key}, copy {copy + 1}"
                     files[stage].append((str(file), caption if len(lines) == 1 else f"{sentence[:60]}, {caption}"))
         scales = [word for scale, value in list(asked.items())[:2] for word in (f"--{scale}", str(value)) if value != 1]
-        words = ["--count", str(count), *scales, *["--same_noise"] * asked["same_noise"]]
-        return *files.values(), self._command(run, seed, words, lines)
+        words = ["--count", str(copies), *scales, *(["--same_noise"] if same_noise is True else [])]
+        return files["Stage I"], files["Stage II"], self._command(run, key, words, lines)
 
     def walk(self, run: str, first: str, second: str, steps: float, seed: float) -> tuple[str, str, str]:
         """A strip (PNG) and an animation (GIF) of images between two sentences, and the command that makes them."""
         ends = [_text(sentence) for sentence in (first, second)]
-        steps, seed = whole_number("steps", _whole(steps), 2, MOST_STEPS), _whole(seed)
-        made = self.load(run).interpolate(*ends, steps, seed)["image"]
-        stem = self._emptied() / f"{run}_walk_seed{seed}_steps{steps}"
+        number, key = whole_number("steps", _whole(steps), 2, MOST_STEPS), _whole(seed)
+        made = self.load(run).interpolate(*ends, number, key)["image"]
+        stem = self._emptied() / f"{run}_walk_seed{key}_steps{number}"
         strip, animation = stem.with_suffix(".png"), stem.with_suffix(".gif")
-        about = {"from": ends[0], "to": ends[1], "steps": steps, "run": run, "seed": seed}
-        images.write(strip, grids.grid([made[i : i + COLUMNS] for i in range(0, steps, COLUMNS)]), about)
-        there_and_back = made[[*range(steps), *range(steps - 2, 0, -1)]]
-        images.write_gif(animation, grids.enlarge(there_and_back, 256), [MILLISECONDS] * len(there_and_back))
-        return str(strip), str(animation), self._command(run, seed, ["--interpolate", "--steps", str(steps)], ends)
+        about = {"from": ends[0], "to": ends[1], "steps": number, "run": run, "seed": key}
+        rgb.write(strip, grids.grid([made[i : i + COLUMNS] for i in range(0, number, COLUMNS)]), about)
+        frames = made[rgb.there_and_back(number)]
+        rgb.write_gif(animation, grids.enlarge(frames, 256), [MILLISECONDS] * len(frames))
+        return str(strip), str(animation), self._command(run, key, ["--interpolate", "--steps", str(number)], ends)
 
     def _command(self, run: str, seed: int, words: list[str], sentences: list[str]) -> str:
         below = [] if self.output_dir == Path() else ["--output_dir", str(self.output_dir)]
@@ -139,6 +140,6 @@ def _lines(text: str) -> list[str]:
     return lines
 
 
-def _whole(value):
+def _whole(value: Any) -> Any:
     """Numbers come from a page as floats."""
     return int(value) if isinstance(value, float) and value.is_integer() else value

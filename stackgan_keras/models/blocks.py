@@ -5,7 +5,7 @@ norm's scales as N(1, 0.02), as released.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -254,21 +254,26 @@ def upsample(
     condition: Tensor | None = None,
     *,
     min_filters: int = 1,
+    skips: Sequence[Tensor] = (),
     bottlenecks: int = 0,
     image_doubles: bool = False,
 ) -> Tensor:
     """Up-blocks until the map is `image_size` wide, each of half the channels, but of `min_filters` at least.
 
-    The first `bottlenecks` of them end in one. The last is left out if what makes the image doubles the map itself.
+    The first of `skips` is joined to what the first block makes, and so on. The first `bottlenecks` of them end in one.
+    The last is left out if what makes the image doubles the map itself.
     """
     steps = doublings(image_size, start=x.shape[1])
-    if x.shape[-1] < 2**steps:
+    width = x.shape[-1]
+    if width < 2**steps:
         raise InputError(
-            f"generator.filters is too small: {x.shape[-1]} channels cannot be halved {steps} times "
-            f"on the way to {image_size} pixels, ask for {-(-(2**steps) // x.shape[-1])} times as many or more"
+            f"generator.filters is too small: {width} channels cannot be halved {steps} times "
+            f"on the way to {image_size} pixels, ask for {-(-(2**steps) // width)} times as many or more"
         )
     for i in range(1, steps + 1 - image_doubles):
-        x = up_block(x, max(x.shape[-1] // 2, min_filters), f"up{i}", condition, bottleneck=i <= bottlenecks)
+        x = up_block(x, max(width // 2**i, min_filters), f"up{i}", condition, bottleneck=i <= bottlenecks)
+        if i <= len(skips):
+            x = layers.Concatenate(name=f"up{i}_skip")([x, skips[i - 1]])
     return x
 
 

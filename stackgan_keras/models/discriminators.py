@@ -1,4 +1,4 @@
-"""All discriminators: an image encoder, and the logits of pictures with and without their sentence.
+"""All discriminators: an image encoder, and the logits of images with and without their sentence.
 
 Layer names are public: converters and the variable list in every weight file rely on them. Source: as `generators`,
 `stackgan_v2` and `attngan`.

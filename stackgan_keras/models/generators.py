@@ -79,13 +79,16 @@ def stage2_generator(
     condition_noise_scale: float = 1.0,
     conditional_batch_norm: bool = False,
     min_filters: int = 1,
+    skip_connections: bool = False,
     architecture: str = "pytorch",
 ) -> keras.Model:
     """A sentence, read again, turns the image of a frozen Stage I into a larger one.
 
     `stage1` holds the keywords of `stage1_generator`. In: as Stage I, and `stage1_epsilon`, the frozen part's own.
     Out: `image` (B, image_size, image_size, 3), `stage1_image`, `mean` and `log_variance` of this stage's own
-    conditioning augmentation, if it is to `read_text_again`: else the Stage-I image is all that it is given. The layer
+    conditioning augmentation, if it is to `read_text_again`: else the Stage-I image is all that it is given. With
+    `skip_connections` the up-blocks also see the encoder's maps of their size, as in a U-Net (Isola et al., CVPR 2017,
+    section 3.2.1). The layer
     `stage1_generator` is frozen and always in inference mode. `architecture` is how the sentence is read, the only
     difference of this network between the releases.
     """
@@ -102,15 +105,16 @@ def stage2_generator(
         inputs["stage1_epsilon"] = keras.Input(frozen.input["epsilon"].shape[1:], name="stage1_epsilon")
         given["epsilon"] = inputs["stage1_epsilon"]
     stage1_image = frozen(given)["image"]
-    x = convolve(stage1_image, filters, 3, "encode1", norm=False, slope=0.0)  # (B, s, s, filters), s: Stage I's size
-    x = convolve(x, 2 * filters, 4, "encode2", strides=2, slope=0.0)  # (B, s/2, s/2, 2 filters)
-    x = convolve(x, 4 * filters, 4, "encode3", strides=2, slope=0.0)  # (B, s/4, s/4, 4 filters)
+    full = convolve(stage1_image, filters, 3, "encode1", norm=False, slope=0.0)  # (B, s, s, filters), s: Stage I's size
+    half = convolve(full, 2 * filters, 4, "encode2", strides=2, slope=0.0)  # (B, s/2, s/2, 2 filters)
+    x = convolve(half, 4 * filters, 4, "encode3", strides=2, slope=0.0)  # (B, s/4, s/4, 4 filters)
     if condition is not None:
         x = layers.Concatenate(name="join")([x, tile(condition, x.shape[1], "tile")])
     x = convolve(x, 4 * filters, 3, "join", slope=0.0)
     for i in range(1, residual_blocks + 1):
         x = residual_block(x, f"residual{i}")
-    x = upsample(x, image_size, condition if conditional_batch_norm else None, min_filters=min_filters)
+    skips = (half, full) if skip_connections else ()
+    x = upsample(x, image_size, condition if conditional_batch_norm else None, min_filters=min_filters, skips=skips)
     stage1_image = layers.Identity(dtype=keras.config.floatx(), name="stage1_image")(stage1_image)
     return keras.Model(inputs, {"image": to_image(x), "stage1_image": stage1_image, **text}, name="stage2_generator")
 
@@ -147,6 +151,11 @@ def without_stage1(generator: keras.Model) -> keras.Model:
 def _condition(text_dim: int, condition_dim: int, augment: bool, noise_scale: float, architecture: str):
     """A generator's inputs that come with a sentence, and what its conditioning augmentation makes of them."""
     inputs = text_inputs(text_dim, condition_dim, augment)
-    sizes = {"text_dim": text_dim, "condition_dim": condition_dim}
-    read = conditioning_augmentation(**sizes, augment=augment, noise_scale=noise_scale, architecture=architecture)
+    read = conditioning_augmentation(
+        text_dim=text_dim,
+        condition_dim=condition_dim,
+        augment=augment,
+        noise_scale=noise_scale,
+        architecture=architecture,
+    )
     return inputs, read(inputs)

@@ -90,7 +90,7 @@ def stage2(settings: Settings, folders: Folders) -> Stage:
             f"{file} is a Stage I of generator.architecture {inner.get('architecture', 'pytorch')} but Stage II is "
             f"asked for with {settings.generator.architecture}: give both the same"
         )
-    names = ("residual_blocks", "read_text_again")
+    names = ("residual_blocks", "read_text_again", "skip_connections")
     keywords = {**_generator_keywords(settings), **{name: getattr(settings.generator, name) for name in names}}
     _check_text(settings)
     generator = ModelConfig("stage2_generator", {**keywords, "stage1": inner})

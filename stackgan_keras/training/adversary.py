@@ -52,7 +52,7 @@ class Adversary:
         framing = None if self.pretrained is None else batch["framing"][:, turn * FRAMING : (turn + 1) * FRAMING]
         return self.inputs(images, framing)
 
-    def inputs(self, images, framing) -> dict:
+    def inputs(self, images: Tensor, framing: Tensor | None) -> dict:
         """The discriminator's inputs, but for the text, of images as they are; `framing` is draws of `frame`."""
         seen = {"image": images} if "image" in self.parts.encoders else {}
         if self.pretrained is not None:

@@ -10,7 +10,7 @@ PANELS = {  # the figures of a line of `metrics.jsonl` that are drawn together
     "discriminator's loss on real images that it learned from, and not": ("real_train", "real_test"),
     "KL of the conditioning augmentation": ("kl",),
     "Stage II's distance to real and to Stage-I images": ("pixel", "consistency"),
-    "joint embedding: loss, and share of images that find their sentence": ("joint", "right_picture"),
+    "joint embedding: loss, and share of images that find their sentence": ("joint", "right_image"),
 }
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from stackgan_keras.config import Settings
-from stackgan_keras.data import images
+from stackgan_keras.data import rgb
 from stackgan_keras.errors import InputError
 from stackgan_keras.models import text_encoder, weights
 from stackgan_keras.models.runs import IMAGE_ENCODER, TEXT_ENCODER
@@ -74,13 +74,13 @@ class Encoders:
             )
         return cls(text, image, extractor)
 
-    def shown(self, pictures: np.ndarray) -> np.ndarray:
-        """Pictures (N, s, s, 3) uint8, or features (N, D) of them: what `embed_shown` reads."""
-        return pictures if self.extractor is None else self.extractor(pictures)[0]
+    def image_inputs(self, images: np.ndarray) -> np.ndarray:
+        """Images (N, s, s, 3) uint8, or features (N, D) of them: what `embed_inputs` reads."""
+        return images if self.extractor is None else self.extractor(images)[0]
 
-    def embed_shown(self, shown: np.ndarray) -> np.ndarray:
-        """The embeddings (N, text_dim) of what is `shown`."""
-        given = (part if self.extractor else images.to_range(part.astype(np.float32)) for part in _parts(shown))
+    def embed_inputs(self, inputs: np.ndarray) -> np.ndarray:
+        """The embeddings (N, text_dim) of `image_inputs`."""
+        given = (part if self.extractor else rgb.to_range(part.astype(np.float32)) for part in _parts(inputs))
         return np.concatenate([np.asarray(self.image(part, training=False)) for part in given])
 
     @property
@@ -108,7 +108,7 @@ class EncoderStep:
             scaled = self.optimizer.scale_loss(loss)
         self.optimizer.apply(tape.gradient(scaled, self.encoders.variables), self.encoders.variables)
         right = tf.argmax(scores, axis=2, output_type=tf.int32) == tf.range(len(seen))
-        return {"joint": loss, "right_picture": tf.reduce_mean(tf.cast(right, tf.float32))}
+        return {"joint": loss, "right_image": tf.reduce_mean(tf.cast(right, tf.float32))}
 
 
 def model_configs(settings: Settings, extractor: Extractor | None = None) -> dict[str, ModelConfig]:
@@ -128,5 +128,5 @@ def model_configs(settings: Settings, extractor: Extractor | None = None) -> dic
     return {"text": ModelConfig("text_encoder", text), "image": ModelConfig("image_encoder", image)}
 
 
-def _parts(pictures: np.ndarray, size: int = 64) -> Iterator[np.ndarray]:
-    return (pictures[start : start + size] for start in range(0, len(pictures), size))
+def _parts(images: np.ndarray, size: int = 64) -> Iterator[np.ndarray]:
+    return (images[start : start + size] for start in range(0, len(images), size))

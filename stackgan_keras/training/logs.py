@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from stackgan_keras.files import atomic_write
 
-NO_LOSSES = {"step", "epoch", "pictures_per_second"}  # in every line, beside its losses
+NO_LOSSES = {"step", "epoch", "images_per_second"}  # in every line, beside its losses
 
 
 class Metrics:

@@ -76,6 +76,26 @@ def consistency_loss(images: Tensor, smaller: Tensor) -> Tensor:
     return ops.mean(ops.abs(small - ops.stop_gradient(smaller)), axis=(1, 2, 3))
 
 
+def colour_consistency(images: Tensor, smaller: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean squared differences (B,) of the mean colours of images and smaller ones, and of their colours' covariances.
+
+    `images` is (B, S, S, 3) and `smaller` (B, s, s, 3), which stay as they are. The means are over the 3 and the 9
+    entries, as the release of StackGAN++ computes them; section 4.2 of its paper (Zhang et al., TPAMI 2018) has sums.
+    """
+    mean, covariance = colour_statistics(images)
+    target_mean, target_covariance = (ops.stop_gradient(values) for values in colour_statistics(smaller))
+    of_means = ops.mean(ops.square(mean - target_mean), axis=-1)
+    return of_means, ops.mean(ops.square(covariance - target_covariance), axis=(-2, -1))
+
+
+def colour_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean colour (B, 3) of images (B, s, s, 3), and the covariance (B, 3, 3) of its pixels' colours."""
+    pixels = ops.reshape(images, (-1, images.shape[1] * images.shape[2], 3))
+    mean = ops.mean(pixels, axis=1)
+    centred = pixels - mean[:, None]
+    return mean, ops.matmul(ops.swapaxes(centred, 1, 2), centred) / pixels.shape[1]
+
+
 def joint_embedding(scores: Tensor, counted: Tensor) -> Tensor:
     """Hinge loss of a text and an image encoder for scores (..., B, B), row: sentence, column: image; a scalar.
 

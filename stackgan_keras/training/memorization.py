@@ -8,7 +8,7 @@ with Limited Data", NeurIPS 2020, section 2 (figure 1c).
 import numpy as np
 from keras import ops
 
-from stackgan_keras.data import images, photographs
+from stackgan_keras.data import photographs, rgb
 from stackgan_keras.data.decoding import decode
 from stackgan_keras.data.pipeline import AdversarialStream
 from stackgan_keras.data.published import Dataset
@@ -26,7 +26,7 @@ class Memorization:
     def __init__(self, stream: AdversarialStream, test_set: Dataset, image_size: int):
         chosen, held_out = _spread(stream.dataset), test_set.subset(_spread(test_set))
         self.pairs = {
-            "real_train": _pairs(stream.pictures[chosen], stream.dataset.subset(chosen), image_size),
+            "real_train": _pairs(stream.images[chosen], stream.dataset.subset(chosen), image_size),
             "real_test": _pairs(decode(held_out, image_size, cache="memory"), held_out, image_size),
         }
 
@@ -35,11 +35,11 @@ class Memorization:
         return {name: float(np.mean(_losses(*pairs, objective))) for name, pairs in self.pairs.items()}
 
 
-def _losses(pictures: np.ndarray, embeddings: np.ndarray, objective: Objective) -> np.ndarray:
+def _losses(images: np.ndarray, embeddings: np.ndarray, objective: Objective) -> np.ndarray:
     """The losses (N,) of the conditional logits."""
     generator, adversary, found = objective.generator, objective.adversaries[-1], []
-    for start in range(0, len(pictures), BATCH):
-        image = images.to_range(ops.cast(pictures[start : start + BATCH], "float32"))
+    for start in range(0, len(images), BATCH):
+        image = rgb.to_range(ops.cast(images[start : start + BATCH], "float32"))
         sentence = ops.convert_to_tensor(embeddings[start : start + BATCH])
         if adversary.text == "mean":
             others = {name: ops.zeros((len(image), *x.shape[1:])) for name, x in generator.input.items()}
@@ -54,8 +54,8 @@ def _spread(dataset: Dataset) -> np.ndarray:
     return np.unique(np.linspace(0, len(dataset) - 1, COUNT).round().astype(int))
 
 
-def _pairs(pictures: np.ndarray, dataset: Dataset, image_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The middles of pictures (N, image_size, image_size, 3) uint8, and an embedding of each, (N, text_dim)."""
-    return photographs.centre_crops(pictures, image_size), np.stack(
+def _pairs(images: np.ndarray, dataset: Dataset, image_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The middles of images (N, image_size, image_size, 3) uint8, and an embedding of each, (N, text_dim)."""
+    return photographs.centre_crops(images, image_size), np.stack(
         [dataset.embeddings_of(i)[0] for i in range(len(dataset))]
     )

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from stackgan_keras.config import Folders, Settings
-from stackgan_keras.data import images
+from stackgan_keras.data import rgb
 from stackgan_keras.models import weights
 from stackgan_keras.models.runs import weight_file
 from stackgan_keras.models.stages import Stage
@@ -37,7 +37,7 @@ class WarmupOutputs:
 
     def write_grid(self, epoch: int, grid: np.ndarray) -> Path:
         path = self.folders.results / self.stage.name / f"{self.name}_{epoch:05d}.png"
-        images.write(path, grid)
+        rgb.write(path, grid)
         return path
 
     def save(self) -> None:

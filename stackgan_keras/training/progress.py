@@ -30,8 +30,8 @@ class Progress:
         """Its newest grid that is whole, (height, width, 3) uint8."""
         for file in sorted(self.results.glob(GRIDS), key=lambda file: file.stat().st_mtime, reverse=True):
             try:
-                with Image.open(file) as picture:
-                    return np.asarray(picture.convert("RGB"))
+                with Image.open(file) as image:
+                    return np.asarray(image.convert("RGB"))
             except (OSError, SyntaxError):  # Pillow's words for a file that is only half written
                 continue
         return None
@@ -76,7 +76,7 @@ def _sentence(folder: Path, metrics: Path, lines: list[dict]) -> str:
         return "Its first epoch is not over: figures come after it."
     last, warmup = lines[-1], metrics.parent != folder
     text = f"{'Warm-up, epoch' if warmup else 'Epoch'} {last['epoch']}"
-    pace = f"{last['pictures_per_second']:.1f} pictures per second"
+    pace = f"{last['images_per_second']:.1f} images per second"
     try:
         settings = config.make(config.read(folder / "config.yaml"))
     except InputError:  # of another version
@@ -85,7 +85,7 @@ def _sentence(folder: Path, metrics: Path, lines: list[dict]) -> str:
     epochs = settings.train.warmup_epochs if warmup else section.epochs
     per_epoch = last["step"] / last["epoch"]  # steps
     steps = min(epochs * per_epoch, settings.train.max_steps or np.inf)
-    seconds_a_step = section.batch_size / max(last["pictures_per_second"], 1e-9)
+    seconds_a_step = section.batch_size / max(last["images_per_second"], 1e-9)
     silent = time.time() - metrics.stat().st_mtime
     text = f"{text} of {epochs}, {pace}"
     if last["step"] >= steps:

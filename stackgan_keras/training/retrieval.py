@@ -14,32 +14,32 @@ GRID_SENTENCES, GRID_IMAGES = 8, 4  # on the grid that shows what sentences find
 
 @dataclass(frozen=True, eq=False)
 class Retrieval:
-    """What the sentences of one split find among its pictures: N pictures, M sentences, C classes."""
+    """What the sentences of one split find among its images: N images, M sentences, C classes."""
 
     dataset: Dataset
-    scores: np.ndarray  # (M, N) of every sentence with every picture
-    picture_of: np.ndarray  # (M,) the picture each sentence was written for
+    scores: np.ndarray  # (M, N) of every sentence with every image
+    image_of: np.ndarray  # (M,) the image each sentence was written for
 
     @classmethod
-    def of(cls, encoders: Encoders, dataset: Dataset, shown: np.ndarray) -> "Retrieval":
-        """`shown` is what the image encoder reads of the N pictures (`Encoders.shown`)."""
+    def of(cls, encoders: Encoders, dataset: Dataset, inputs: np.ndarray) -> "Retrieval":
+        """`inputs` is what the image encoder reads of the N images, its `image_inputs`."""
         sentences = [caption for captions in dataset.captions for caption in captions]
-        scores = text_encoder.embed(encoders.text, sentences) @ encoders.embed_shown(shown).T
+        scores = text_encoder.embed(encoders.text, sentences) @ encoders.embed_inputs(inputs).T
         return cls(dataset, scores, np.repeat(np.arange(len(dataset)), [len(c) for c in dataset.captions]))
 
     def recall(self) -> float:
-        """Share of sentences whose class is the one whose pictures, on average, fit them best."""
+        """Share of sentences whose class is the one whose images, on average, fit them best."""
         classes, members = np.unique(self.dataset.class_ids, return_inverse=True)
         sums = np.stack([self.scores[:, members == i].mean(axis=1) for i in range(len(classes))], axis=1)
-        return float(np.mean(sums.argmax(axis=1) == members[self.picture_of]))
+        return float(np.mean(sums.argmax(axis=1) == members[self.image_of]))
 
     def chance(self) -> float:
         return 1 / len(np.unique(self.dataset.class_ids))
 
-    def grid(self, pictures: np.ndarray) -> np.ndarray:
-        """Sentences, evenly spread, each above the picture it was written for and the pictures it finds."""
+    def grid(self, images: np.ndarray) -> np.ndarray:
+        """Sentences, evenly spread, each above the image it was written for and the images it finds."""
         chosen = np.unique(np.linspace(0, len(self.scores) - 1, GRID_SENTENCES).round().astype(int))
         best = np.argsort(-self.scores[chosen], axis=1)[:, :GRID_IMAGES]
-        rows = [pictures[self.picture_of[chosen]], *(pictures[column] for column in best.T)]
+        rows = [images[self.image_of[chosen]], *(images[column] for column in best.T)]
         sentences = [caption for captions in self.dataset.captions for caption in captions]
         return grids.labelled_grid(rows, [sentences[i] for i in chosen])

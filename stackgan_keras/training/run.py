@@ -93,7 +93,7 @@ def _check_text_dim(encoder: Path, settings: Settings) -> None:
 
 
 def _embedded(encoder: Path, dataset: Dataset, cache: Path) -> Dataset:
-    """The pictures that have captions, with the embeddings that the encoder in a weight file gives them.
+    """The images that have captions, with the embeddings that the encoder in a weight file gives them.
 
     They are kept in `cache` and found again there as long as neither the file nor the captions change.
     """

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from stackgan_keras.data import grids, images, noise, photographs
+from stackgan_keras.data import grids, noise, photographs, rgb
 from stackgan_keras.data.published import Dataset
 from stackgan_keras.models.generators import images_of
 
@@ -21,14 +21,14 @@ def generate(generator: keras.Model, embeddings: np.ndarray, copy: int, seed: in
         inputs = noise.generator_inputs(widths, seed, places, tf.fill((len(part),), copy), truncated)
         outputs = generator({"embedding": part, **inputs}, training=False)
         for name in images_of(generator):
-            made.setdefault(name, []).append(images.to_uint8(outputs[name]))
+            made.setdefault(name, []).append(rgb.to_uint8(outputs[name]))
     return {name: np.concatenate(parts) for name, parts in made.items()}
 
 
 class SampleGrid:
     """A generator's images of `count` sentences of a dataset, evenly spread over it, with `rows` noises.
 
-    The columns have the sentence on top, then the real picture, then a row for each noise, in Stage II below the
+    The columns have the sentence on top, then the real image, then a row for each noise, in Stage II below the
     Stage-I images that they start from.
     """
 
@@ -36,8 +36,8 @@ class SampleGrid:
         chosen = np.unique(np.linspace(0, len(dataset) - 1, count).round().astype(int))
         self.embeddings = np.stack([dataset.embeddings_of(i)[0] for i in chosen])
         self.captions = [(dataset.captions[i] or ("",))[0] for i in chosen]
-        pictures = [photographs.read(dataset.paths[i], dataset.box_of(i), image_size) for i in chosen]
-        self.real, self.rows, self.seed, self.truncated = np.stack(pictures), rows, seed, truncated
+        images = [photographs.read(dataset.paths[i], dataset.box_of(i), image_size) for i in chosen]
+        self.real, self.rows, self.seed, self.truncated = np.stack(images), rows, seed, truncated
 
     def __call__(self, generator: keras.Model) -> np.ndarray:
         """The labelled grid (height, width, 3) uint8 for the generator as it is now."""

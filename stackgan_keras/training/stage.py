@@ -177,7 +177,7 @@ class StageTraining:
             for name, of_kind in networks.items()
         }
         print(
-            f"{self.stage.name} of run {run}: {len(self.stream.dataset)} pictures at {self.settings.data.image_size} "
+            f"{self.stage.name} of run {run}: {len(self.stream.dataset)} images at {self.settings.data.image_size} "
             f"pixels, {self.stream.steps_per_epoch} steps of {self.settings.train.batch_size} an epoch, "
             f"on {self.strategy.num_replicas_in_sync} {kind}, trainable weights: "
             + ", ".join(f"{name} {count:,}" for name, count in counts.items())

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from stackgan_keras import config
 from stackgan_keras.config import Folders, Settings
-from stackgan_keras.data import images, photographs, published
+from stackgan_keras.data import photographs, published, rgb
 from stackgan_keras.data.decoding import decode, fingerprint
 from stackgan_keras.data.pipeline import FeaturePairStream, PairStream
 from stackgan_keras.data.published import Dataset
@@ -75,9 +75,9 @@ def train_encoders(
     start: Path | None = None,
     on_grid: OnGrid = None,
 ) -> keras.Model:
-    """Trains a text encoder and its image encoder on a training set's captions and pictures, saves and returns it.
+    """Trains a text encoder and its image encoder on a training set's captions and images, saves and returns it.
 
-    Given a folder `start`, training begins with the weights of the files there. Pictures without a caption are left
+    Given a folder `start`, training begins with the weights of the files there. Images without a caption are left
     out. In the end prints how often a sentence of the test set finds its class, of which none was trained on, and
     writes it to `retrieval.json`. Raises `InputError` for data without captions or of one class.
     """
@@ -85,8 +85,8 @@ def train_encoders(
     train_set, test_set = (dataset.captioned() for dataset in datasets)
     if len(np.unique(train_set.class_ids)) < 2:
         raise InputError(
-            "all training pictures are of one class, but a text encoder learns from what tells classes apart: "
-            "give each picture a class of its own, or sort the pictures into two or more"
+            "all training images are of one class, but a text encoder learns from what tells classes apart: "
+            "give each image a class of its own, or sort the images into two or more"
         )
     keras.utils.set_random_seed(settings.train.seed)
     settings = settled(settings, folders.logs)
@@ -103,8 +103,8 @@ def _train_encoders(datasets, settings: Settings, folders: TextFolders, start, o
     encoders = _build(configs, extractor, start)
     size = settings.data.image_size
     cache: dict[str, Any] = {"cache": settings.data.cache, "folder": folders.logs / "cache"}
-    test_pictures = photographs.centre_crops(decode(test_set, size, **cache), size)
-    outputs = _TextOutputs(encoders, configs, test_set, test_pictures, encoders.shown(test_pictures), folders)
+    test_images = photographs.centre_crops(decode(test_set, size, **cache), size)
+    outputs = _TextOutputs(encoders, configs, test_set, test_images, encoders.image_inputs(test_images), folders)
     stream = _stream(train_set, settings, extractor, cache)
     optimizer = make_rmsprop(settings.text.learning_rate, settings.text.lr_decay, stream.steps_per_epoch)
     optimizer.build(encoders.variables)
@@ -121,7 +121,7 @@ def _train_encoders(datasets, settings: Settings, folders: TextFolders, start, o
     config.write(settings, folders.logs / "config.yaml")
     classes = len(np.unique(train_set.class_ids))
     print(
-        f"text and image encoder of run {settings.run}: {len(train_set)} pictures of {classes} classes, "
+        f"text and image encoder of run {settings.run}: {len(train_set)} images of {classes} classes, "
         f"{stream.steps_per_epoch} steps of {stream.batch_size} an epoch, "
         f"{encoders.text.count_params() + encoders.image.count_params():,} weights"
     )
@@ -145,13 +145,13 @@ def _build(configs: dict[str, ModelConfig], extractor: Extractor | None, start: 
 
 def _stream(dataset: Dataset, settings: Settings, extractor: Extractor | None, cache: dict) -> PairStream:
     size = settings.data.image_size
-    shown, stream = decode(dataset, size, **cache), PairStream
+    inputs, stream = decode(dataset, size, **cache), PairStream
     if extractor is not None:
         name = f"features_{fingerprint(dataset, size, extractor.digest)}.npy"
-        shown, stream = _features_of_crops(shown, size, extractor, cache["folder"] / name), FeaturePairStream
+        inputs, stream = _features_of_crops(inputs, size, extractor, cache["folder"] / name), FeaturePairStream
     return stream(
         dataset,
-        shown,
+        inputs,
         size,
         min(settings.text.batch_size, len(dataset)),
         count=settings.text.captions,
@@ -159,15 +159,15 @@ def _stream(dataset: Dataset, settings: Settings, extractor: Extractor | None, c
     )
 
 
-def _features_of_crops(pictures: np.ndarray, size: int, extractor: Extractor, path: Path) -> np.ndarray:
-    """The features (N, 10, D) of each picture's `ten_crops`, kept in a file, as a frozen network always gives these.
+def _features_of_crops(images: np.ndarray, size: int, extractor: Extractor, path: Path) -> np.ndarray:
+    """The features (N, 10, D) of each image's `ten_crops`, kept in a file, as a frozen network always gives these.
 
     Source: Reed et al., CVPR 2016, section 5.
     """
     if not path.is_file():
         with atomic_write(path) as unfinished, unfinished.open("wb") as file:
-            bar = tqdm(pictures, f"features by {extractor.name}", unit=" pictures", leave=False)
-            np.save(file, np.stack([extractor(photographs.ten_crops(picture, size))[0] for picture in bar]))
+            bar = tqdm(images, f"features by {extractor.name}", unit=" images", leave=False)
+            np.save(file, np.stack([extractor(photographs.ten_crops(image, size))[0] for image in bar]))
     return np.load(path)
 
 
@@ -178,19 +178,19 @@ class _TextOutputs:
     encoders: Encoders
     configs: dict[str, ModelConfig]
     test_set: Dataset
-    pictures: np.ndarray  # of the test set
-    shown: np.ndarray  # what the image encoder reads of them
+    images: np.ndarray  # of the test set
+    inputs: np.ndarray  # what the image encoder reads of them
     folders: TextFolders
 
     def figures(self) -> dict[str, float]:
         return {}
 
     def grid(self) -> np.ndarray:
-        return Retrieval.of(self.encoders, self.test_set, self.shown).grid(self.pictures)
+        return Retrieval.of(self.encoders, self.test_set, self.inputs).grid(self.images)
 
     def write_grid(self, epoch: int, grid: np.ndarray) -> Path:
         path = self.folders.results / f"epoch_{epoch:05d}.png"
-        images.write(path, grid)
+        rgb.write(path, grid)
         return path
 
     def save(self) -> None:
@@ -198,7 +198,7 @@ class _TextOutputs:
         weights.save(self.encoders.text, self.configs["text"], self.folders.weights / TEXT_ENCODER)
 
     def report(self) -> None:
-        found = Retrieval.of(self.encoders, self.test_set, self.shown)
+        found = Retrieval.of(self.encoders, self.test_set, self.inputs)
         figures = {"recall": found.recall(), "chance": found.chance(), "sentences": len(found.scores)}
         (self.folders.logs / "retrieval.json").write_text(json.dumps(figures) + "\n")
         print(

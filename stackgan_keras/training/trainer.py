@@ -22,7 +22,7 @@ from stackgan_keras.training.logs import Metrics
 
 READ_EVERY = 10  # steps between reads of the losses: each waits for the device
 OnGrid = Callable[[Path], None] | None  # called with the path of every image grid that is written
-SHOWN = ("discriminator", "generator", "pixel", "joint", "right_picture")  # on the live line, where a step has them
+SHOWN = ("discriminator", "generator", "pixel", "joint", "right_image")  # on the live line, where a step has them
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class Trainer:
         bar = tqdm(
             total=self.schedule.steps * self.stream.batch_size,
             initial=done * self.stream.batch_size,
-            unit=" pictures",
+            unit=" images",
             smoothing=0.05,
             disable=not self.chief,
             mininterval=0.5 if os.isatty(2) or "ipykernel" in sys.modules else 60,  # a log file grows by every line
@@ -159,7 +159,7 @@ class Trainer:
         means = {k: float(np.mean([s[k] for s in read])) for k in read[0]}
         if self.chief:
             rate = len(read) * self.stream.batch_size / seconds
-            figures = {"epoch": epoch + 1, **means, **self.outputs.figures(), "pictures_per_second": rate}
+            figures = {"epoch": epoch + 1, **means, **self.outputs.figures(), "images_per_second": rate}
             self.metrics.write(last, figures)
             if (epoch + 1) % self.schedule.sample_every == 0 or ended:
                 grid = self.outputs.grid()

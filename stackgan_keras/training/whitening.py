@@ -23,8 +23,8 @@ def whiten(encoders: Encoders, dataset: Dataset) -> None:
     a sentence is about: which of two colours is the crown's, which the back's. A component of deviation s gets
     s / (s + 0.05 d) d, where d is that of all together, so that what hardly ever differs is not blown up. (Kessy,
     Lewin and Strimmer, "Optimal Whitening and Decorrelation", The American Statistician, 2018: PCA whitening.)
-    The image encoder is turned the other way, so that a picture still ranks sentences as before: by then it is all
-    that their scores are good for, as each picture's are moved by the same number.
+    The image encoder is turned the other way, so that an image still ranks sentences as before: by then it is all
+    that their scores are good for, as each image's are moved by the same number.
     """
     embeddings = _sample(encoders.text, dataset, 10_000).astype(np.float64)
     mean, (variances, components) = embeddings.mean(axis=0), np.linalg.eigh(np.cov(embeddings, rowvar=False))
@@ -38,7 +38,7 @@ def whiten(encoders: Encoders, dataset: Dataset) -> None:
     project.set_weights([weight @ (components / gains) for weight in project.get_weights()])
 
 
-def _sample(encoder: keras.Model, dataset: Dataset, pictures: int) -> np.ndarray:
-    """The embeddings of one caption each of about so many pictures, evenly spread."""
-    captions = [captions[0] for captions in dataset.captions[:: max(1, len(dataset) // pictures)]]
+def _sample(encoder: keras.Model, dataset: Dataset, images: int) -> np.ndarray:
+    """The embeddings of one caption each of about so many images, evenly spread."""
+    captions = [captions[0] for captions in dataset.captions[:: max(1, len(dataset) // images)]]
     return text_encoder.embed(encoder, captions)

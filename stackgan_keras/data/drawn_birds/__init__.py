@@ -1,6 +1,6 @@
-"""The embedded data set: captioned pictures of birds, drawn from a seed without any download.
+"""The embedded data set: captioned images of birds, drawn from a seed without any download.
 
-`write` draws a set in the published layout, with ten captions a picture and stand-ins for the vectors of a trained
+`write` draws a set in the published layout, with ten captions an image and stand-ins for the vectors of a trained
 text encoder. Drawing, wording and embedding are pure functions, so a seed fixes every byte of the set.
 """
 

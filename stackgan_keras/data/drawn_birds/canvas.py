@@ -1,4 +1,4 @@
-"""A supersampled picture to paint on: shapes, lines and masks in pixels, light and shade on what is painted."""
+"""A supersampled image to paint on: shapes, lines and masks in pixels, light and shade on what is painted."""
 
 from dataclasses import dataclass
 
@@ -29,9 +29,9 @@ class Frame:
 
 
 class Canvas:
-    """A supersampled picture, a pen that blends, a brush that covers, and the frame that the bird stands in.
+    """A supersampled image, a pen that blends, a brush that covers, and the frame that the bird stands in.
 
-    Masks are as large as the picture, since a shape that is moved by whole pixels is not always rounded alike.
+    Masks are as large as the image, since a shape that is moved by whole pixels is not always rounded alike.
     """
 
     def __init__(self, image: Image.Image, frame: Frame):
@@ -40,7 +40,7 @@ class Canvas:
         self.brush = ImageDraw.Draw(image)  # covers, which is quicker than blending
 
     def mask(self, *outlines: Points, value: int = 255) -> Image.Image:
-        """A picture-sized mask (L) of outlines in pixels: this value inside of them, 0 elsewhere."""
+        """An image-sized mask (L) of outlines in pixels: this value inside of them, 0 elsewhere."""
         mask = Image.new("L", self.image.size)
         pen = ImageDraw.Draw(mask)
         for outline in outlines:
@@ -86,7 +86,7 @@ class Canvas:
 
 
 def _plain(colour: Colour, size: Size) -> Image.Image:
-    """A picture of one colour, as Pillow pastes that through a mask twice as fast as the colour itself."""
+    """An image of one colour, as Pillow pastes that through a mask twice as fast as the colour itself."""
     return Image.new("RGB", size, colour)
 
 

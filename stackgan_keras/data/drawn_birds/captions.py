@@ -1,4 +1,4 @@
-"""Sentences about a bird: ten a picture, each true, in wordings that differ."""
+"""Sentences about a bird: ten an image, each true, in wordings that differ."""
 
 from collections.abc import Callable, Sequence
 
@@ -122,7 +122,7 @@ PLAIN_WORDINGS: tuple[Callable[[Phrases], str], ...] = (  # for birds that have 
     lambda w: f"the bird is {w.main()} and has {w.beak()}, {w.place()}",
     lambda w: f"this is {w.bird_of_size(w.main())}",
 )
-CAPTIONS = 10  # of each picture, as published
+CAPTIONS = 10  # of each image, as published
 PLAIN_CAPTIONS = 4  # of them, of a bird that has a main colour, in these wordings
 
 

@@ -24,18 +24,18 @@ from stackgan_keras.files import read_text, write_lines
 
 FORMAT = 3  # raise it when the same settings no longer give the same files
 JPEG_QUALITY = 95
-FEW = 64  # up to so many pictures, one process is done before others have started
+FEW = 64  # up to so many images, one process is done before others have started
 LOWEST = {"count": 1, "classes": 3, "test_classes": 1, "seed": 0, "embedding_dim": 1}
 
 Box = tuple[int, int, int, int]  # x, y, width, height in pixels
 
 
 @dataclass(frozen=True)
-class _Picture:
-    """A picture to be drawn."""
+class _Image:
+    """An image to be drawn."""
 
     number: int
-    name: str  # class/picture, without suffix
+    name: str  # class/image, without suffix
     class_id: int
     split: str
     species: dict[str, str]
@@ -43,7 +43,7 @@ class _Picture:
 
 def write(
     root: str | Path,
-    count: int = 2000,  # pictures
+    count: int = 2000,  # images
     classes: int = 50,  # species, training and test together
     test_classes: int = 10,
     seed: int = 0,
@@ -53,7 +53,7 @@ def write(
 ) -> Path:
     """Draws a data set of captioned birds under `root`, in the published layout, and returns `root`.
 
-    Beside the published files lie `truth.jsonl`, the attributes of each picture, and `drawn.json`, the settings. The
+    Beside the published files lie `truth.jsonl`, the attributes of each image, and `drawn.json`, the settings. The
     set appears as a whole or not at all; one that is already there with the same settings is left as it is.
     Raises `InputError` for impossible settings and where `root` holds anything else.
     """
@@ -102,7 +102,7 @@ def _check(settings: dict[str, int]) -> None:
             f"raise classes"
         )
     if count < classes:
-        raise InputError(f"count is {count}, fewer pictures than the {classes} classes: raise count or lower classes")
+        raise InputError(f"count is {count}, fewer images than the {classes} classes: raise count or lower classes")
 
 
 def _is_drawn(root: Path, settings: dict[str, int]) -> bool:
@@ -121,38 +121,38 @@ def _is_drawn(root: Path, settings: dict[str, int]) -> bool:
 
 def _write_set(folder: Path, settings: dict[str, int], workers: int | None, progress: bool) -> None:
     """All files of the set, the record of its settings last."""
-    pictures, class_names = _plan(settings)
+    images, class_names = _plan(settings)
     for class_name in class_names.values():
         (folder / "CUB_200_2011" / "images" / class_name).mkdir(parents=True)
         (folder / "text_c10" / class_name).mkdir(parents=True)
-    drawn = list(_draw_all(folder, pictures, settings["seed"], workers, progress))
+    drawn = list(_draw_all(folder, images, settings["seed"], workers, progress))
     write_tables(
         folder / "CUB_200_2011",
-        [f"{picture.name}.jpg" for picture in pictures],
+        [f"{image.name}.jpg" for image in images],
         [box for _, box, _ in drawn],
-        [picture.class_id for picture in pictures],
+        [image.class_id for image in images],
         class_names,
     )
     for split in ("train", "test"):
-        pairs = [(picture, texts) for picture, (_, _, texts) in zip(pictures, drawn, strict=True)]
+        pairs = [(image, texts) for image, (_, _, texts) in zip(images, drawn, strict=True)]
         _write_split(folder / split, [pair for pair in pairs if pair[0].split == split], settings["embedding_dim"])
     truths = [
-        {"name": picture.name, "split": picture.split, "class_id": picture.class_id, "box": box} | asdict(bird)
-        for picture, (bird, box, _) in zip(pictures, drawn, strict=True)
+        {"name": image.name, "split": image.split, "class_id": image.class_id, "box": box} | asdict(bird)
+        for image, (bird, box, _) in zip(images, drawn, strict=True)
     ]
     write_lines(folder / "truth.jsonl", [json.dumps(truth) for truth in truths])
     write_lines(folder / "drawn.json", [json.dumps(settings)])
 
 
-def _plan(settings: dict[str, int]) -> tuple[list[_Picture], dict[int, str]]:
-    """The pictures of the set in order, and the names of its classes by their numbers, which count from 1."""
+def _plan(settings: dict[str, int]) -> tuple[list[_Image], dict[int, str]]:
+    """The images of the set in order, and the names of its classes by their numbers, which count from 1."""
     count, classes, test_classes = settings["count"], settings["classes"], settings["test_classes"]
     rng = np.random.default_rng(settings["seed"])
     species = invent_species(classes - test_classes, test_classes, rng)
     ids = (rng.permutation(classes) + 1).tolist()  # class number of each species
     by_id, test_ids = dict(zip(ids, species, strict=True)), set(ids[classes - test_classes :])
     class_names = {i: f"{i:03d}.{name}" for i, name in enumerate(species_names(classes, rng), start=1)}
-    pictures: list[_Picture] = []
+    images: list[_Image] = []
     seen: Counter[int] = Counter()
     for number in range(count):
         class_id = 1 + number * classes // count
@@ -160,26 +160,26 @@ def _plan(settings: dict[str, int]) -> tuple[list[_Picture], dict[int, str]]:
         class_name = class_names[class_id]
         name = f"{class_name}/{class_name.partition('.')[2]}_{seen[class_id]:04d}"
         split = "test" if class_id in test_ids else "train"
-        pictures.append(_Picture(number, name, class_id, split, by_id[class_id]))
-    return pictures, class_names
+        images.append(_Image(number, name, class_id, split, by_id[class_id]))
+    return images, class_names
 
 
 def _draw_all(
-    folder: Path, pictures: list[_Picture], seed: int, workers: int | None, progress: bool
+    folder: Path, images: list[_Image], seed: int, workers: int | None, progress: bool
 ) -> Iterator[tuple[Bird, Box, list[str]]]:
-    """The pictures' birds, boxes and captions in order, drawn in this process or in several."""
+    """The images' birds, boxes and captions in order, drawn in this process or in several."""
     if workers is None:
-        workers = 1 if len(pictures) <= FEW else _cores()
+        workers = 1 if len(images) <= FEW else _cores()
     from tqdm import tqdm  # only here: data is also read where there is none
 
     draw_one = partial(_draw_one, folder, seed)
-    bar: dict[str, Any] = {"total": len(pictures), "desc": "drawing birds", "unit": "bird", "disable": not progress}
+    bar: dict[str, Any] = {"total": len(images), "desc": "drawing birds", "unit": "bird", "disable": not progress}
     if workers == 1:
-        yield from tqdm(map(draw_one, pictures), **bar)
+        yield from tqdm(map(draw_one, images), **bar)
         return
     spawn = multiprocessing.get_context("spawn")  # a forked TensorFlow may hang
     with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
-        yield from tqdm(pool.map(draw_one, pictures, chunksize=16), **bar)
+        yield from tqdm(pool.map(draw_one, images, chunksize=16), **bar)
 
 
 def _cores() -> int:
@@ -187,20 +187,20 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _draw_one(folder: Path, seed: int, picture: _Picture) -> tuple[Bird, Box, list[str]]:
-    """Draws and saves one picture and its captions; its random numbers depend on the seed and its number only."""
-    rng = np.random.default_rng([seed, picture.number])
-    bird = individual(picture.species, rng)
-    image, box = draw(bird, rng)
+def _draw_one(folder: Path, seed: int, image: _Image) -> tuple[Bird, Box, list[str]]:
+    """Draws and saves one image and its captions; its random numbers depend on the seed and its number only."""
+    rng = np.random.default_rng([seed, image.number])
+    bird = individual(image.species, rng)
+    drawing, box = draw(bird, rng)
     sentences = describe(bird, rng)
-    image.save(folder / "CUB_200_2011" / "images" / f"{picture.name}.jpg", quality=JPEG_QUALITY)
-    write_lines(folder / "text_c10" / f"{picture.name}.txt", sentences)
+    drawing.save(folder / "CUB_200_2011" / "images" / f"{image.name}.jpg", quality=JPEG_QUALITY)
+    write_lines(folder / "text_c10" / f"{image.name}.txt", sentences)
     return bird, box, sentences
 
 
-def _write_split(folder: Path, pairs: list[tuple[_Picture, list[str]]], embedding_dim: int) -> None:
-    """The three pickles of one split, from its pictures and their captions."""
+def _write_split(folder: Path, pairs: list[tuple[_Image, list[str]]], embedding_dim: int) -> None:
+    """The three pickles of one split, from its images and their captions."""
     vectors = embed([text for _, texts in pairs for text in texts], embedding_dim)
-    write_pickle(folder / "filenames.pickle", [picture.name for picture, _ in pairs])
-    write_pickle(folder / "class_info.pickle", [picture.class_id for picture, _ in pairs])
+    write_pickle(folder / "filenames.pickle", [image.name for image, _ in pairs])
+    write_pickle(folder / "class_info.pickle", [image.class_id for image, _ in pairs])
     write_pickle(folder / "char-CNN-RNN-embeddings.pickle", list(vectors.reshape(len(pairs), -1, embedding_dim)))

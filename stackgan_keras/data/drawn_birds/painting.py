@@ -1,4 +1,4 @@
-"""Pictures of birds: the bird itself, painted on its background and perch."""
+"""Images of birds: the bird itself, painted on its background and perch."""
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -8,13 +8,13 @@ from stackgan_keras.data.drawn_birds.anatomy import EYE_RADIUS, GROUND, Outlines
 from stackgan_keras.data.drawn_birds.canvas import INK, SUPERSAMPLE, Canvas, Colour, Frame, Size, tinted
 from stackgan_keras.data.drawn_birds.species import COLOURS, PLUMAGE, SIZES, Bird, Rng, pick
 
-PICTURE_SIZES = ((480, 420), (460, 440), (440, 460))  # width and height, pixels
+IMAGE_SIZES = ((480, 420), (460, 440), (440, 460))  # width and height, pixels
 LEG = (96, 76, 70)
 
 
 def draw(bird: Bird, rng: Rng) -> tuple[Image.Image, tuple[int, int, int, int]]:
-    """The bird's picture (RGB, 460 or 480 pixels on the long side) and the bird's box in it: x, y, w, h in pixels."""
-    width, height = pick(rng, PICTURE_SIZES)
+    """The bird's image (RGB, 460 or 480 pixels on the long side) and the bird's box in it: x, y, w, h in pixels."""
+    width, height = pick(rng, IMAGE_SIZES)
     parts = outlines(bird)
     frame = _place(parts, bird, (width, height), rng)
     canvas = Canvas(scenery.background(bird.background, (width, height), rng), frame)
@@ -22,18 +22,18 @@ def draw(bird: Bird, rng: Rng) -> tuple[Image.Image, tuple[int, int, int, int]]:
     scenery.paint_perch(canvas, bird, feet, rng)
     _paint_bird(canvas, parts, bird, rng)
     scenery.paint_foreground(canvas, bird.perch, feet, rng)
-    picture = canvas.image.reduce(SUPERSAMPLE)
+    image = canvas.image.reduce(SUPERSAMPLE)
     low, high = (frame(np.stack(parts.bounds())) / SUPERSAMPLE).round().astype(int)
     x, y = np.maximum(low, 0)
     right, bottom = np.minimum(high, (width, height))
     if bird.facing == "left":
-        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         x, right = width - right, width - x
-    return picture, (int(x), int(y), int(right - x), int(bottom - y))
+    return image, (int(x), int(y), int(right - x), int(bottom - y))
 
 
 def _place(parts: Outlines, bird: Bird, size: Size, rng: Rng) -> Frame:
-    """Scales the bird to its size and puts it near the middle, where the usual crop stays inside the picture."""
+    """Scales the bird to its size and puts it near the middle, where the usual crop stays inside the image."""
     low, high = parts.bounds()
     side = rng.uniform(*SIZES[bird.size])
     scale = SUPERSAMPLE * side / (high - low).max()

@@ -11,7 +11,7 @@ BARK = (143, 124, 110)
 SOIL = (184, 190, 150)
 SOILS = {"snow": (206, 212, 216), "sunset": (194, 180, 164)}  # where the background asks for another
 PETALS = ((244, 232, 214), (236, 214, 216), (238, 230, 190), (216, 210, 228))
-FOCUS = 4  # a background is painted at this reduction of the supersampled picture
+FOCUS = 4  # a background is painted at this reduction of the supersampled image
 SKIES = {
     "sky": ((164, 194, 214), (226, 230, 222)),
     "hills": ((190, 208, 214), (230, 226, 208)),
@@ -22,12 +22,12 @@ SKIES = {
 }  # top and bottom
 
 
-def background(kind: str, picture: Size, rng: Rng) -> Image.Image:
-    """The background of this kind, at the supersampled size, of a picture of this size.
+def background(kind: str, final: Size, rng: Rng) -> Image.Image:
+    """The background of this kind, supersampled, of an image of this `final` size.
 
     It is pale and muted, painted small and enlarged, so that it lies out of focus behind the bird.
     """
-    width, height = (SUPERSAMPLE * side for side in picture)
+    width, height = (SUPERSAMPLE * side for side in final)
     size = (width // FOCUS, height // FOCUS)
     top, bottom = (np.array(colour) + rng.uniform(-6, 6) for colour in SKIES[kind])
     ramp = np.linspace(top, bottom, 32)[:, None].clip(0, 255).astype(np.uint8)
@@ -50,7 +50,7 @@ def _blot(pen: Pen, x: float, y: float, radius: float, colour: Colour) -> None:
 
 
 def _ridge(pen: Pen, size: Size, level: float, colour: Colour, rng: Rng) -> None:
-    """A range of hills that fills the picture from about this share of its height downwards."""
+    """A range of hills that fills the image from about this share of its height downwards."""
     width, height = size
     x = np.linspace(0, width, 40)
     wave = np.sin(x / rng.uniform(26, 44) + rng.uniform(0, 6)) + 0.35 * np.sin(x / 13 + rng.uniform(0, 6))

@@ -38,7 +38,7 @@ BACKGROUNDS = ("sky", "hills", "forest", "sunset", "meadow", "snow")
 
 @dataclass(frozen=True)
 class Bird:
-    """The attributes of one picture: plumage and beak belong to the species, the rest to the individual."""
+    """The attributes of one image: plumage and beak belong to the species, the rest to the individual."""
 
     crown: str
     back: str

@@ -1,1 +1,1 @@
-"""What `prepare` does: captioned pictures of any source to a folder in the published layout, with their embeddings."""
+"""What `prepare` does: captioned images of any source to a folder in the published layout, with their embeddings."""

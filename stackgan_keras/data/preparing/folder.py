@@ -15,7 +15,7 @@ from stackgan_keras.errors import InputError
 from stackgan_keras.files import atomic_write
 from stackgan_keras.models.runs import TEXT_ENCODER
 
-Train = Callable[[tuple[Dataset, ...]], None]  # puts a text encoder, trained on the splits, into the folder
+Train = Callable[[tuple[Dataset, Dataset]], None]  # puts a text encoder, trained on the splits, into the folder
 
 
 def make(request: Request, asked: dict, train: Train) -> dict:
@@ -35,15 +35,15 @@ def make(request: Request, asked: dict, train: Train) -> dict:
 
     has_boxes = all(example.box for example in source.examples)
     home = out / ("CUB_200_2011/images" if has_boxes else "images")
-    examples, notes = divide(steps.copy_pictures(source, home))
+    examples, notes = divide(steps.copy_images(source, home))
     steps.write_captions(examples, out / "text_c10")
     if has_boxes:
         steps.write_tables(examples, home)
     for file in source.others:
         shutil.copyfile(file, out / file.name)
     splits = {split: [e for e in examples if e.split == split] for split in published.SPLITS}
-    datasets = tuple(steps.to_dataset(part, home) for part in splits.values())
-    embed, text_dim = _text_encoder(request, partial(train, datasets))
+    train_set, test_set = (steps.to_dataset(part, home) for part in splits.values())
+    embed, text_dim = _text_encoder(request, partial(train, (train_set, test_set)))
     steps.write_embeddings(embed, record.digest_of(out / TEXT_ENCODER), splits, out, unfinished)
     steps.write_lists(splits, out)
     made = {

@@ -14,7 +14,12 @@ from stackgan_keras.files import write_lines
 
 RECORD = "prepared.json"
 # settings that decide what the text encoder becomes, and those that may change while it is unfinished
-DECIDES = {"text": True, "generator": {"text_dim"}, "data": {"image_size"}, "train": {"seed", "precision", "max_steps"}}
+DECIDES: dict[str, bool | set[str]] = {
+    "text": True,
+    "generator": {"text_dim"},
+    "data": {"image_size"},
+    "train": {"seed", "precision", "max_steps"},
+}
 MAY_CHANGE = ("text.epochs", "train.max_steps")
 
 
@@ -59,10 +64,10 @@ def counts(examples: Sequence[Example]) -> dict:
     """How much a split holds."""
     captions = [len(example.captions) for example in examples]
     return {
-        "pictures": len(examples),
+        "images": len(examples),
         "captions": sum(captions),
         "classes": len({example.class_id for example in examples}),
-        "captions per picture (least, median, most)": [min(captions), int(statistics.median(captions)), max(captions)],
+        "captions per image (least, median, most)": [min(captions), int(statistics.median(captions)), max(captions)],
     }
 
 

@@ -14,41 +14,49 @@ from tqdm import tqdm
 from stackgan_keras.data import published, writing
 from stackgan_keras.data.published import Dataset
 from stackgan_keras.data.sources.source import Example, Source
+from stackgan_keras.errors import InputError
 from stackgan_keras.files import write_lines
 
-AT_ONCE = 64  # pictures that are looked at together
+AT_ONCE = 64  # images that are looked at together
 
 
-def copy_pictures(source: Source, home: Path) -> list[Example]:
-    """Puts the pictures below `home` and returns the examples of those that are whole."""
+def copy_images(source: Source, home: Path) -> list[Example]:
+    """Puts the images below `home` and returns the examples of those that are whole."""
     there = {example.name for example in source.examples if _is_copied(example, home)}
     missing = [example for example in source.examples if example.name not in there]
 
     def copy(pair: tuple[Example, Path | bytes]) -> str | None:
-        example, picture = pair
+        example, image = pair
         try:
-            writing.write_picture(picture, home / example.name, upright=source.upright)
-        except writing.BadPicture as problem:
+            writing.write_image(image, home / example.name, upright=source.upright)
+        except writing.BadImage as problem:
             return str(problem)
         return None
 
-    bar = tqdm(desc="pictures", total=len(source.examples), initial=len(there), unit="")
+    bar = tqdm(desc="images", total=len(source.examples), initial=len(there), unit="")
     with warnings.catch_warnings(), ThreadPoolExecutor() as pool, bar:
         warnings.simplefilter("ignore")  # of sizes and odd metadata, which hurt nothing
         for batch in _batched(source.open(missing)):
             for (example, _), problem in zip(batch, pool.map(copy, batch), strict=True):
                 bar.update()
                 if problem:
-                    source.skip("files that are no whole pictures", f"{example.name} ({problem})")
+                    source.skip("files that are no whole images", f"{example.name} ({problem})")
                 else:
                     there.add(example.name)
     return [example for example in source.examples if example.name in there]
 
 
 def _is_copied(example: Example, home: Path) -> bool:
-    """Whether the picture is there, and not older than the one it was made of."""
-    path = writing.find_picture(home / example.name)
+    """Whether the image is there, and not older than the one it was made of."""
+    path = writing.find_image(home / example.name)
     return path is not None and (example.file is None or path.stat().st_mtime_ns >= example.file.stat().st_mtime_ns)
+
+
+def _copy_of(example: Example, home: Path) -> Path:
+    """The file that `copy_images` made for an example."""
+    if (path := writing.find_image(home / example.name)) is None:
+        raise InputError(f"{home / example.name} has vanished: run the same command again")
+    return path
 
 
 def _batched(items: Iterable) -> Iterator[list]:
@@ -63,13 +71,13 @@ def write_captions(examples: Sequence[Example], folder: Path) -> None:
 
 
 def write_tables(examples: Sequence[Example], home: Path) -> None:
-    """CUB's tables of the pictures in `home`."""
+    """CUB's tables of the images in `home`."""
     writing.write_tables(
         home.parent,
-        [example.name + writing.find_picture(home / example.name).suffix for example in examples],
-        [example.box for example in examples],
-        [example.class_id for example in examples],
-        dict(sorted({example.class_id: example.label for example in examples}.items())),
+        [example.name + _copy_of(example, home).suffix for example in examples],
+        [example.box for example in examples if example.box],
+        [example.class_id for example in examples if example.class_id is not None],
+        dict(sorted({each.class_id: each.label for each in examples if each.class_id is not None}.items())),
     )
 
 
@@ -78,7 +86,7 @@ def to_dataset(examples: Sequence[Example], home: Path) -> Dataset:
     has_boxes = all(example.box for example in examples)
     return Dataset(
         names=tuple(example.name for example in examples),
-        paths=tuple(writing.find_picture(home / example.name) for example in examples),
+        paths=tuple(_copy_of(example, home) for example in examples),
         boxes=np.array([example.box for example in examples], np.float64) if has_boxes else None,
         class_ids=np.array([example.class_id for example in examples], np.int64),
         captions=tuple(example.captions for example in examples),

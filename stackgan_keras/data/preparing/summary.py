@@ -10,7 +10,7 @@ from stackgan_keras.data import sources
 from stackgan_keras.data.preparing.record import RECORD
 from stackgan_keras.models.runs import TEXT_ENCODER
 
-RETRIEVAL = "retrieval"  # folder of image grids that show which pictures sentences find
+RETRIEVAL = "retrieval"  # folder of image grids that show which images sentences find
 SEEN = 40_000  # images that Stage I sees by `few_stage1` in all its epochs
 NAMED = 3  # skipped files that are named
 
@@ -26,7 +26,7 @@ def summary(record: dict, out: Path) -> str:
         lines.append(f"what its sentences find: {out / RETRIEVAL}")
     if _are_few(record):
         lines.append(
-            f"note: {record['splits']['train']['pictures']} training pictures are few: the next command's networks are "
+            f"note: {record['splits']['train']['images']} training images are few: the next command's networks are "
             f"narrower than published, and its epochs show {SEEN:,} images, as was measured with 500; Stage II has "
             "few_stage2. Their discriminators read a pretrained network: pip install 'stackgan_keras[efficientnet]'"
         )
@@ -34,16 +34,16 @@ def summary(record: dict, out: Path) -> str:
 
 
 def next_command(record: dict, out: Path) -> str:
-    """The training of Stage I, by the source's config, or by that for few pictures."""
+    """The training of Stage I, by the source's config, or by that for few images."""
     known = sources.readers()[record["asked"]["source"]].config
     settings = ["--config", known] if known else []
     if _are_few(record):
-        epochs = math.ceil(SEEN / record["splits"]["train"]["pictures"])
+        epochs = math.ceil(SEEN / record["splits"]["train"]["images"])
         settings = ["--config", "few_stage1", "--train.epochs", str(epochs)]
     command = ["python", "-m", "stackgan_keras.train_stage1", *settings, "--data.root", str(out)]
     return shlex.join([*command, "--generator.text_dim", str(record["text_dim"]), "--run", record["run"]])
 
 
 def _are_few(record: dict) -> bool:
-    """Whether the published networks are too wide for the training pictures."""
-    return record["splits"]["train"]["pictures"] < sources.readers()[record["asked"]["source"]].few
+    """Whether the published networks are too wide for the training images."""
+    return record["splits"]["train"]["images"] < sources.readers()[record["asked"]["source"]].few

@@ -1,4 +1,4 @@
-"""The sources of captioned pictures that `prepare` reads: every module of this folder that has a `READER`."""
+"""The sources of captioned images that `prepare` reads: every module of this folder that has a `READER`."""
 
 import importlib
 import pkgutil

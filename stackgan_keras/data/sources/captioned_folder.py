@@ -1,4 +1,4 @@
-"""A folder of one's own: pictures with captions in text files beside them or in tables."""
+"""A folder of one's own: images with captions in text files beside them or in tables."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from stackgan_keras.data.sources.reader import Reader
 from stackgan_keras.data.sources.source import (
-    PICTURES,
+    IMAGES,
     CaptionFiles,
     Example,
     Source,
@@ -35,80 +35,80 @@ SPLITS = {  # names of folders
 
 
 def read(root: Path, leave_out: Path | None = None) -> Source:
-    """The pictures in a folder and its folders, with the captions that lie there.
+    """The images in a folder and its folders, with the captions that lie there.
 
-    Captions: `NAME.txt` beside a picture or at its place in `text_c10/`, a line each; rows of `metadata.jsonl` and
+    Captions: `NAME.txt` beside an image or at its place in `text_c10/`, a line each; rows of `metadata.jsonl` and
     `metadata.csv` with `file_name` (from the table's folder) and `text` (a string or a list). Classes: the folders
-    that pictures lie in, if there are several; folders called train and test (or validation) are splits.
+    that images lie in, if there are several; folders called train and test (or validation) are splits.
     `leave_out` is not looked into. Raises `InputError` for links and names that lead outside, and where there are
-    no pictures or no captions.
+    no images or no captions.
     """
     source = Source("folder", upright=True)
     files = list(walk(root, source, leave_out))
     tables = [file for file in files if posixpath.basename(file).lower() in TABLES]
-    pictures = sorted(
-        (file for file in files if suffix(file) in PICTURES), key=lambda f: (stem(f), PICTURES.index(suffix(f)), f)
+    images = sorted(
+        (file for file in files if suffix(file) in IMAGES), key=lambda f: (stem(f), IMAGES.index(suffix(f)), f)
     )
-    if not pictures:
-        raise InputError(f"{root} holds no pictures ({', '.join(PICTURES)}): name the folder they are in")
-    in_tables, texts, names = _table_captions(root, tables, pictures, source), CaptionFiles(root, files), set()
-    for file, (inside, label, split) in _places(pictures, source).items():
+    if not images:
+        raise InputError(f"{root} holds no images ({', '.join(IMAGES)}): name the folder they are in")
+    in_tables, texts, names = _table_captions(root, tables, images, source), CaptionFiles(root, files), set()
+    for file, (inside, label, split) in _places(images, source).items():
         places = (stem(file), stem(file) + posixpath.splitext(file)[1], f"text_c10/{stem(inside)}")
         text = next((text for place in places if (text := texts.find(place)) and text not in texts.taken), None)
         captions = in_tables.get(file, ())
         captions += tuple(caption for caption in texts.read(text) if caption not in captions)
         if not captions:
-            source.skip("pictures without captions", file)
+            source.skip("images without captions", file)
             continue
-        name = "/".join(map(plain, stem(inside if "/" in inside else f"pictures/{inside}").split("/")))
+        name = "/".join(map(plain, stem(inside if "/" in inside else f"images/{inside}").split("/")))
         while name.casefold() in names:  # the same file on some systems
             name += "_"
         names.add(name.casefold())
         source.add(Example(name, label, captions, split, file=root / file))
-    others = (file for file in files if suffix(file) not in (*PICTURES, ".txt") and file not in tables)
-    source.skip("files that are neither pictures nor captions", *others)
+    others = (file for file in files if suffix(file) not in (*IMAGES, ".txt") and file not in tables)
+    source.skip("files that are neither images nor captions", *others)
     if not source.examples:
-        found = f"{root} holds {len(pictures)} pictures but no caption of any"
+        found = f"{root} holds {len(images)} images but no caption of any"
         raise InputError(f"{found}: put a .txt beside each, or a metadata.csv with file_name and text into the folder")
     return source.finished(texts)
 
 
-def _places(pictures: list[str], source: Source) -> dict[str, tuple[str, str, str | None]]:
-    """Picture -> its path below the folder that all share, its class and its split, as its folders tell them."""
-    shared = posixpath.commonpath([posixpath.dirname(picture) for picture in pictures])
-    insides = {picture: posixpath.relpath(picture, shared or ".") for picture in pictures}
+def _places(images: list[str], source: Source) -> dict[str, tuple[str, str, str | None]]:
+    """Image -> its path below the folder that all share, its class and its split, as its folders tell them."""
+    shared = posixpath.commonpath([posixpath.dirname(image) for image in images])
+    insides = {image: posixpath.relpath(image, shared or ".") for image in images}
     tops = {posixpath.dirname(inside).split("/")[0].lower() for inside in insides.values()}
     has_splits = {"train", "test"} <= {SPLITS.get(top) for top in tops}
     if has_splits and tops - SPLITS.keys():
         source.notes.append("what lies beside the folders of the splits is used for training")
     places = {}
-    for picture, inside in insides.items():
+    for image, inside in insides.items():
         folder, split = posixpath.dirname(inside), None
         if has_splits:
             top, _, below = folder.partition("/")
             split = SPLITS.get(top.lower(), "train")
             folder = below if top.lower() in SPLITS else folder
-        places[picture] = inside, folder, split
+        places[image] = inside, folder, split
     has_classes = len({folder for _, folder, _ in places.values()}) > 1
     return {
-        picture: (inside, posixpath.join(shared, folder) if has_classes and folder else stem(picture), split)
-        for picture, (inside, folder, split) in places.items()
+        image: (inside, posixpath.join(shared, folder) if has_classes and folder else stem(image), split)
+        for image, (inside, folder, split) in places.items()
     }
 
 
-def _table_captions(root: Path, tables: list[str], pictures: list[str], source: Source) -> dict[str, tuple[str, ...]]:
-    """Picture -> its captions in all tables, in their order."""
-    captions = defaultdict(tuple)
-    # a name is the same however its letters are composed, and, where that leads to one picture, whatever their case
-    find = finder({unicodedata.normalize("NFC", picture): picture for picture in pictures}, str.casefold)
+def _table_captions(root: Path, tables: list[str], images: list[str], source: Source) -> dict[str, tuple[str, ...]]:
+    """Image -> its captions in all tables, in their order."""
+    captions: dict[str, tuple[str, ...]] = defaultdict(tuple)
+    # a name is the same however its letters are composed, and, where that leads to one image, whatever their case
+    find = finder({unicodedata.normalize("NFC", image): image for image in images}, str.casefold)
     for table in tables:
         for line, row in (_json_rows if suffix(table) == ".jsonl" else _csv_rows)(root / table):
             name, texts = str(row.get("file_name") or "").strip(), _texts(row.get("text"))
-            picture = find(unicodedata.normalize("NFC", path_inside(root, table, name)))
-            if texts and picture:
-                captions[picture] += texts
+            image = find(unicodedata.normalize("NFC", path_inside(root, table, name)))
+            if texts and image:
+                captions[image] += texts
             else:
-                reason = "captions without a picture" if texts else "rows of metadata without a text"
+                reason = "captions without an image" if texts else "rows of metadata without a text"
                 source.skip(reason, f"{table} line {line}: {name}")
     return captions
 

@@ -1,4 +1,4 @@
-"""COCO: annotations files and their pictures, or both through tensorflow-datasets."""
+"""COCO: annotations files and their images, or both through tensorflow-datasets."""
 
 import json
 import re
@@ -8,20 +8,21 @@ from pathlib import Path
 from posixpath import basename
 
 from stackgan_keras.data.sources.hub import hub_rows, published_reader
-from stackgan_keras.data.sources.source import Example, Source, path_inside, plain, stem, to_captions, walk_pictures
+from stackgan_keras.data.sources.source import Example, Source, path_inside, plain, stem, to_captions, walk_images
 from stackgan_keras.errors import InputError
 from stackgan_keras.files import read_text
 
 
-def read(pictures: Path | None, captions: Path | None, tfds_dir: Path | None) -> Source:
-    """COCO: training and validation pictures are the splits, every picture is a class of its own.
+def read(images: Path | None, captions: Path | None, tfds_dir: Path | None) -> Source:
+    """COCO: training and validation images are the splits, every image is a class of its own.
 
-    `captions` is an annotations JSON or the folder of captions_train2014.json and captions_val2014.json; `pictures`
-    holds their pictures or folders of them. Without `pictures`, everything comes through tensorflow-datasets.
+    `captions` is an annotations JSON or the folder of captions_train2014.json and captions_val2014.json; `images`
+    holds their images or folders of them. Without `images`, everything comes through tensorflow-datasets.
     """
     source = Source("coco")
-    if pictures:
-        found = _unpacked(captions or pictures, pictures, source)
+    found: dict[str, tuple[str, list[str], Path | None]]
+    if images:
+        found = {**_unpacked(captions or images, images, source)}
     else:
         rows = hub_rows(source, "coco_captions", tfds_dir, "image/filename", "captions")
         texts = {name: [text.decode() for text in row["captions"]["text"]] for name, row in rows}
@@ -34,26 +35,26 @@ def read(pictures: Path | None, captions: Path | None, tfds_dir: Path | None) ->
     return source.finished()
 
 
-def _unpacked(captions: Path, pictures: Path, source: Source) -> dict[str, tuple[str, list[str], Path]]:
-    """Name -> split, captions and file of each picture that annotations files list."""
+def _unpacked(captions: Path, images: Path, source: Source) -> dict[str, tuple[str, list[str], Path]]:
+    """Name -> split, captions and file of each image that annotations files list."""
     inside = [*captions.glob("captions_*.json"), *captions.glob("annotations/captions_*.json")]
     files = [captions] if captions.is_file() else sorted(inside)
     if not files:
         raise InputError(f"{captions} holds no captions_….json: give --captions an annotations file or its folder")
-    paths = {basename(file): file for file in walk_pictures(pictures, source)}
+    paths = {basename(file): file for file in walk_images(images, source)}
     found = {}
     for file in files:
         for name, texts in _read_annotations(file):
             path = paths.get(basename(path_inside(file.parent, file.name, name)))
             if path is None:
-                source.skip("captions without a picture", f"{file.name}: {name}")
+                source.skip("captions without an image", f"{file.name}: {name}")
             else:
-                found[basename(stem(path))] = _split(file.stem), texts, pictures / path
+                found[basename(stem(path))] = _split(file.stem), texts, images / path
     return found
 
 
 def _read_annotations(file: Path) -> list[tuple[str, list[str]]]:
-    """The file's name and captions of each picture."""
+    """The file's name and captions of each image."""
     try:
         content = json.loads(read_text(file))
         texts = defaultdict(list)

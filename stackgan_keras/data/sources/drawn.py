@@ -36,7 +36,7 @@ READER = Reader(
     recognises=lambda folder: (folder / "CUB_200_2011").is_dir() and (folder / "truth.jsonl").is_file(),
     read=_read_or_draw,
     options=(
-        Option("count", "N", "pictures (default 2000)", int, 2000),
+        Option("count", "N", "images (default 2000)", int, 2000),
         Option("classes", "N", "species, a fifth, at most 40, to test (default 50)", int, 50),
         Option("seed", "N", "another number draws other birds (default 0)", int, 0),
     ),

@@ -25,7 +25,7 @@ OPTIONS = (
 def published_reader(
     name: str, order: int, recognises: Callable[[Path], bool], read: Callable[..., Source], config: str
 ) -> Reader:
-    """The `Reader` of a published set, by its read(pictures, captions, tfds_dir)."""
+    """The `Reader` of a published set, by its read(images, captions, tfds_dir)."""
 
     def read_unpacked_or_hub(folder: Path | None, out: Path, *, pictures, captions, tfds_dir) -> Source:
         return read(folder or pictures, captions, tfds_dir)
@@ -39,7 +39,7 @@ def hub_rows(
     """Name without suffix, as in "class/name", and `features` of each example in the data set `name`.
 
     The feature `file_name` is where the name is from; an image is the bytes of its file. The set is downloaded into
-    `folder` if it is not there. `source` takes its pictures from it, in the data set's own order.
+    `folder` if it is not there. `source` takes its images from it, in the data set's own order.
     """
     try:
         with quietly():
@@ -60,11 +60,11 @@ def hub_rows(
             for row in tfds.as_numpy(builder.as_dataset(split=split, decoders=partial)):
                 yield "/".join(stem(row[file_name].decode()).split("/")[-2:]), row
 
-    def pictures(examples: Sequence[Example]) -> Iterator[tuple[Example, bytes]]:
+    def images(examples: Sequence[Example]) -> Iterator[tuple[Example, bytes]]:
         wanted = {basename(example.name): example for example in examples}
         for name, row in rows("image") if wanted else ():
             if example := wanted.get(basename(name)):
                 yield example, row["image"]
 
-    source.pictures = pictures
+    source.images = images
     return rows(*features)

@@ -6,7 +6,7 @@ from posixpath import basename
 
 from stackgan_keras.data.pickles import load as load_pickle
 from stackgan_keras.data.sources.hub import hub_rows, published_reader
-from stackgan_keras.data.sources.source import Example, Source, reed_captions, stem, walk_pictures
+from stackgan_keras.data.sources.source import Example, Source, reed_captions, stem, walk_images
 from stackgan_keras.errors import InputError
 from stackgan_keras.files import read_text
 
@@ -14,21 +14,22 @@ CLASSES = 102
 TEST_EVERY = 5  # without the published list: classes 5, 10, …, 100 are the test split, 20 as published
 
 
-def read(pictures: Path | None, captions: Path | None, tfds_dir: Path | None) -> Source:
+def read(images: Path | None, captions: Path | None, tfds_dir: Path | None) -> Source:
     """Oxford-102, split by class as published: 82 classes and 20.
 
     The class is the folder of the caption file. Which classes are the test split is read from Reed's archive
     (testclasses.txt) or the published test/class_info.pickle; without either every fifth class is.
     """
     source = Source("oxford102")
-    texts = reed_captions(source, captions or pictures)
-    test_classes = _test_classes(texts.root, pictures, source)
-    if pictures is None:
+    texts = reed_captions(source, captions or images)
+    test_classes = _test_classes(texts.root, images, source)
+    found: dict[str, Path | None]
+    if images is None:
         found = {basename(name): None for name, _ in hub_rows(source, "oxford_flowers102", tfds_dir, "file_name")}
-    elif home := picture_folder(pictures):
-        found = {basename(stem(file)): home / file for file in walk_pictures(home, source)}
+    elif home := image_folder(images):
+        found = {basename(stem(file)): home / file for file in walk_images(home, source)}
     else:
-        raise InputError(f"{pictures} holds no jpg/image_00001.jpg: give --pictures the folder of the unpacked archive")
+        raise InputError(f"{images} holds no jpg/image_00001.jpg: give --pictures the folder of the unpacked archive")
     for name, file in sorted(found.items()):
         text = texts.find(name)
         number = re.match(r"class_(\d{5})/", text or "")
@@ -38,15 +39,15 @@ def read(pictures: Path | None, captions: Path | None, tfds_dir: Path | None) ->
     return source.finished(texts)
 
 
-def picture_folder(folder: Path) -> Path | None:
+def image_folder(folder: Path) -> Path | None:
     """The folder of image_00001.jpg and so on, in the unpacked archive or around it."""
     candidates = [folder / inner for inner in ("", "jpg", "102flowers/jpg", "102flowers", "Oxford102/jpg")]
     return next((each for each in candidates if next(each.glob("image_?????.jpg"), None)), None)
 
 
-def _test_classes(folder: Path, pictures: Path | None, source: Source) -> set[int]:
+def _test_classes(folder: Path, images: Path | None, source: Source) -> set[int]:
     names = ("testclasses.txt", "flowers_icml/testclasses.txt", "cvpr2016_flowers/testclasses.txt")
-    homes = [home for home in (folder, folder.parent, pictures) if home]
+    homes = [home for home in (folder, folder.parent, images) if home]
     files = (home / name for name in (*names, "test/class_info.pickle") for home in homes)
     file = next((file for file in files if file.is_file()), None)
     if file is None:
@@ -63,7 +64,7 @@ def _test_classes(folder: Path, pictures: Path | None, source: Source) -> set[in
 READER = published_reader(
     "oxford102",
     2,
-    lambda folder: bool(picture_folder(folder) or any((folder / "text_c10").glob("class_?????"))),
+    lambda folder: bool(image_folder(folder) or any((folder / "text_c10").glob("class_?????"))),
     read,
     config="flowers_stage1",
 )

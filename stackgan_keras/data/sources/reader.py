@@ -36,4 +36,4 @@ class Reader:
     begins: str = "reading {name} …"  # printed when it is read by its name
     config: str | None = None  # what Stage I is trained with
     text_config: str | None = None  # what its text encoder is trained with; None: the release's settings
-    few: int = 2000  # training pictures, below which the published networks are too wide
+    few: int = 2000  # training images, below which the published networks are too wide

@@ -1,4 +1,4 @@
-"""Captioned pictures of any source: the examples, their division into splits, and what all sources look up alike."""
+"""Captioned images of any source: the examples, their division into splits, and what all sources look up alike."""
 
 import hashlib
 import os
@@ -13,23 +13,25 @@ from pathlib import Path
 from stackgan_keras.errors import InputError
 from stackgan_keras.files import read_text
 
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")  # of equal names the first counts
+IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")  # of equal names the first counts
 SYSTEM_FILES = ("thumbs.db", "desktop.ini", "__macosx")  # left there by file managers; hidden files count as such too
-TEST_SHARE = 0.1  # of the classes, or pictures, of a source that does not say
-LONGEST_NAME = 100  # characters of a folder's or picture's name in the published layout
+TEST_SHARE = 0.1  # of the classes, or images, of a source that does not say
+LONGEST_NAME = 100  # characters of a folder's or image's name in the published layout
+
+Box = tuple[float, float, float, float]  # x, y, width, height in pixels
 
 
 @dataclass(frozen=True)
 class Example:
-    """One captioned picture."""
+    """One captioned image."""
 
     name: str  # "class/name" in the published layout, without suffix
-    label: str  # what its class is called; equal for pictures of one class
+    label: str  # what its class is called; equal for images of one class
     captions: tuple[str, ...]  # at least one, each one line
     split: str | None = None  # "train" or "test"; None: `divide` decides
     class_id: int | None = None  # None: `divide` decides
-    box: tuple[float, float, float, float] | None = None  # x, y, width, height in pixels
-    file: Path | None = None  # None: its bytes come with `Source.pictures`
+    box: Box | None = None
+    file: Path | None = None  # None: its bytes come with `Source.images`
     text_name: str | None = None  # where the captions go below text_c10, where that is not `name`
 
 
@@ -39,22 +41,22 @@ class Source:
 
     kind: str  # drawn, cub, oxford102, coco, folder
     examples: list[Example] = field(default_factory=list)
-    skipped: dict[str, list[str]] = field(default_factory=dict)  # "pictures without captions" -> which
+    skipped: dict[str, list[str]] = field(default_factory=dict)  # "images without captions" -> which
     notes: list[str] = field(default_factory=list)  # what else the user should know
-    pictures: Callable[[Sequence[Example]], Iterable[tuple[Example, bytes]]] | None = None
+    images: Callable[[Sequence[Example]], Iterable[tuple[Example, bytes]]] | None = None
     upright: bool = False  # whether photographs taken with a turned camera are to be turned
     others: list[Path] = field(default_factory=list)  # files that go along
 
     def open(self, examples: Sequence[Example]) -> Iterable[tuple[Example, Path | bytes]]:
-        """Each of the examples with its picture, a file or its bytes, one after the other."""
-        return self.pictures(examples) if self.pictures else ((example, example.file) for example in examples)
+        """Each of the examples with its image, a file or its bytes, one after the other."""
+        return self.images(examples) if self.images else ((each, each.file) for each in examples if each.file)
 
     def add(self, example: Example) -> None:
         """Takes the example, if it has a caption."""
         if example.captions:
             self.examples.append(example)
         else:
-            self.skip("pictures without captions", example.name)
+            self.skip("images without captions", example.name)
 
     def skip(self, reason: str, *items: str) -> None:
         """Remembers what is left out, and why."""
@@ -64,19 +66,19 @@ class Source:
     def finished(self, texts: "CaptionFiles | None" = None) -> "Source":
         """The source, which names the captions that nothing took. Raises `InputError` if it holds no example."""
         if texts:
-            self.skip("captions without a picture", *(f for f in texts.files.values() if f not in texts.taken))
+            self.skip("captions without an image", *(f for f in texts.files.values() if f not in texts.taken))
         if self.examples:
             return self
         found = ", ".join(f"{len(items)} {reason}" for reason, items in self.skipped.items()) or "there are none"
-        raise InputError(f"no picture of {self.kind} has captions ({found}): check --pictures and --captions")
+        raise InputError(f"no image of {self.kind} has captions ({found}): check --pictures and --captions")
 
 
 def divide(examples: Sequence[Example]) -> tuple[list[Example], list[str]]:
     """The examples with the splits and class numbers that their source left open, and notes for the user.
 
-    Where the source does not tell, about a tenth of the classes is the test split, or of the pictures if there are
-    fewer than three classes, by a hash of their names, so that more pictures do not move those that were there. Where
-    training has fewer than two classes, every picture becomes a class of its own, as a picture needs others that its
+    Where the source does not tell, about a tenth of the classes is the test split, or of the images if there are
+    fewer than three classes, by a hash of their names, so that more images do not move those that were there. Where
+    training has fewer than two classes, every image becomes a class of its own, as an image needs others that its
     sentence does not fit. Raises `InputError` where a split would be empty.
     """
     notes = []
@@ -90,15 +92,15 @@ def divide(examples: Sequence[Example]) -> tuple[list[Example], list[str]]:
         test = set(ranked[:count])
         splits = ["test" if key in test else "train" for key in keys]
         examples = [replace(e, split=e.split or split) for e, split in zip(examples, splits, strict=True)]
-        what = "classes" if by_class and len(labels) < len(examples) else "pictures"
+        what = "classes" if by_class and len(labels) < len(examples) else "images"
         notes.append(f"no splits given: the test split is {count} of {len(ranked)} {what}, chosen by their names")
     counts = Counter(example.split for example in examples)
     if counts["train"] < 2 or counts["test"] < 1:
-        found = f"{counts['train']} usable pictures are for training and {counts['test']} for the test"
-        raise InputError(f"{found}, where at least 2 and 1 are needed: give more pictures")
+        found = f"{counts['train']} usable images are for training and {counts['test']} for the test"
+        raise InputError(f"{found}, where at least 2 and 1 are needed: give more images")
     if len({example.label for example in examples if example.split == "train"}) < 2:
         examples = [replace(example, label=example.name, class_id=None) for example in examples]
-        notes.append("fewer than two classes to train on: every picture counts as a class of its own")
+        notes.append("fewer than two classes to train on: every image counts as a class of its own")
     numbers = {label: number for number, label in enumerate(sorted({e.label for e in examples}), start=1)}
     return [replace(e, class_id=numbers[e.label] if e.class_id is None else e.class_id) for e in examples], notes
 
@@ -114,7 +116,7 @@ class CaptionFiles:
 
     def __init__(self, root: Path, files: Iterable[str], loosely: Callable[[str], str] = str):
         self.root = root
-        self.taken = set()
+        self.taken: set[str] = set()
         self.files = {stem(file): file for file in files if suffix(file) == ".txt"}
         self.find = finder(self.files, loosely)
 
@@ -167,8 +169,8 @@ def walk(root: Path, source: Source, leave_out: Path | None = None) -> Iterator[
                 source.skip("links to other folders or to nothing", path.relative_to(root).as_posix())
 
 
-def walk_pictures(root: Path, source: Source) -> list[str]:
-    return [file for file in walk(root, source) if suffix(file) in PICTURES]
+def walk_images(root: Path, source: Source) -> list[str]:
+    return [file for file in walk(root, source) if suffix(file) in IMAGES]
 
 
 def _raise(problem: OSError) -> None:
@@ -184,7 +186,7 @@ def path_inside(root: Path, table: str, name: str) -> str:
     name = name.replace("\\", "/")
     path = posixpath.normpath(posixpath.join(posixpath.dirname(table), name))
     if name.startswith("/") or re.match(r"[A-Za-z]:", name) or path.split("/")[0] == "..":
-        raise InputError(f"{root / table} names {name!a}, which lies outside {root}: move the pictures into it")
+        raise InputError(f"{root / table} names {name!a}, which lies outside {root}: move the images into it")
     return path
 
 
@@ -202,7 +204,7 @@ def plain(part: str) -> str:
     part = "".join(c if c.isprintable() and c not in '\\/:*?"<>|' else "_" for c in part)
     part = part.strip(" .")[:LONGEST_NAME].rstrip(" .")
     name, ending = posixpath.splitext(part)  # what looks like a suffix would be taken for one
-    return (f"{name}_{ending[1:]}" if ending.lower() in PICTURES else part) or "_"
+    return (f"{name}_{ending[1:]}" if ending.lower() in IMAGES else part) or "_"
 
 
 def _printable(text: str) -> str:

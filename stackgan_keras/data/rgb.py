@@ -35,6 +35,11 @@ def write(path: Path, pixels: np.ndarray, about: dict | None = None) -> None:
     Image.fromarray(pixels).save(path, "PNG", pnginfo=text)
 
 
+def there_and_back(frames: int) -> list[int]:
+    """The order in which a GIF shows so many frames, that it may begin again where it ends."""
+    return [*range(frames), *range(frames - 2, 0, -1)]
+
+
 def write_gif(path: Path, frames: np.ndarray, milliseconds: Sequence[int]) -> None:
     """Saves (N, height, width, 3) uint8 as a GIF that runs for ever, each frame for its time."""
     path.parent.mkdir(parents=True, exist_ok=True)

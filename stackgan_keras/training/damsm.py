@@ -1,0 +1,68 @@
+"""DAMSM: how well each word fits a region of an image, and a sentence the whole of it (AttnGAN).
+
+Source: Xu et al., "AttnGAN: Fine-Grained Text to Image Generation with Attentional Generative Adversarial Networks",
+CVPR 2018, section 3.2, as its release computes it: without the root of equation 10, and an image's other pairs of its
+class do not count.
+"""
+
+from typing import NamedTuple
+
+from keras import ops
+
+from stackgan_keras.models.tensors import Tensor
+
+LEAST_NORM = 1e-8  # of a product of two norms, by which a cosine is divided
+NEVER = -1e9  # the score of a pair that does not count
+
+
+class Smoothing(NamedTuple):
+    """The factors gamma 1 to 3: on a word's scores of regions, on words' cosines, and on the similarities."""
+
+    regions: float = 4.0
+    words: float = 5.0
+    similarity: float = 10.0
+
+
+def attend(words: Tensor, mask: Tensor, regions: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+    """The context (..., T, D) of each word, the mean of the regions that it attends to, and the attention (..., T, R).
+
+    `words` is (..., T, D), `mask` (..., T), true for a word, and `regions` (..., R, D). Every region chooses among the
+    words, then every word among the regions, `smoothing` times as strictly.
+    """
+    scores = ops.matmul(words, ops.swapaxes(regions, -1, -2))  # (..., T, R)
+    scores = ops.where(mask[..., None], scores, ops.cast(NEVER, scores.dtype))
+    attention = ops.softmax(smoothing * ops.softmax(scores, axis=-2), axis=-1)
+    return ops.matmul(attention, regions), attention
+
+
+def word_similarities(words: Tensor, mask: Tensor, regions: Tensor, smoothing: Smoothing) -> Tensor:
+    """How well the words of each sentence fit each image, (images, sentences).
+
+    `words` is (sentences, T, D), `mask` (sentences, T) and `regions` (images, R, D).
+    """
+    context, _ = attend(words[None], mask[None], regions[:, None], smoothing.regions)
+    fits = _cosine(words[None], context) * smoothing.words
+    fits = ops.where(mask[None], fits, ops.cast(NEVER, fits.dtype))
+    return smoothing.similarity * ops.logsumexp(fits, axis=-1)
+
+
+def sentence_similarities(sentences: Tensor, codes: Tensor, smoothing: Smoothing) -> Tensor:
+    """How well each of the `sentences` (S, D) fits each image's code, `codes` (N, D): (N, S)."""
+    return smoothing.similarity * _cosine(codes[:, None], sentences[None])
+
+
+def matching_losses(similarities: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropies (B,) of finding each image's own sentence, and each sentence's own image.
+
+    `similarities` is (B, B), row: image, column: sentence. Of the wrong pairs those `counted` (B, B) compete.
+    """
+    own = ops.diagonal(similarities)
+    competing = ops.logical_or(counted, ops.eye(similarities.shape[-1], dtype="bool"))
+    scores = ops.where(competing, similarities, ops.cast(NEVER, similarities.dtype))
+    return ops.logsumexp(scores, axis=1) - own, ops.logsumexp(scores, axis=0) - own
+
+
+def _cosine(a: Tensor, b: Tensor) -> Tensor:
+    """Of the vectors along the last axis."""
+    norms = ops.norm(a, axis=-1) * ops.norm(b, axis=-1)
+    return ops.sum(a * b, axis=-1) / ops.maximum(norms, LEAST_NORM)
