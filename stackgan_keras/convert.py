@@ -1,15 +1,17 @@
-"""Turns checkpoints of StackGAN's PyTorch and TensorFlow releases into weight files of this package.
+"""Turns checkpoints of StackGAN's, StackGAN++'s and AttnGAN's releases into weight files of this package.
 
     python -m stackgan_keras.convert netG_epoch_600.pth --out weights/coco/stage1_gen.weights.h5
+    python -m stackgan_keras.convert bird_AttnGAN2.pth --out weights/birds/attngan_gen.weights.h5
     python -m stackgan_keras.convert birds_model_164000.ckpt --out weights/birds
     python -m stackgan_keras.convert text_encoder.t7 --out weights/birds
     python -m stackgan_keras.convert pt_inception-2015-12-05-6726825d.pth --out weights
 
 Takes `netG` and `netD` files of both stages of the PyTorch release and the char-CNN-RNN of its port (`.pth`, or `.npz`
 of the same names), checkpoints of the TensorFlow release, of one file or several, the char-CNN-RNN as Torch 7
-saved it, and the networks whose features scores compare: pytorch-fid's InceptionV3 and EfficientNet-Lite0. A file may
-hold several networks, as a dict of state dicts, under names like `netG/fc.0.weight`, or as a checkpoint does; then
-`--out` is a folder. What else is in the file, such as optimizers, is left out and named.
+saved it, generators and discriminators of StackGAN++ and AttnGAN, AttnGAN's text and image encoders, and the networks
+whose features scores compare: pytorch-fid's InceptionV3 and EfficientNet-Lite0. A file may hold several networks, as a
+dict of state dicts, under names like `netG/fc.0.weight`, or as a checkpoint does; then `--out` is a folder. What else
+is in the file, such as optimizers, is left out and named.
 """
 
 from pathlib import Path
@@ -26,10 +28,12 @@ def _standard_name(group: str, config: weights.ModelConfig) -> str:
     """What the training commands call this network's file."""
     if group in tensorflow_release.SCOPES:
         return group
-    if config.network in ("text_encoder", "fid_inception", "efficientnet_lite0"):
-        return config.network
-    stage2 = config.network == "stage2_generator" or "unconditional" in config.keywords.get("logits", ())
-    return f"stage{2 if stage2 else 1}_{'dis' if config.network == 'discriminator' else 'gen'}"
+    keywords = config.keywords
+    if config.network != "discriminator":
+        return config.network.replace("_generator", "_gen")
+    if "family" in keywords:
+        return f"{keywords['family']}_dis_{keywords['image_size']}"
+    return f"stage{2 if 'unconditional' in keywords['logits'] else 1}_dis"
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """What the networks are built of: convolutions with batch norm, up-blocks, residual blocks.
 
-Feature maps are (height, width, channels). Convolutions have no bias, weights start as N(0, 0.02), batch norm's scales
-as N(1, 0.02), as released.
+Feature maps are (height, width, channels). Convolutions have no bias, weights start as N(0, 0.02) or orthogonal, batch
+norm's scales as N(1, 0.02), as released.
 """
 
 import math
@@ -161,10 +161,18 @@ def batch_norm(x: Tensor, name: str) -> Tensor:
 
 
 def convolve(
-    x: Tensor, filters: int, size: int, name: str, *, strides: int = 1, norm: bool = True, slope: float | None = 0.2
+    x: Tensor,
+    filters: int,
+    size: int,
+    name: str,
+    *,
+    strides: int = 1,
+    norm: bool = True,
+    slope: float | None = 0.2,
+    kernel: Callable[[], dict] = normal_kernel,
 ) -> Tensor:
-    """Convolution, batch norm, LeakyReLU (ReLU with slope 0, none with None)."""
-    x = Conv2D(filters, size, strides, "same", use_bias=False, **normal_kernel(), name=f"{name}_conv")(x)
+    """Convolution, batch norm, LeakyReLU (ReLU with slope 0, none with None); `kernel` is how that starts."""
+    x = Conv2D(filters, size, strides, "same", use_bias=False, **kernel(), name=f"{name}_conv")(x)
     if norm:
         x = batch_norm(x, f"{name}_norm")
     return x if slope is None else layers.ReLU(negative_slope=slope, name=f"{name}_relu")(x)
@@ -188,14 +196,14 @@ class UpsampleConv2D(layers.Layer):
     `kernel` (3, 3, channels, filters) of the release. In: (B, h, w, channels). Out: (B, 2h, 2w, filters).
     """
 
-    def __init__(self, filters: int, **kwargs: Any):
+    def __init__(self, filters: int, kernel_initializer: Any = None, **kwargs: Any):
         super().__init__(**kwargs)
         self.filters = filters
+        self.kernel_initializer = initializers.get(kernel_initializer or normal_kernel()["kernel_initializer"])
 
     def build(self, input_shape: tuple) -> None:
         shape = (3, 3, input_shape[-1], self.filters)
-        initializer = normal_kernel()["kernel_initializer"]
-        self.kernel = self.add_weight(shape=shape, initializer=initializer, name="kernel", autocast=False)
+        self.kernel = self.add_weight(shape=shape, initializer=self.kernel_initializer, name="kernel", autocast=False)
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         channels, filters = self.kernel.shape[2:]
@@ -211,7 +219,8 @@ class UpsampleConv2D(layers.Layer):
         return (batch, 2 * height, 2 * width, self.filters)
 
     def get_config(self) -> dict:
-        return {**super().get_config(), "filters": self.filters}
+        initializer = initializers.serialize(self.kernel_initializer)
+        return {**super().get_config(), "filters": self.filters, "kernel_initializer": initializer}
 
 
 def up_block(x: Tensor, filters: int, name: str, condition: Tensor | None = None, bottleneck: bool = False) -> Tensor:
@@ -281,13 +290,24 @@ def residual_block(
     return layers.ReLU(negative_slope=slope, name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, y]))
 
 
-def to_image(x: Tensor, *, doubles: bool = False) -> Tensor:
+def to_image(
+    x: Tensor, *, doubles: bool = False, name: str = "image", kernel: Callable[[], dict] = normal_kernel
+) -> Tensor:
     """A 3x3 convolution, which sees the map doubled if it `doubles`, and tanh: (B, size, size, 3) in [-1, 1]."""
     if doubles:
-        x = UpsampleConv2D(3, name="image_conv")(x)
+        x = UpsampleConv2D(3, name=f"{name}_conv")(x)
     else:
-        x = layers.Conv2D(3, 3, padding="same", use_bias=False, **normal_kernel(), name="image_conv")(x)
-    return layers.Activation("tanh", dtype=keras.config.floatx(), name="image")(x)
+        x = layers.Conv2D(3, 3, padding="same", use_bias=False, **kernel(), name=f"{name}_conv")(x)
+    return layers.Activation("tanh", dtype=keras.config.floatx(), name=name)(x)
+
+
+def glu(x: Tensor) -> Tensor:
+    """A gated linear unit: the first half of the channels, each times the sigmoid of one of the second half.
+
+    Source: Dauphin et al., "Language Modeling with Gated Convolutional Networks", ICML 2017.
+    """
+    values, gates = ops.split(x, 2, axis=-1)
+    return values * ops.sigmoid(gates)
 
 
 def tile(x: Tensor, size: int, name: str) -> Tensor:

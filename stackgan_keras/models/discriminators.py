@@ -1,12 +1,15 @@
-"""The discriminators of both stages: an image encoder, and the logits of images with and without their sentence.
+"""All discriminators: an image encoder, and the logits of images with and without their sentence.
 
-Layer names are public: converters and the variable list in every weight file rely on them. Source: as `generators`.
+Layer names are public: converters and the variable list in every weight file rely on them. Source: as `generators`,
+`stackgan_v2` and `attngan`.
 """
 
 from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
 import keras
-from keras import layers, ops
+from keras import initializers, layers, ops
 
 from stackgan_keras.models import projected
 from stackgan_keras.models.blocks import (
@@ -20,9 +23,25 @@ from stackgan_keras.models.blocks import (
     residual_block,
     tile,
 )
+from stackgan_keras.models.orthogonal import orthogonal_kernel
 from stackgan_keras.models.tensors import Tensor
 
 LOGITS = {"conditional": "matched", "unconditional": "real"}  # names of outputs, and of the layers that compute them
+
+
+class Family(NamedTuple):
+    """In what the discriminators of StackGAN's family differ; their image encoders are the same."""
+
+    compresses_embedding: bool  # a sentence's embedding, where they read it, before it is joined with the features
+    text_first: bool  # where the two are joined
+    orthogonal: bool  # kernels at the start, else N(0, 0.02); and then the bias of logits starts as PyTorch has it
+
+
+FAMILIES = {
+    "stackgan": Family(compresses_embedding=True, text_first=False, orthogonal=False),
+    "stackgan_v2": Family(compresses_embedding=False, text_first=True, orthogonal=True),
+    "attngan": Family(compresses_embedding=False, text_first=False, orthogonal=True),
+}
 
 
 def head_name(logits: str, part: str = "image") -> str:
@@ -41,13 +60,15 @@ def discriminator(
     batch_norm: bool = True,
     pretrained: bool = False,
     architecture: str = "pytorch",
+    family: str = "stackgan",
 ) -> keras.Model:
-    """Images to logits: `conditional` (real, and this sentence's?) and, if asked for, `unconditional` (real at all?).
+    """Images to logits: `conditional` (real, and this sentence's?) and `unconditional` (real at all?), or one of them.
 
-    In: `image` (B, image_size, image_size, 3) and `text`: the generator's mean (B, condition_dim), or with
-    `text="embedding"` the sentence's embedding (B, text_dim), which the network then compresses itself.
-    Out: (B,) for each of `logits`. The layer `encode_image` and the layers of `LOGITS` are models too, so that one
-    image's features can be paired with several sentences. `architecture` is one of `ARCHITECTURES`.
+    In: `image` (B, image_size, image_size, 3) and, for conditional logits, `text`: the generator's mean
+    (B, condition_dim), or with `text="embedding"` the sentence's embedding (B, text_dim), which StackGAN's then
+    compresses itself. Out: (B,) for each of `logits`. The layer `encode_image` and the layers of `LOGITS` are models
+    too, so that one image's features can be paired with several sentences. `family` is one of `FAMILIES`,
+    `architecture` one of `ARCHITECTURES`, of which only StackGAN has two.
 
     A `pretrained` one has heads on the maps of `projected.projections` beside this: these maps are further inputs, and
     the logits are (B, 5), those of the plain part first. Without `filters` there are only the heads, (B, 4).
@@ -56,28 +77,35 @@ def discriminator(
     (Gulrajani et al., "Improved Training of Wasserstein GANs", NIPS 2017, section 4). With it mismatched pairs, which
     are a batch of their own, also show by that batch's moments.
     """
-    parts = projected.heads(logits, {"embedding": text_dim, "mean": condition_dim}[text]) if pretrained else {}
+    sentence = {"embedding": text_dim, "mean": condition_dim}[text]
+    parts = projected.heads(logits, sentence) if pretrained else {}
     if filters:
-        style, layer = ARCHITECTURES[architecture], convolve if batch_norm else convolve_without_norm
+        kin, style = FAMILIES[family], ARCHITECTURES[architecture]
+        norm = partial(convolve, kernel=orthogonal_kernel) if kin.orthogonal else convolve
+        layer = norm if batch_norm else convolve_without_norm
         encode_image = _image_encoder(image_size, filters, style, layer)
-        shape, compressed = encode_image.output.shape[1:], {"embedding": text_dim, "mean": None}[text]
-        heads = [_conditional_logits(shape, 8 * filters, condition_dim, compressed, style, layer)]
+        shape, heads = encode_image.output.shape[1:], {}
+        if "conditional" in logits:
+            compressed = condition_dim if text == "embedding" and kin.compresses_embedding else None
+            heads["conditional"] = _conditional_logits(shape, (sentence, compressed), 8 * filters, style, kin, layer)
         if "unconditional" in logits:
-            heads.append(_unconditional_logits(shape, style))
-        parts = {"image": (encode_image, *heads), **parts}
+            heads["unconditional"] = _unconditional_logits(shape, style, kin)
+        parts = {"image": (encode_image, heads), **parts}
     return _joined(parts)
 
 
-def _joined(parts: dict[str, tuple[keras.Model, ...]]) -> keras.Model:
-    """One network of all parts: of each its encoder, its conditional and perhaps its unconditional logits."""
-    inputs = {name: keras.Input(encode.input.shape[1:], name=name) for name, (encode, *_) in parts.items()}
-    inputs["text"] = keras.Input(next(iter(parts.values()))[1].input["text"].shape[1:], name="text")
+def _joined(parts: dict[str, tuple[keras.Model, dict]]) -> keras.Model:
+    """One network of all parts: of each its encoder, and the models of its logits."""
+    inputs = {name: keras.Input(encode.input.shape[1:], name=name) for name, (encode, _) in parts.items()}
+    heads = next(iter(parts.values()))[1]
+    if "conditional" in heads:
+        inputs["text"] = keras.Input(heads["conditional"].input["text"].shape[1:], name="text")
     found: dict[str, list] = {}
-    for name, (encode, conditional, *unconditional) in parts.items():
+    for name, (encode, heads) in parts.items():
         features = encode(inputs[name])
-        found.setdefault("conditional", []).append(conditional({"features": features, "text": inputs["text"]}))
-        for head in unconditional:
-            found.setdefault("unconditional", []).append(head(features))
+        for logits, head in heads.items():
+            given = {"features": features, "text": inputs["text"]} if logits == "conditional" else features
+            found.setdefault(logits, []).append(head(given))
     outputs = {name: logits[0] if len(logits) == 1 else ops.stack(logits, axis=-1) for name, logits in found.items()}
     return keras.Model(inputs, outputs, name="discriminator")
 
@@ -105,9 +133,9 @@ class Parts:
         heads = self.heads["conditional"].items()
         return ops.stack([head({"features": features[n], "text": text}, training=True) for n, head in heads], axis=-1)
 
-    def logits(self, features: dict, text: Tensor) -> dict:
-        """All logits (B, parts) of the features, by name."""
-        found = {"conditional": self.conditional(features, text)}
+    def logits(self, features: dict, text: Tensor | None) -> dict:
+        """All logits (B, parts) of the features, by name; without conditional ones the text is not read."""
+        found = {"conditional": self.conditional(features, text)} if "conditional" in self.heads else {}
         if "unconditional" in self.heads:
             heads = self.heads["unconditional"].items()
             found["unconditional"] = ops.stack([head(features[n], training=True) for n, head in heads], axis=-1)
@@ -131,26 +159,31 @@ def _image_encoder(image_size: int, filters: int, style: Architecture, convolve:
 
 
 def _conditional_logits(
-    shape: tuple, width: int, condition_dim: int, text_dim: int | None, style: Architecture, convolve: Callable
+    shape: tuple, sizes: tuple[int, int | None], width: int, style: Architecture, family: Family, convolve: Callable
 ) -> keras.Model:
-    """Logits of features with a condition or, given its `text_dim`, with an embedding that is compressed first."""
+    """Logits of features with a sentence; `sizes` are the sentence's and, if it is compressed first, that after it."""
     features = keras.Input(shape, name="features")
-    sentence = keras.Input((text_dim or condition_dim,), name="text")
-    condition = sentence
-    if text_dim is not None:
+    text_dim, compressed = sizes
+    sentence = condition = keras.Input((text_dim,), name="text")
+    if compressed is not None:
         kernel = normal_kernel() if convolve is not convolve_without_norm else {}
-        condition = layers.Dense(condition_dim, **kernel, name="compress_dense")(condition)
+        condition = layers.Dense(compressed, **kernel, name="compress_dense")(condition)
         condition = layers.LeakyReLU(0.2, name="compress_relu")(condition)
-    x = layers.Concatenate(name="join")([features, tile(condition, CORE, "tile")])
+    both = [features, tile(condition, CORE, "tile")]
+    x = layers.Concatenate(name="join")(both[::-1] if family.text_first else both)
     x = convolve(x, width, style.kernel_on_core, "join")
-    return keras.Model({"features": features, "text": sentence}, _logits(x, style), name=LOGITS["conditional"])
+    return keras.Model({"features": features, "text": sentence}, _logits(x, style, family), name=LOGITS["conditional"])
 
 
-def _unconditional_logits(shape: tuple, style: Architecture) -> keras.Model:
+def _unconditional_logits(shape: tuple, style: Architecture, family: Family) -> keras.Model:
     features = keras.Input(shape, name="features")
-    return keras.Model(features, _logits(features, style), name=LOGITS["unconditional"])
+    return keras.Model(features, _logits(features, style, family), name=LOGITS["unconditional"])
 
 
-def _logits(x, style: Architecture):
-    x = layers.Conv2D(1, CORE, strides=CORE, use_bias=style.logits_bias, **normal_kernel(), name="logit_conv")(x)
+def _logits(x, style: Architecture, family: Family):
+    first = normal_kernel()
+    if family.orthogonal:
+        bound = (CORE * CORE * x.shape[-1]) ** -0.5
+        first = {**orthogonal_kernel(), "bias_initializer": initializers.RandomUniform(-bound, bound)}
+    x = layers.Conv2D(1, CORE, strides=CORE, use_bias=style.logits_bias, **first, name="logit_conv")(x)
     return layers.Reshape((), dtype=keras.config.floatx(), name="logit")(x)  # (B,)

@@ -120,14 +120,17 @@ def stage2_generator(
 
 
 def images_of(generator: keras.Model) -> dict[str, int]:
-    """The images that a generator makes, the final one, `image`, last: their names and sizes in pixels."""
-    sizes = {name: output.shape[1] for name, output in generator.output.items() if len(output.shape) == 4}
-    return dict(sorted(sizes.items(), key=lambda item: (item[0] == "image", item[1])))
+    """The images that a generator makes: their names and sizes in pixels, the final one last.
+
+    The final one is called `image`, or is the largest of those called by their sizes: `image_64`, `image_128`.
+    """
+    sizes = {name: output.shape[1] for name, output in generator.output.items() if "image" in name.split("_")}
+    return dict(sorted(sizes.items(), key=lambda item: (item[0].startswith("image"), item[1])))
 
 
 def named_by(image: str, name: str) -> str:
-    """The name of what belongs to one of a generator's images: `name` alone for the final one."""
-    return name if image == "image" else f"{name}_{image}"
+    """The name of what belongs to one of a generator's images: `name` of `image`, `name_64` of `image_64`."""
+    return f"{name}{image.removeprefix('image')}" if image.startswith("image") else f"{name}_{image}"
 
 
 def without_stage1(generator: keras.Model) -> keras.Model:
@@ -148,6 +151,11 @@ def without_stage1(generator: keras.Model) -> keras.Model:
 def _condition(text_dim: int, condition_dim: int, augment: bool, noise_scale: float, architecture: str):
     """A generator's inputs that come with a sentence, and what its conditioning augmentation makes of them."""
     inputs = text_inputs(text_dim, condition_dim, augment)
-    sizes = {"text_dim": text_dim, "condition_dim": condition_dim}
-    read = conditioning_augmentation(**sizes, augment=augment, noise_scale=noise_scale, architecture=architecture)
+    read = conditioning_augmentation(
+        text_dim=text_dim,
+        condition_dim=condition_dim,
+        augment=augment,
+        noise_scale=noise_scale,
+        architecture=architecture,
+    )
     return inputs, read(inputs)

@@ -129,12 +129,16 @@ def _unit(vector):
     return vector / (ops.sqrt(ops.sum(ops.square(vector))) + 1e-12)
 
 
-def heads(logits: tuple[str, ...], text_dim: int) -> dict[str, tuple[keras.Model, ...]]:
-    """Of each of `MAPS` its encoder, its conditional and, if asked for, its unconditional logits."""
-    found: dict[str, tuple[keras.Model, ...]]
-    found = {name: (_encoder(name), _conditional_logits(f"matched_{name}", text_dim)) for name in MAPS}
-    if "unconditional" in logits:
-        found = {name: (*models, _unconditional_logits(f"real_{name}")) for name, models in found.items()}
+def heads(logits: tuple[str, ...], text_dim: int) -> dict[str, tuple[keras.Model, dict[str, keras.Model]]]:
+    """Of each of `MAPS` its encoder, and the models of the logits that are asked for."""
+    found = {}
+    for name in MAPS:
+        models = {}
+        if "conditional" in logits:
+            models["conditional"] = _conditional_logits(f"matched_{name}", text_dim)
+        if "unconditional" in logits:
+            models["unconditional"] = _unconditional_logits(f"real_{name}")
+        found[name] = (_encoder(name), models)
     return found
 
 

@@ -13,13 +13,17 @@ import numpy as np
 from stackgan_keras.errors import InputError, first_line
 from stackgan_keras.files import atomic_write
 from stackgan_keras.models import (
+    attngan,
     attribute_classifier,
     discriminators,
     efficientnet_lite0,
     fid_inception,
     generators,
     image_encoder,
+    region_encoder,
+    stackgan_v2,
     text_encoder,
+    word_encoder,
 )
 
 CONFIG = "stackgan_keras_recipe"  # attribute: JSON of the network's name and its builder's keywords
@@ -31,9 +35,13 @@ NETWORKS = {
     for network in (
         generators.stage1_generator,
         generators.stage2_generator,
+        stackgan_v2.stackgan_v2_generator,
+        attngan.attngan_generator,
         discriminators.discriminator,
         text_encoder.text_encoder,
         image_encoder.image_encoder,
+        word_encoder.word_encoder,
+        region_encoder.region_encoder,
         attribute_classifier.attribute_classifier,
         fid_inception.fid_inception,
         efficientnet_lite0.efficientnet_lite0,

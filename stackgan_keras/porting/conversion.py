@@ -8,8 +8,10 @@ import numpy as np
 
 from stackgan_keras.errors import InputError, first_line
 from stackgan_keras.models import weights
+from stackgan_keras.porting import attngan_release as attngan
 from stackgan_keras.porting import pretrained
 from stackgan_keras.porting import pytorch_release as pytorch
+from stackgan_keras.porting import stackgan_v2_release as stackgan_v2
 from stackgan_keras.porting import tensorflow_release as tensorflow
 from stackgan_keras.porting.pytorch_release import Order, Table
 
@@ -44,6 +46,12 @@ KINDS = (
     Kind("stage1_generator", ("upsample",), pytorch.stage1_generator_sizes, pytorch.stage1_generator),
     Kind("discriminator", ("encode_img.",), pytorch.discriminator_sizes, pytorch.discriminator),
     Kind("text_encoder", ("emb_proj.",), pytorch.text_encoder_sizes, pytorch.text_encoder),
+    Kind("attngan_generator", ("h_net2.att.",), attngan.generator_sizes, attngan.generator),
+    Kind("stackgan_v2_generator", ("h_net1.",), stackgan_v2.generator_sizes, stackgan_v2.generator),
+    Kind("discriminator", ("COND_DNET.",), attngan.discriminator_sizes, attngan.discriminator),
+    Kind("discriminator", ("img_code_s16.",), stackgan_v2.discriminator_sizes, stackgan_v2.discriminator),
+    Kind("word_encoder", ("rnn.weight_ih_l0",), attngan.word_encoder_sizes, attngan.word_encoder),
+    Kind("region_encoder", ("emb_features.",), attngan.region_encoder_sizes, attngan.region_encoder),
     Kind("fid_inception", ("Conv2d_1a_3x3.",), _one_size, pretrained.fid_inception, unused=("fc.bias",)),
     Kind("efficientnet_lite0", ("_conv_stem.",), _one_size, pretrained.efficientnet_lite0),
     Kind("stage2_generator", ("hr_g_net/",), tensorflow.stage2_generator_sizes, tensorflow.stage2_generator),

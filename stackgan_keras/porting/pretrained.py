@@ -18,12 +18,16 @@ BRANCHES = {"5b": A, "5c": A, "5d": A, "6a": B, "6b": C, "6c": C, "6d": C, "6e":
 
 
 def fid_inception(**_: Any) -> Table:
+    yield from inception()
+    yield "fc", "fc", UNBIASED
+
+
+def inception() -> Table:
     names = [*STEM, *(f"Mixed_{block}.branch{name}" for block, branches in BRANCHES.items() for name in branches)]
     for theirs in names:
         ours = theirs.replace(".", "_")
         yield f"{theirs}.conv", f"{ours}_conv", CONV
         yield f"{theirs}.bn",   f"{ours}_norm", NORM
-    yield "fc", "fc", UNBIASED
 
 
 def efficientnet_lite0() -> Table:

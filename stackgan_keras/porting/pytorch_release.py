@@ -45,12 +45,12 @@ def stage2_generator(*, stage1: dict, image_size: int, residual_blocks: int, **_
         yield f"STAGE1_G.{theirs}", f"stage1_generator/{ours}", tensors
     yield "ca_net.fc", "conditioning_augmentation/moments_dense", DENSE
     yield "encoder.0", "encode1_conv",                            CONV
-    yield from _conv_norm("encoder", 2, "encode2")
-    yield from _conv_norm("encoder", 5, "encode3")
-    yield from _conv_norm("hr_joint", 0, "join")
+    yield from conv_norm("encoder", 2, "encode2")
+    yield from conv_norm("encoder", 5, "encode3")
+    yield from conv_norm("hr_joint", 0, "join")
     for i in range(residual_blocks):
-        yield from _conv_norm(f"residual.{i}.block", 0, f"residual{i + 1}_1")
-        yield from _conv_norm(f"residual.{i}.block", 3, f"residual{i + 1}_2")
+        yield from conv_norm(f"residual.{i}.block", 0, f"residual{i + 1}_1")
+        yield from conv_norm(f"residual.{i}.block", 3, f"residual{i + 1}_2")
     yield from _up_blocks(stage1["image_size"] // 4, image_size)
 
 
@@ -59,22 +59,22 @@ def discriminator(*, image_size: int, logits: list[str], **_: Any) -> Table:
     names = [f"down{i}" for i in range(2, halvings + 1)] + [f"reduce{i}" for i in range(1, halvings - 3)]
     yield "encode_img.0", "encode_image/down1_conv", CONV
     for i, name in enumerate(names):
-        yield from _conv_norm("encode_img", 3 * i + 2, f"encode_image/{name}")
-    yield from _conv_norm("get_cond_logits.outlogits", 0, "matched/join")
+        yield from conv_norm("encode_img", 3 * i + 2, f"encode_image/{name}")
+    yield from conv_norm("get_cond_logits.outlogits", 0, "matched/join")
     yield "get_cond_logits.outlogits.3", "matched/logit_conv", CONV_BIAS
     if "unconditional" in logits:
         yield "get_uncond_logits.outlogits.0", "real/logit_conv", CONV_BIAS
 
 
-def _conv_norm(theirs: str, number: int, ours: str) -> Table:
-    """A convolution and its batch norm, which follow each other in a sequence."""
+def conv_norm(theirs: str, number: int, ours: str) -> Table:
+    """A convolution and its batch norm, which follow each other in a sequence, from that number on."""
     yield f"{theirs}.{number}",     f"{ours}_conv", CONV
     yield f"{theirs}.{number + 1}", f"{ours}_norm", NORM
 
 
 def _up_blocks(start: int, image_size: int) -> Table:
     for i in range(1, (image_size // start).bit_length()):
-        yield from _conv_norm(f"upsample{i}", 1, f"up{i}")
+        yield from conv_norm(f"upsample{i}", 1, f"up{i}")
     yield "img.0", "image_conv", CONV
 
 
@@ -90,22 +90,22 @@ def text_encoder(*, variant: str, **_: Any) -> Table:
 def stage1_generator_sizes(state: dict[str, np.ndarray]) -> dict:
     text = _text_sizes(state)
     values, width = state["fc.0.weight"].shape
-    sizes = {"image_size": 4 * 2 ** _highest(state, r"upsample(\d+)\."), "filters": values // 16 // 8}
+    sizes = {"image_size": 4 * 2 ** highest(state, r"upsample(\d+)\."), "filters": values // 16 // 8}
     return sizes | text | {"noise_dim": width - text["condition_dim"], "architecture": "pytorch"}
 
 
 def stage2_generator_sizes(state: dict[str, np.ndarray]) -> dict:
     inner = "STAGE1_G."
     stage1 = stage1_generator_sizes({n.removeprefix(inner): v for n, v in state.items() if n.startswith(inner)})
-    image_size = stage1["image_size"] // 4 * 2 ** _highest(state, r"upsample(\d+)\.")
+    image_size = stage1["image_size"] // 4 * 2 ** highest(state, r"upsample(\d+)\.")
     sizes = {"stage1": stage1, "image_size": image_size, "filters": state["encoder.0.weight"].shape[0]}
-    residual_blocks = _highest(state, r"residual\.(\d+)\.", none=-1) + 1
+    residual_blocks = highest(state, r"residual\.(\d+)\.", none=-1) + 1
     return sizes | _text_sizes(state) | {"residual_blocks": residual_blocks, "architecture": "pytorch"}
 
 
 def discriminator_sizes(state: dict[str, np.ndarray]) -> dict:
     logits = ["conditional"] + ["unconditional"] * any(name.startswith("get_uncond_logits.") for name in state)
-    convolutions = (_highest(state, r"encode_img\.(\d+)\.weight") + 1) // 3 + 1  # the first has no norm beside it
+    convolutions = (highest(state, r"encode_img\.(\d+)\.weight") + 1) // 3 + 1  # the first has no norm beside it
     halvings = convolutions if convolutions <= 4 else convolutions // 2 + 2  # beyond 4, each one is undone by a 3x3
     filters = state["encode_img.0.weight"].shape[0]
     condition_dim = state["get_cond_logits.outlogits.0.weight"].shape[1] - filters * 2 ** min(halvings - 1, 3)
@@ -127,6 +127,6 @@ def _text_sizes(state: dict) -> dict:
     return {"text_dim": text_dim, "condition_dim": moments // 2}
 
 
-def _highest(state: dict, pattern: str, none: int = 0) -> int:
+def highest(state: dict[str, np.ndarray], pattern: str, none: int = 0) -> int:
     """The highest number that stands at this place of a name."""
     return max((int(match[1]) for name in state if (match := re.match(pattern, name))), default=none)

@@ -1,0 +1,74 @@
+"""The text encoder of AttnGAN: a sentence's words, by their numbers, to features of each word and of the sentence.
+
+Layer names are public, as in `generators`. Source: the release and section 3.2 of the paper (Xu et al., CVPR 2018).
+"""
+
+from typing import Any
+
+import keras
+from keras import initializers, layers, ops
+
+from stackgan_keras.models.tensors import Tensor
+
+
+def word_encoder(*, vocabulary: int = 5450, word_dim: int = 300, text_dim: int = 256) -> keras.Model:
+    """Words to their features by a bidirectional LSTM.
+
+    In: `captions` (B, T), numbers of words below `vocabulary`, 0 past the end of each sentence. Out: `words`
+    (B, T, text_dim), 0 past the end, forward half first; `sentence` (B, text_dim), the forward state at the last word
+    and the backward state at the first; `mask` (B, T), true for a word.
+    """
+    captions = keras.Input((None,), dtype="int32", name="captions")
+    dtype = keras.config.floatx()
+    mask = ops.not_equal(captions, 0)
+    first = initializers.RandomUniform(-0.1, 0.1)
+    x = layers.Embedding(vocabulary, word_dim, first, dtype=dtype, name="embed")(captions)  # (B, T, word_dim)
+    words, states = [], []
+    for name in ("forward", "backward"):
+        cell = LSTMCell(text_dim // 2, dtype=dtype)
+        backward = name == "backward"
+        read = layers.RNN(cell, True, True, go_backwards=backward, dtype=dtype, name=f"lstm_{name}")
+        outputs, state, _ = read(x, mask=mask)
+        words.append(ops.flip(outputs, axis=1) if backward else outputs)
+        states.append(state)
+    joined = layers.Concatenate(dtype=dtype, name="words")(words)  # (B, T, text_dim)
+    outputs = {
+        "words": joined * ops.cast(mask, dtype)[..., None],
+        "sentence": layers.Concatenate(dtype=dtype, name="sentence")(states),
+        "mask": mask,
+    }
+    return keras.Model({"captions": captions}, outputs, name="word_encoder")
+
+
+@keras.saving.register_keras_serializable("stackgan_keras")
+class LSTMCell(layers.Layer):
+    """A step of an LSTM as PyTorch has it: Keras's, but for a second bias, and its first weights.
+
+    The two biases act as their sum, but Adam moves each of them as far as a single one.
+    """
+
+    def __init__(self, units: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.units = self.output_size = units
+        self.state_size = [units, units]
+
+    def build(self, input_shape: tuple) -> None:
+        gates = 4 * self.units
+        shapes: dict[str, tuple] = {"kernel": (input_shape[-1], gates), "recurrent_kernel": (self.units, gates)}
+        shapes |= {"bias": (gates,), "recurrent_bias": (gates,)}
+        bound = self.units**-0.5
+        for name, shape in shapes.items():
+            first = initializers.RandomUniform(-bound, bound)
+            setattr(self, name, self.add_weight(shape=shape, initializer=first, name=name))
+
+    def call(self, inputs: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        output, memory = states
+        given = ops.matmul(inputs, self.kernel) + self.bias
+        gates = given + ops.matmul(output, self.recurrent_kernel) + self.recurrent_bias
+        let_in, keep, new, let_out = ops.split(gates, 4, axis=-1)
+        memory = ops.sigmoid(keep) * memory + ops.sigmoid(let_in) * ops.tanh(new)
+        output = ops.sigmoid(let_out) * ops.tanh(memory)
+        return output, [output, memory]
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "units": self.units}
