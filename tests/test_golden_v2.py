@@ -81,13 +81,14 @@ def close(made, expected, tolerance: float, name: str = "") -> None:
 
 @contextmanager
 def computing_in(dtype: str):
+    before = keras.config.floatx()
     keras.config.set_floatx(dtype)
     keras.config.set_dtype_policy(dtype)
     try:
         yield
     finally:
-        keras.config.set_floatx("float32")
-        keras.config.set_dtype_policy("float32")
+        keras.config.set_floatx(before)
+        keras.config.set_dtype_policy(before)
 
 
 @pytest.fixture(params=TOLERANCE)

@@ -5,17 +5,20 @@ A new term of the generator's loss is a function here that returns a `Term`, and
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import keras
 from keras import ops
 
 from stackgan_keras.config import Settings
-from stackgan_keras.models.generators import without_stage1
+from stackgan_keras.models.generators import images_of, without_stage1
 from stackgan_keras.models.tensors import Tensor
 from stackgan_keras.training import losses
 from stackgan_keras.training.adversary import FAKE, Adversary
 from stackgan_keras.training.distribution import GlobalBatch
+
+COVARIANCE = 5.0  # weight of the difference of colours' covariances, beside 1 of their means (Zhang et al. 2018)
 
 
 class Term(NamedTuple):
@@ -57,6 +60,7 @@ def adversarial(
         _adversarial(adversaries),
         _kl(weights.kl_weight),
         _consistency(weights.consistency_weight),
+        _colour(weights.colour_weight, tuple(images_of(generator))),
         _interpolation(weights.interpolation_weight, generator, adversaries),
     ]
     if weights.pixel_weight:
@@ -84,7 +88,7 @@ def _kl(weight: float) -> Term:
 
     def of(batch, fake, global_batch):
         if "log_variance" not in fake:
-            return ops.zeros((), fake["image"].dtype)
+            return ops.zeros(())
         return global_batch.mean(losses.kl_divergence(fake["mean"], fake["log_variance"]))
 
     return Term("kl", weight, of)
@@ -97,6 +101,19 @@ def _consistency(weight: float) -> Term:
         return global_batch.mean(losses.consistency_loss(fake["image"], fake["stage1_image"]))
 
     return Term("consistency", weight, of)
+
+
+def _colour(weight: float, images: tuple[str, ...]) -> Term:
+    """How far the colours of each image are from those of the next smaller one, by mean and covariance.
+
+    `images` are their names, by size.
+    """
+
+    def of(batch, fake, global_batch):
+        losses_ = [losses.colour_consistency(fake[large], fake[small]) for small, large in pairwise(images)]
+        return sum(global_batch.mean(of_means + COVARIANCE * of_covariances) for of_means, of_covariances in losses_)
+
+    return Term("colour", weight, of)
 
 
 def _pixel(weight: float, refine: keras.Model | None = None) -> Term:
