@@ -92,7 +92,10 @@ class Generator(Section):
     text_dim: Count = setting(1024, "dimensions of a sentence's embedding")
     condition_dim: Count = setting(128, "dimensions of the condition drawn from an embedding")
     noise_dim: Count = setting(100, "dimensions of the noise (Stage I)")
-    residual_blocks: CountOrZero = setting(4, "residual blocks (Stage II)")
+    first_size: Annotated[int, AfterValidator(_power_of_two)] = setting(
+        64, "pixels of the smallest image, which doubles up to data.image_size (StackGAN++)", ge=8, le=1024
+    )
+    residual_blocks: CountOrZero = setting(4, "residual blocks (Stage II, or each larger image of StackGAN++)")
     read_text_again: bool = setting(True, "Stage II is given the sentence, too; no: the Stage-I image alone")
     skip_connections: bool = setting(False, "Stage II's up-blocks see its encoder's maps of their size, too")
     augment_condition: bool = setting(True, "conditioning augmentation; no: the condition is its mean")

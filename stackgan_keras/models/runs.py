@@ -6,7 +6,7 @@ from pathlib import Path
 from stackgan_keras import config
 from stackgan_keras.errors import InputError
 
-GENERATORS = ("stage2_gen", "stage1_gen")  # names of files, without their ending; the best first
+GENERATORS = ("stackgan_v2_gen", "stage2_gen", "stage1_gen")  # names of files, without their ending; the best first
 TEXT_ENCODER = "text_encoder.weights.h5"  # in a run's folder, and beside prepared data
 IMAGE_ENCODER = "image_encoder.weights.h5"  # with which it learned
 CLASSIFIER = "attribute_classifier.weights.h5"

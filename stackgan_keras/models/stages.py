@@ -1,20 +1,27 @@
-"""The two networks of a stage, as settings ask for them.
+"""The networks of a training, as settings ask for them: of Stage I, of Stage II, or of all branches of a successor.
 
-Only this file knows which stage it is: all that differs is in a `Stage`.
+Only this file knows which it is: all that differs is in a `Stage`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
 
-from stackgan_keras.config import Folders, Settings
+from stackgan_keras.config import Folders, Settings, Train, flat
 from stackgan_keras.errors import InputError
 from stackgan_keras.models import weights
 from stackgan_keras.models.blocks import ARCHITECTURES
+from stackgan_keras.models.gated_blocks import branch_sizes
 from stackgan_keras.models.generators import named_by
 from stackgan_keras.models.runs import find_run, weight_file
 from stackgan_keras.models.weights import ModelConfig
+
+OF_STAGES = (  # settings that StackGAN++ has no use for
+    *("generator.architecture", "generator.min_filters", "generator.read_text_again", "generator.skip_connections"),
+    *("generator.augment_condition", "generator.condition_noise_scale", "generator.conditional_batch_norm"),
+    *("discriminator.architecture", "train.warmup_epochs", "train.pixel_weight", "train.consistency_weight"),
+)
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,8 @@ class Stage:
 
 
 def stage1(settings: Settings) -> Stage:
-    """Stage I. Raises `InputError` for settings that are about Stage II alone."""
+    """Stage I. Raises `InputError` for settings that are about Stage II, or a successor, alone."""
+    _check_stage(settings)
     for name in ("warmup_epochs", "pixel_weight", "consistency_weight"):
         if value := getattr(settings.train, name):
             raise InputError(f"train.{name} is {value}, which is for Stage II alone: leave it out for Stage I")
@@ -68,6 +76,7 @@ def stage1(settings: Settings) -> Stage:
 
 def stage2(settings: Settings, folders: Folders) -> Stage:
     """Stage II on the run's own Stage I. Raises `InputError` where that is missing or does not fit the settings."""
+    _check_stage(settings)
     file = weight_file(folders.weights, "stage1_gen")
     if not file.is_file():
         raise InputError(
@@ -96,6 +105,47 @@ def stage2(settings: Settings, folders: Folders) -> Stage:
     generator = ModelConfig("stage2_generator", {**keywords, "stage1": inner})
     logits = ARCHITECTURES[settings.discriminator.architecture].stage2_logits
     return Stage("stage2", generator, {"image": _discriminator(settings, logits)}, frozen=file)
+
+
+def joint(settings: Settings) -> Stage:
+    """All branches of StackGAN++, trained together. Raises `InputError` for settings that are about StackGAN alone."""
+    generator, name = settings.generator, settings.generator.family
+    _check_family(settings)
+    names = ("filters", "first_size", "text_dim", "condition_dim", "noise_dim", "residual_blocks")
+    keywords = {"image_size": settings.data.image_size, **{each: getattr(generator, each) for each in names}}
+    logits = ("conditional", "unconditional") if settings.train.unconditional_weight else ("conditional",)
+    discriminators = {}
+    for size in branch_sizes(generator.first_size, settings.data.image_size):
+        of_image = _discriminator(settings, logits)
+        discriminators[f"image_{size}"] = replace(of_image, keywords={**of_image.keywords, "image_size": size})
+    return Stage(name, ModelConfig(f"{name}_generator", keywords), discriminators)
+
+
+def _check_family(settings: Settings) -> None:
+    """Settings of one member of the family mean nothing to the others."""
+    if settings.generator.family == "stackgan":
+        raise InputError(
+            "generator.family is stackgan, whose stages are trained one after the other: run train_stage1, then "
+            "train_stage2, or set generator.family stackgan_v2"
+        )
+    asked, usual = flat(settings.model_dump(mode="json")), flat(Settings().model_dump(mode="json"))
+    for key in OF_STAGES:
+        if asked[key] != usual[key]:
+            raise InputError(
+                f"{key} is {asked[key]}, which is for StackGAN alone: leave it out for generator.family "
+                f"{settings.generator.family}"
+            )
+
+
+def _check_stage(settings: Settings) -> None:
+    if settings.generator.family != "stackgan":
+        raise InputError(
+            f"generator.family is {settings.generator.family}, whose branches are trained together: run train in place "
+            "of train_stage1 and train_stage2"
+        )
+    for key in ("unconditional_weight", "colour_weight"):
+        if (value := getattr(settings.train, key)) != getattr(Train(), key):
+            raise InputError(f"train.{key} is {value}, which is for StackGAN++ alone: leave it out")
 
 
 def _check_text(settings: Settings) -> None:
@@ -134,5 +184,6 @@ def _discriminator(settings: Settings, logits: tuple[str, ...]) -> ModelConfig:
         "text_dim": settings.generator.text_dim,
         "condition_dim": settings.generator.condition_dim,
         "architecture": settings.discriminator.architecture,
+        "family": settings.generator.family,
     }
     return ModelConfig("discriminator", keywords)
