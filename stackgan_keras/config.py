@@ -139,6 +139,9 @@ class Train(Section):
         0.0, "weight of how far Stage II's images, made small, are from their Stage-I images"
     )
     ema_decay: float = setting(0.0, "decay of the generator's EMA, which is kept in its place; 0: none", ge=0, lt=1)
+    restart_every: int | None = setting(
+        None, "steps after which the generator goes on from its average (StackGAN++'s release: 2000); none: never", ge=1
+    )
     seed: int = setting(0, "decides initial weights, order, crops, captions and noise", ge=0, lt=2**31)
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = setting(
         "float32", "numbers that the networks compute with; auto: what the machine is fast with; weights stay float32"

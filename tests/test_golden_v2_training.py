@@ -14,7 +14,7 @@ from test_golden_v2 import SIZES, Golden, computing_in
 from stackgan_keras import config
 from stackgan_keras.models import weights
 from stackgan_keras.porting import conversion
-from stackgan_keras.training import objective
+from stackgan_keras.training import objective, optimizers
 from stackgan_keras.training.train_step import TrainStep
 
 STEPS = 3
@@ -42,9 +42,13 @@ def trained(request, shared):
         task = objective.adversarial(generator, discriminators, settings)
         networks = {"generator": generator, **{a.name: a.discriminator for a in task.adversaries}}
         adams = {name: Adam(2e-4, network.trainable_variables) for name, network in networks.items()}
-        step_of = TrainStep(task, adams)
-        scalars = [step_of(_batch(golden, step)) for step in range(STEPS)]
-    return golden, kind, scalars, {name: adam.norms for name, adam in adams.items()}, networks
+        step_of, average = TrainStep(task, adams), golden.network("gen")
+        move = optimizers.make_released_ema(average, generator, coefficients["average"])
+        scalars = []
+        for step in range(STEPS):
+            scalars.append(step_of(_batch(golden, step)))
+            move(step + 1)
+    return golden, kind, scalars, {name: adam.norms for name, adam in adams.items()}, {**networks, "average": average}
 
 
 class Adam:
@@ -107,7 +111,7 @@ def test_losses_of_the_generator(trained):
 
 def test_gradients(trained):
     golden, kind, _, norms, networks = trained
-    for name in networks:
+    for name in networks.keys() - {"average"}:
         network_of = {"generator": "gen"}.get(name, name.replace("discriminator_", "dis"))
         expected = golden.arrays[f"{kind}_{network_of}_gradient_norms"]
         for step in range(STEPS):
@@ -120,9 +124,29 @@ def test_weights_and_moving_statistics(trained):
     if kind != "train":
         pytest.skip("the file keeps the weights after this training alone")
     for name, network in networks.items():
+        if name == "average":
+            continue
         network_of = {"generator": "gen"}.get(name, name.replace("discriminator_", "dis"))
         after = weights.named_variables(golden.network(f"{network_of}_after_{STEPS}_steps"))
         before = weights.named_variables(golden.network(network_of))
         for path, variable in weights.named_variables(network).items():
             np.testing.assert_allclose(variable.numpy(), after[path].numpy(), rtol=1e-5, atol=1e-6, err_msg=path)
             assert np.abs(after[path].numpy() - before[path].numpy()).max() > 1e-4, path
+
+
+def test_the_average(trained):
+    golden, kind, _, _, networks = trained
+    if kind != "train":
+        pytest.skip("the file keeps the average of the first training alone")
+    first, changes = golden.state("gen"), golden.state("ema_change_after_3_steps")
+    expected = {name: first[name].astype(np.float64) + changes.get(name, 0) for name in first}
+    with computing_in("float64"):
+        after = weights.named_variables(conversion.convert(expected)[0])
+        before = weights.named_variables(golden.network("gen"))
+    generator = weights.named_variables(networks["generator"])
+    for path, variable in weights.named_variables(networks["average"]).items():
+        if "moving" in path:
+            np.testing.assert_array_equal(variable.numpy(), generator[path].numpy())
+        else:
+            made, theirs = (each.numpy() - before[path].numpy() for each in (variable, after[path]))
+            np.testing.assert_allclose(made, theirs, rtol=1e-3, atol=1e-11, err_msg=path)

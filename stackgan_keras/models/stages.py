@@ -143,7 +143,7 @@ def _check_stage(settings: Settings) -> None:
             f"generator.family is {settings.generator.family}, whose branches are trained together: run train in place "
             "of train_stage1 and train_stage2"
         )
-    for key in ("unconditional_weight", "colour_weight"):
+    for key in ("unconditional_weight", "colour_weight", "restart_every"):
         if (value := getattr(settings.train, key)) != getattr(Train(), key):
             raise InputError(f"train.{key} is {value}, which is for StackGAN++ alone: leave it out")
 

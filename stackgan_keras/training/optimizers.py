@@ -43,6 +43,32 @@ def make_ema(averaged: keras.Model, model: keras.Model, decay: float) -> Callabl
     return move
 
 
+def make_released_ema(
+    averaged: keras.Model, model: keras.Model, decay: float, restart_every: int | None = None
+) -> Callable:
+    """As `make_ema`, but as the release of StackGAN++ averages.
+
+    The decay is the same from the first step on, and batch norm's moving statistics are those of `model`. After every
+    `restart_every` steps `model` goes on from the average, which the release does when it saves.
+    """
+    trained = [*zip(averaged.trainable_variables, model.trainable_variables, strict=True)]
+    others = [*zip(averaged.non_trainable_variables, model.non_trainable_variables, strict=True)]
+
+    def restart():
+        for slow, fast in trained:
+            fast.assign(slow)
+
+    def move(steps):
+        for slow, fast in trained:
+            slow.assign_add((1 - decay) * (fast - slow))
+        for slow, fast in others:
+            slow.assign(fast)
+        if restart_every is not None:
+            ops.cond(steps % restart_every == 0, restart, lambda: None)
+
+    return move
+
+
 def _loss_scaled(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
     """With its loss scaled where the networks compute in float16, whose smallest numbers are too large."""
     if keras.config.dtype_policy().compute_dtype == "float16":

@@ -23,7 +23,7 @@ from stackgan_keras.training.adversary import RULES
 from stackgan_keras.training.augmentation import DRAWS
 from stackgan_keras.training.distribution import is_chief, make_strategy
 from stackgan_keras.training.memorization import Memorization
-from stackgan_keras.training.optimizers import make_adam, make_cosine_adam, make_ema
+from stackgan_keras.training.optimizers import make_adam, make_cosine_adam, make_ema, make_released_ema
 from stackgan_keras.training.outputs import AdversarialOutputs, WarmupOutputs
 from stackgan_keras.training.precision import settled
 from stackgan_keras.training.run import check_same_run, make_writable, own_text_encoder, read_datasets
@@ -132,7 +132,10 @@ class StageTraining:
             if train.ema_decay:
                 kept = self.stage.generator.build()
                 kept.set_weights(self.generator.get_weights())
-                after_step = make_ema(kept, self.generator, train.ema_decay)
+                if self.settings.generator.family == "stackgan":
+                    after_step = make_ema(kept, self.generator, train.ema_decay)
+                else:
+                    after_step = make_released_ema(kept, self.generator, train.ema_decay, train.restart_every)
         outputs = AdversarialOutputs(
             self.stage,
             self.settings,

@@ -152,7 +152,8 @@ class Trainer:
             pending.append(advance(next(data)))
             if len(pending) == READ_EVERY or step == last - 1:
                 read += [_checked({k: float(v) for k, v in s.items()}, self.folder) for s in pending]
-                bar.set_postfix({k: f"{read[-1][k]:.3f}" for k in SHOWN if k in read[-1]}, refresh=False)
+                losses = {k: f"{v:.3f}" for k, v in read[-1].items() if k.rstrip("_0123456789") in SHOWN}
+                bar.set_postfix(losses, refresh=False)
                 bar.update(len(pending) * self.stream.batch_size)
                 pending = []
         seconds, ended = time.perf_counter() - started, last == self.schedule.steps
