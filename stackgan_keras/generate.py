@@ -25,7 +25,7 @@ def main() -> None:
     for place, sentence in enumerate([] if given.embedded else asked.sentences, start=1):
         if note := model.unread(sentence):
             print(f"note: sentence {place}: {note}")
-    if "stage1_image" not in model.generator.output:
+    if model.generator.name == "stage1_generator":
         rest = "" if is_remote else f": python -m stackgan_keras.train_stage2 --run {given.run} makes the rest"
         print(f"note: this run has no Stage II yet, so these are its Stage-I images{rest}")
     folder = Folders(given.output_dir, hugging_face.plain_name(given.run)).results / "generated"

@@ -94,7 +94,8 @@ def studio(out):
 
 
 def test_images_are_those_of_stackgan(studio, out):
-    stage1, stage2, command = studio.draw("tiny", f"{RED}\n\n{BLUE} \n", 2.0, 3.0, 0.5, 1, True)
+    images, command = studio.draw("tiny", f"{RED}\n\n{BLUE} \n", 2.0, 3.0, 0.5, 1, True)
+    stage1, stage2 = images["Stage I"], images["Stage II"]
     scales = {"noise_scale": 0.5, "epsilon_scale": 1, "same_noise": True}
     made = StackGAN.load(out / "weights/tiny").generate([RED, BLUE], 2, 3, **scales)
     for gallery, name in ((stage1, "stage1_image"), (stage2, "image")):
@@ -107,11 +108,11 @@ def test_images_are_those_of_stackgan(studio, out):
 
 
 def test_the_command_makes_the_same_images_again(studio, out, monkeypatch, capsys):
-    stage1, stage2, command = studio.draw("tiny", f'-{RED}\nit\'s "blue"', 1, 5, 2, 0.25, False)
+    images, command = studio.draw("tiny", f'-{RED}\nit\'s "blue"', 1, 5, 2, 0.25, False)
     code, printed, errors = ended(generate.main, shlex.split(command)[3:], monkeypatch, capsys)
     assert code == 0, errors
     folder = Path(re.search(r"images: (.+?): ", printed)[1])
-    for gallery, stage in ((stage1, "stage1"), (stage2, "stage2")):
+    for gallery, stage in ((images["Stage I"], "stage1"), (images["Stage II"], "stage2")):
         files = sorted(folder.glob(f"*seed5*{stage}.png"))
         assert np.array_equal([pixels(file) for file in files], [pixels(file) for file, _ in gallery])
 
@@ -125,8 +126,8 @@ def test_a_walk_is_that_of_stackgan(studio, out):
 
 
 def test_a_run_without_stage2_shows_stage1(studio, out):
-    stage1, stage2, _ = studio.draw("flower", RED, 1, 0, 1, 1, False)
-    assert pixels(stage1[0][0]).shape == (16, 16, 3) and not stage2
+    images, _ = studio.draw("flower", RED, 1, 0, 1, 1, False)
+    assert [*images] == ["Stage I"] and pixels(images["Stage I"][0][0]).shape == (16, 16, 3)
     assert studio.walk("flower", RED, BLUE, 3, 0)
 
 
@@ -174,12 +175,12 @@ def test_an_empty_box_gets_told_what_to_write(studio, text):
 @pytest.mark.parametrize("place", range(len(STRANGE)))
 def test_strange_input_gives_images_or_a_sentence(studio, place):
     try:
-        stage1, stage2, command = studio.draw(*controls(**STRANGE[place]))
+        images, command = studio.draw(*controls(**STRANGE[place]))
     except InputError as problem:
         assert "\n" not in str(problem)
         return
-    assert stage1 and stage2 and command
-    json.dumps([stage1, stage2, command], ensure_ascii=False).encode()
+    assert images["Stage I"] and images["Stage II"] and command
+    json.dumps([images, command], ensure_ascii=False).encode()
 
 
 def test_strange_walks_get_a_sentence(studio):

@@ -1,7 +1,7 @@
 """Image grids: equally large images in rows and columns, with sentences above them."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -49,6 +49,13 @@ def sample_grid(real: np.ndarray, copies: Sequence[dict[str, np.ndarray]], capti
     for made in copies:
         rows += [enlarge(images, real.shape[1]) for images in made.values()]
     return labelled_grid(rows, captions)
+
+
+def titles_of(images: Iterable[str]) -> dict[str, str]:
+    """What readers call images that a generator makes together, by their names: by stage, or by size."""
+    names = list(images)
+    titles = {"stage1_image": "Stage I", "image": "Stage II" if "stage1_image" in names else "Stage I"}
+    return {name: titles.get(name) or f"{name.removeprefix('image_')} pixels" for name in names}
 
 
 def block_grid(captions: Sequence[str], blocks: Sequence[Sequence[np.ndarray]], names: Sequence[str]) -> np.ndarray:

@@ -30,7 +30,7 @@ def write(request: Request, evaluation: Evaluation, run: Run) -> Path:
         raise InputError("--neighbours needs the training images of the data, which cannot be read: see the notes")
     captions = data.captions[:: max(1, len(data.captions) // GENERATED)][:GENERATED]
     generated = run.model.images(evaluation.embeddings(run, captions), 1, data.seed)
-    made = np.stack([stages["image"] for stages in generated])
+    made = np.stack([[*images.values()][-1] for images in generated])
     sentences = [(data.dataset.captions[i] or ("",) * (j + 1))[j] for i, j in captions]
     path = Folders(request.output_dir, run.name).results / "neighbours.png"
     rgb.write(path, grid(made, sentences, train_set, extractor, data.seed, evaluation.cache))

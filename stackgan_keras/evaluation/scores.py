@@ -9,19 +9,17 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from stackgan_keras.data import grids
 from stackgan_keras.data.published import Dataset
 from stackgan_keras.evaluation.evaluation_set import Caption, EvaluationSet
 from stackgan_keras.evaluation.features import Networks, batched, joined
 from stackgan_keras.evaluation.metrics import METRICS, Metric, Sample
 from stackgan_keras.evaluation.real_images import framed, real_outputs
 from stackgan_keras.models import text_encoder
+from stackgan_keras.models.generators import images_of
 from stackgan_keras.training.encoders import Encoders
 
-ROWS = {  # what a run generates, and the name of the row for it
-    "image": "{}",
-    "stage1_image": "{}, Stage I",
-    "enlarged": "{}, Stage I enlarged",  # bicubically, to the size of Stage II
-}
+ENLARGED = "enlarged"  # the Stage-I image, bicubically, to the size of Stage II
 PAIRS = 100  # of images whose difference is the diversity (Odena et al. 2017)
 
 
@@ -59,7 +57,7 @@ class Evaluation:
                 if size not in real:
                     real[size] = self._real_outputs(data.dataset, size, encoders)
                 compared = {"outputs": outputs, "real": real[size], "pairs": pairs.get(output, [])}
-                rows[ROWS[output].format(run.name)] = self._row(size, run.encoders, **texts, **compared)
+                rows[_row_name(run, output)] = self._row(size, run.encoders, **texts, **compared)
         own = [(i, i % len(captions) if captions else 0) for i, captions in enumerate(data.dataset.captions)]
         texts = {"captions": own, "embeddings": None}
         if encoders is not None:
@@ -98,10 +96,10 @@ class Evaluation:
 
     def _run_outputs(self, run: Run, embeddings: np.ndarray) -> dict[str, tuple[int, dict[str, np.ndarray]]]:
         """Of each of a run's images the size, and the outputs of the networks. No image is kept."""
-        networks, of_run = replace(self.networks, encoders=run.encoders), run.model.generator.output
-        sizes = {output: of_run[output].shape[1] for output in ROWS if output in of_run}
-        if sizes.get("stage1_image", sizes["image"]) < sizes["image"]:
-            sizes["enlarged"] = sizes["image"]
+        networks, made_by_run = replace(self.networks, encoders=run.encoders), images_of(run.model.generator)
+        sizes = dict(reversed(made_by_run.items()))  # the final image first
+        if sizes.get("stage1_image", sizes[next(iter(sizes))]) < sizes[next(iter(sizes))]:
+            sizes[ENLARGED] = sizes["image"]
         if not networks:
             return {output: (size, {}) for output, size in sizes.items()}
         made: dict[str, list] = {output: [] for output in sizes}
@@ -144,9 +142,16 @@ class Evaluation:
         return any("pairs" in metric.needs for _, metric in self._metrics())
 
 
+def _row_name(run: Run, output: str) -> str:
+    """The name of the row of one of a run's images: the run's alone for the final one."""
+    images = images_of(run.model.generator)
+    titles = grids.titles_of(images) | {[*images][-1]: "", ENLARGED: "Stage I enlarged"}
+    return f"{run.name}, {titles[output]}".rstrip(", ")
+
+
 def _image(images: dict[str, np.ndarray], name: str) -> np.ndarray:
     """One of the images that a run generates together, uint8."""
-    if name != "enlarged":
+    if name != ENLARGED:
         return images[name]
     size = images["image"].shape[1::-1]
     return np.asarray(Image.fromarray(images["stage1_image"]).resize(size, Image.Resampling.BICUBIC))

@@ -14,6 +14,7 @@ from stackgan_keras.command_line import without_notices
 from stackgan_keras.files import atomic_write
 from stackgan_keras.inference import saved_model
 from stackgan_keras.inference.stackgan import StackGAN
+from stackgan_keras.models.generators import images_of
 
 TRIED = 3  # images by which what was written is compared with what it was made of
 SENTENCES = ["this bird is red with black wings", "a small yellow bird", "a blue bird with a white belly"]
@@ -70,7 +71,7 @@ def write_litert(image: keras.Model, paths: dict[str, Path]) -> None:
 
 def image_of(generator: keras.Model) -> keras.Model:
     """A generator that gives its image alone."""
-    image = keras.Model(generator.input, generator.output["image"], name=generator.name)
+    image = keras.Model(generator.input, generator.output[[*images_of(generator)][-1]], name=generator.name)
     image({name: np.zeros((1, *x.shape[1:]), np.float32) for name, x in generator.input.items()})  # Keras wants it so
     return image
 

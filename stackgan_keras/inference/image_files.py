@@ -18,7 +18,7 @@ PAGE = 96  # images on a grid, after which another begins
 CAPTION = 201  # characters of a sentence on a grid: as many as the text encoder reads
 STRIP = 12  # images in an interpolation's strip
 STEP_MILLISECONDS, END_MILLISECONDS = 150, 750  # of a frame of a GIF, and of the two at its ends
-STAGES = {"stage1": "Stage I", "stage2": "Stage II"}
+STAGES = {"Stage I": "stage1", "Stage II": "stage2"}  # in file names
 
 
 def write_images(made: Iterator[dict[str, np.ndarray]], asked: Request, folder: Path) -> list[str]:
@@ -34,12 +34,12 @@ def write_images(made: Iterator[dict[str, np.ndarray]], asked: Request, folder: 
         for place, sentence in enumerate(sentences, start=1):
             kept = page.setdefault(f"{place}. {_caption(sentence)}", [])
             for copy in range(1, count + 1):
-                stages = _by_stage(next(made))
-                for stage, pixels in stages.items():
-                    name = f"{place:02d}_{_tag(sentence)}_{suffix}_copy{copy:02d}_{stage}.png"
-                    rgb.write(folder / name, pixels)
+                images = _titled(next(made))
+                for title, pixels in images.items():
+                    name = f"{place:02d}_{_tag(sentence)}_{suffix}_copy{copy:02d}"
+                    rgb.write(folder / f"{name}_{STAGES.get(title, title.split()[0])}.png", pixels)
                 if copy <= MOST_COPIES:
-                    kept.append(stages)
+                    kept.append(images)
                 bar.update()
             if len(page) == per_page or place == number:
                 ending = f"_page{len(lines) + 1}" if number > per_page else ""
@@ -52,25 +52,26 @@ def write_images(made: Iterator[dict[str, np.ndarray]], asked: Request, folder: 
 
 
 def _page(copies: dict[str, list[dict[str, np.ndarray]]]) -> np.ndarray:
-    """The grid of some sentences: rows of copies, in each of which Stage I stands above Stage II."""
+    """The grid of some sentences: rows of copies, in each of which small images stand above large ones."""
     first = next(iter(copies.values()))
-    starts, stages = range(0, len(first), COLUMNS), first[0]
-    names = [f"{STAGES[stage]}\n{len(stages[stage])} pixels" for _ in starts for stage in stages]
+    starts, images = range(0, len(first), COLUMNS), first[0]
+    names = [f"{title}\n{len(images[title])} pixels" if title in STAGES else title for _ in starts for title in images]
     blocks = [
-        [np.stack([made[stage] for made in kept[i : i + COLUMNS]]) for i in starts for stage in stages]
+        [np.stack([made[title] for made in kept[i : i + COLUMNS]]) for i in starts for title in images]
         for kept in copies.values()
     ]
     return grids.block_grid(list(copies), blocks, names)
 
 
 def write_interpolation(made: dict[str, np.ndarray], asked: Request, folder: Path) -> list[str]:
-    """Of what `StackGAN.interpolate` made the strip, Stage I above Stage II, and the GIF, there and back; as lines."""
-    stages, best, steps = _by_stage(made), made["image"], len(made["image"])
+    """Of what `StackGAN.interpolate` made the strip, small images above large ones, and the GIF; as lines."""
+    *_, best = made.values()
+    steps = len(best)
     first, last = asked.sentences
     stem = folder / f"interpolation_{_tag(first)}_to_{_tag(last)}_{_suffix(asked)}_steps{steps}"
     chosen = np.unique(np.linspace(0, steps - 1, min(steps, STRIP)).round().astype(int))
     captions = [_caption(first), *[""] * (len(chosen) - 2), _caption(last)]
-    rows = [grids.enlarge(row[chosen], best.shape[1]) for row in stages.values()]
+    rows = [grids.enlarge(row[chosen], best.shape[1]) for row in made.values()]
     rgb.write(Path(f"{stem}.png"), grids.labelled_grid(rows, captions, max_lines=None))
     there_and_back = rgb.there_and_back(steps)
     times = [END_MILLISECONDS if step in (0, steps - 1) else STEP_MILLISECONDS for step in there_and_back]
@@ -93,11 +94,10 @@ def _caption(sentence: str) -> str:
     return text + (" …" if len(sentence) > CAPTION else "")
 
 
-def _by_stage(made: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Images under the name of the stage that made them, the first stage first."""
-    if "stage1_image" in made:
-        return {"stage1": made["stage1_image"], "stage2": made["image"]}
-    return {"stage1": made["image"]}
+def _titled(made: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Images that were made together under their titles, the final one last."""
+    titles = grids.titles_of(made)
+    return {titles[name]: values for name, values in made.items()}
 
 
 def _tag(sentence: str) -> str:

@@ -99,9 +99,11 @@ def _draw_tab(studio: Studio, run: gr.Dropdown, page: gr.Blocks) -> tuple[gr.Tex
 
     def galleries(run, sentences, count, seed, noise_scale, epsilon_scale, same_noise):
         """Both galleries; of several sentences each begins a row."""
-        *stages, command = studio.draw(run, sentences, count, seed, noise_scale, epsilon_scale, same_noise)
-        columns = 2 if len(stages[0]) == int(count) else max(2, min(int(count), MOST_COLUMNS))
-        return *(gr.Gallery(files, columns=columns, visible=bool(files)) for files in stages), command
+        images, command = studio.draw(run, sentences, count, seed, noise_scale, epsilon_scale, same_noise)
+        found = [*images.items(), ("", [])][:2]  # a Stage I alone fills one
+        columns = 2 if len(found[0][1]) == int(count) else max(2, min(int(count), MOST_COLUMNS))
+        shown = [gr.Gallery(files, label=title, columns=columns, visible=bool(files)) for title, files in found]
+        return *shown, command
 
     draw = {"fn": _or_notice(galleries), "inputs": controls, "outputs": outputs, "show_progress_on": again, **MODEL}
     moved = [control.change for control in (count, seed, noise, epsilon, same)]

@@ -17,7 +17,11 @@ from stackgan_keras.models.blocks import ARCHITECTURES
 from stackgan_keras.models.generators import images_of
 from stackgan_keras.models.runs import GENERATORS, has_weights, missing_run, shipped_homes, weight_file
 
-NETWORKS = {"stage2_gen": "stage2_generator", "stage1_gen": "stage1_generator"}  # in a run's files
+NETWORKS = {  # in a run's files
+    "stackgan_v2_gen": "stackgan_v2_generator",
+    "stage2_gen": "stage2_generator",
+    "stage1_gen": "stage1_generator",
+}
 MAX_SEED = 2**31 - 1
 MAX_COUNT = 2**31  # copies of a sentence, which is as many as have noise of their own
 MAX_SCALE = 100
@@ -83,6 +87,8 @@ class StackGAN:
         same_noise: bool = False,
     ) -> dict[str, np.ndarray]:
         """`count` images of each sentence: `image` (N, count, size, size, 3) uint8; of Stage II also `stage1_image`.
+
+        Of StackGAN++ they are `image_64`, `image_128` and so on; the final one comes last.
 
         Any string is a sentence; `text_encoder.unread` says what of it is not read. Noise and epsilons (where around
         its mean the condition lies) are standard normal times their scales: 0 keeps them in the middle, 1 is what the

@@ -75,31 +75,35 @@ class Studio:
         noise_scale: float,
         epsilon_scale: float,
         same_noise: bool,
-    ) -> tuple[list[tuple[str, str]], list[tuple[str, str]], str]:
-        """Stage I and Stage II, each a list of (PNG, caption), and the command that makes the same images."""
+    ) -> tuple[dict[str, list[tuple[str, str]]], str]:
+        """Images by title, each a list of (PNG, caption), and the command that makes the same images.
+
+        Of the run's images they are the smallest and the final one.
+        """
         lines, copies, key = _lines(sentences), whole_number("count", _whole(count), 1, MOST_COPIES), _whole(seed)
         asked = {"noise_scale": noise_scale, "epsilon_scale": epsilon_scale, "same_noise": same_noise is True}
         made = self.load(run).generate(lines, copies, key, **asked)
-        stages = {"Stage I": made.get("stage1_image", made["image"]), "Stage II": made["image"]}
-        files: dict[str, list[tuple[str, str]]] = {"Stage I": [], "Stage II": []}
+        titles, ends = grids.titles_of(made), dict.fromkeys((next(iter(made)), next(reversed(made))))
+        files: dict[str, list[tuple[str, str]]] = {titles[name]: [] for name in ends}
         folder = self._emptied()
-        for stage in list(stages) if "stage1_image" in made else ["Stage I"]:
+        for name in ends:
+            stage = titles[name]
             for place, sentence in enumerate(lines):
                 for copy in range(copies):
                     file = folder / f"{run}_seed{key}_{place + 1:02d}_copy{copy + 1:02d}_{stage.replace(' ', '')}.png"
                     about = {"sentence": sentence, "place": place + 1, "copy": copy + 1, "stage": stage, "run": run}
-                    rgb.write(file, stages[stage][place, copy], about | {"seed": key} | asked)
+                    rgb.write(file, made[name][place, copy], about | {"seed": key} | asked)
                     caption = f"seed {key}, copy {copy + 1}"
                     files[stage].append((str(file), caption if len(lines) == 1 else f"{sentence[:60]}, {caption}"))
         scales = [word for scale, value in list(asked.items())[:2] for word in (f"--{scale}", str(value)) if value != 1]
         words = ["--count", str(copies), *scales, *(["--same_noise"] if same_noise is True else [])]
-        return files["Stage I"], files["Stage II"], self._command(run, key, words, lines)
+        return files, self._command(run, key, words, lines)
 
     def walk(self, run: str, first: str, second: str, steps: float, seed: float) -> tuple[str, str, str]:
         """A strip (PNG) and an animation (GIF) of images between two sentences, and the command that makes them."""
         ends = [_text(sentence) for sentence in (first, second)]
         number, key = whole_number("steps", _whole(steps), 2, MOST_STEPS), _whole(seed)
-        made = self.load(run).interpolate(*ends, number, key)["image"]
+        *_, made = self.load(run).interpolate(*ends, number, key).values()
         stem = self._emptied() / f"{run}_walk_seed{key}_steps{number}"
         strip, animation = stem.with_suffix(".png"), stem.with_suffix(".gif")
         about = {"from": ends[0], "to": ends[1], "steps": number, "run": run, "seed": key}
