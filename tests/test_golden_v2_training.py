@@ -84,7 +84,7 @@ def _batch(golden, step):
         arrays[f"image_{size}"] = golden.images(f"real_{size}")
         arrays[f"wrong_image_{size}"] = golden.images(f"wrong_{size}")
     batch = {name: tf.constant(values.astype(np.float64)) for name, values in arrays.items()}
-    return {**batch, "class_id": tf.range(len(arrays["embedding"]))}
+    return {"class_id": tf.range(len(arrays["embedding"])), **batch}
 
 
 def test_losses_of_the_discriminators(trained):
@@ -150,3 +150,85 @@ def test_the_average(trained):
         else:
             made, theirs = (each.numpy() - before[path].numpy() for each in (variable, after[path]))
             np.testing.assert_allclose(made, theirs, rtol=1e-3, atol=1e-11, err_msg=path)
+
+
+# -- AttnGAN ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def attngan(shared):
+    """As `trained`, of AttnGAN with its words' and sentences' losses."""
+    golden = Golden(shared / "golden/attngan_small.npz", "float64")
+    coefficients = json.loads(str(golden.arrays["config"]))["training"]
+    settings = config.make(
+        {
+            "generator": {"family": "attngan"},
+            "discriminator": {"text": "embedding"},
+            "train": {"kl_weight": coefficients["kl"]},
+        }
+    )
+    with computing_in("float64"):
+        generator = golden.network("gen", mask_order="as_released")
+        discriminators = {f"image_{size}": golden.network(f"dis{size}") for size in SIZES}
+        term = objective.damsm_term(coefficients["smooth"]["LAMBDA"], _stand_in(golden), "image_256")
+        task = objective.adversarial(generator, discriminators, settings, further=[term])
+        networks = {"generator": generator, **{a.name: a.discriminator for a in task.adversaries}}
+        adams = {name: Adam(2e-4, network.trainable_variables) for name, network in networks.items()}
+        step_of = TrainStep(task, adams)
+        scalars = [step_of(_sorted_batch(golden, step)) for step in range(STEPS)]
+    return golden, scalars, {name: adam.norms for name, adam in adams.items()}, networks
+
+
+def _stand_in(golden):
+    """What the golden file was made with in place of Inception: images to regions and codes."""
+    state = {name: tf.constant(values, tf.float64) for name, values in golden.state("image").items()}
+    trunk = tf.transpose(state["trunk.weight"], (2, 3, 1, 0))
+
+    def look(images):
+        x = tf.tanh(tf.nn.conv2d(images, trunk, 15, "VALID") + state["trunk.bias"])
+        code = tf.reduce_mean(x, axis=(1, 2)) @ tf.transpose(state["emb_cnn_code.weight"]) + state["emb_cnn_code.bias"]
+        regions = tf.reshape(x, (len(x), -1, x.shape[-1])) @ tf.transpose(state["emb_features.weight"][:, :, 0, 0])
+        return regions, code
+
+    return look
+
+
+def _sorted_batch(golden, step):
+    """The batch by falling length of its sentences, as the release sorts it."""
+    order = np.argsort(-golden.arrays["unsorted_lengths"])
+    values = {"embedding": golden.arrays["sentence"], "words": golden.arrays["words"]}
+    values |= {f"image_{size}": golden.images(f"unsorted_real_{size}")[order] for size in SIZES}
+    values |= {name: golden.arrays[f"train_{name}"][step] for name in ("noise", "epsilon")}
+    batch = {name: tf.constant(array.astype(np.float64)) for name, array in values.items()}
+    are_words = tf.constant(~golden.arrays["mask"])  # the release marks what are none
+    return {**batch, "mask": are_words, "class_id": tf.constant(golden.arrays["class_ids"])}
+
+
+def test_losses_of_attngan(attngan):
+    golden, scalars, _, _ = attngan
+    names = ("discriminator", "real", "fake", "mismatched", "real_unconditional", "fake_unconditional")
+    for step in range(STEPS):
+        for place, size in enumerate(SIZES):
+            made = [float(scalars[step][f"{name}_{size}"]) for name in names]
+            np.testing.assert_allclose(made, golden.arrays["train_dis_losses"][step, place], rtol=TOLERANCE)
+        made = [float(scalars[step][name]) for name in ("generator", "damsm", "kl")]
+        expected = [golden.arrays[f"train_{name}"][step].sum() for name in ("gen_losses", "damsm_losses", "kl_losses")]
+        np.testing.assert_allclose(made, expected, rtol=TOLERANCE)
+
+
+def test_gradients_of_attngan(attngan):
+    golden, _, norms, networks = attngan
+    for name in networks:
+        network_of = {"generator": "gen"}.get(name, name.replace("discriminator_", "dis"))
+        expected = golden.arrays[f"train_{network_of}_gradient_norms"]
+        for step in range(STEPS):
+            np.testing.assert_allclose(sorted(norms[name][step]), sorted(expected[step]), rtol=TOLERANCE, err_msg=name)
+
+
+def test_weights_and_moving_statistics_of_attngan(attngan):
+    golden, _, _, networks = attngan
+    for name, network in networks.items():
+        network_of = {"generator": "gen"}.get(name, name.replace("discriminator_", "dis"))
+        after = weights.named_variables(golden.network(f"{network_of}_after_{STEPS}_steps"))
+        for path, variable in weights.named_variables(network).items():
+            np.testing.assert_allclose(variable.numpy(), after[path].numpy(), rtol=1e-5, atol=1e-6, err_msg=path)

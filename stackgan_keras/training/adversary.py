@@ -27,6 +27,7 @@ class Rules(NamedTuple):
 
     wrong_images: bool = False  # mismatched pairs have another image, which is real by itself; else another sentence
     mismatched_last: bool = False  # of the conditional logits: batch norm's moving statistics tell
+    any_class: bool = False  # mismatched sentences count even if both images are of one class
     summed: bool = False  # losses with unconditional ones are summed, not averaged
     text_gradient: bool = False  # the generator also learns by the text that discriminators read
 
@@ -34,7 +35,7 @@ class Rules(NamedTuple):
 RULES = {
     "stackgan": Rules(),
     "stackgan_v2": Rules(wrong_images=True, summed=True, text_gradient=True),
-    "attngan": Rules(mismatched_last=True),
+    "attngan": Rules(mismatched_last=True, any_class=True),
 }
 
 
@@ -151,7 +152,8 @@ class Adversary:
         next_text = global_batch.next_rows(text)
         pairs = ops.shape(next_text)[0]  # the last image of the global batch has no next sentence
         logits = self.parts.conditional({name: values[:pairs] for name, values in features.items()}, next_text)
-        counted = batch["class_id"][:pairs] != global_batch.next_rows(batch["class_id"])
+        next_class = global_batch.next_rows(batch["class_id"])
+        counted = ops.logical_or(batch["class_id"][:pairs] != next_class, self.rules.any_class)
         return global_batch.mean_where(counted, _over_parts(self.adversarial.fake(logits)))
 
     def _r1(self, batch: dict, logits: dict, text, global_batch: GlobalBatch):

@@ -48,9 +48,16 @@ class GlobalBatch:
 
     def next_rows(self, values: tf.Tensor) -> tf.Tensor:
         """For each row of this replica the next row of the global batch, without gradient; the very last has none."""
-        return self._gather(values)[self.first + 1 : self.first + 1 + self.size]
+        return self.all_rows(tf.stop_gradient(values))[self.first + 1 : self.first + 1 + self.size]
 
-    def _gather(self, values):
-        """The rows of all replicas, as a sum of padded ones: TensorFlow 2.21's `all_gather` fails across machines."""
+    def all_rows(self, values: tf.Tensor) -> tf.Tensor:
+        """The rows of all replicas, to all of which gradients flow back.
+
+        They are a sum of padded ones: TensorFlow 2.21's `all_gather` fails across machines.
+        """
         padding = [[self.first, self.total - self.first - self.size], *[[0, 0]] * (len(values.shape) - 1)]
-        return self.context.all_reduce(tf.distribute.ReduceOp.SUM, tf.stop_gradient(tf.pad(values, padding)))
+        return self.context.all_reduce(tf.distribute.ReduceOp.SUM, tf.pad(values, padding))
+
+    def share(self, value: tf.Tensor) -> tf.Tensor:
+        """This replica's part of a scalar of the global batch that every replica computes alike."""
+        return value / self.context.num_replicas_in_sync

@@ -14,7 +14,7 @@ from keras import ops
 from stackgan_keras.config import Settings
 from stackgan_keras.models.generators import images_of, without_stage1
 from stackgan_keras.models.tensors import Tensor
-from stackgan_keras.training import losses
+from stackgan_keras.training import damsm, losses
 from stackgan_keras.training.adversary import FAKE, Adversary
 from stackgan_keras.training.distribution import GlobalBatch
 
@@ -52,8 +52,12 @@ def adversarial(
     discriminators: dict[str, keras.Model],
     settings: Settings,
     pretrained: keras.Model | None = None,
+    further: Sequence[Term] = (),
 ) -> Objective:
-    """Generator against discriminators, which are named by the image that each sees; `pretrained` feeds their heads."""
+    """Generator against discriminators, which are named by the image that each sees; `pretrained` feeds their heads.
+
+    `further` are terms of the generator's loss that need more than these networks.
+    """
     weights = settings.train
     adversaries = [Adversary(image, network, settings, pretrained) for image, network in discriminators.items()]
     terms = [
@@ -62,6 +66,7 @@ def adversarial(
         _consistency(weights.consistency_weight),
         _colour(weights.colour_weight, tuple(images_of(generator))),
         _interpolation(weights.interpolation_weight, generator, adversaries),
+        *further,
     ]
     if weights.pixel_weight:
         terms.append(_pixel(weights.pixel_weight, without_stage1(generator)))
@@ -114,6 +119,27 @@ def _colour(weight: float, images: tuple[str, ...]) -> Term:
         return sum(global_batch.mean(of_means + COVARIANCE * of_covariances) for of_means, of_covariances in losses_)
 
     return Term("colour", weight, of)
+
+
+def damsm_term(weight: float, look: Callable[[Tensor], tuple[Tensor, Tensor]], image: str) -> Term:
+    """How well the final `image` fits its words and its sentence: the four losses of AttnGAN's DAMSM.
+
+    `look` gives the regions (B, R, D) and the codes (B, D) of images.
+    """
+
+    def of(batch, fake, global_batch):
+        everything = global_batch.all_rows
+        regions, codes = (everything(values) for values in look(fake[image]))
+        words, sentences = everything(batch["words"]), everything(batch["embedding"])
+        mask, classes = everything(ops.cast(batch["mask"], "int32")) > 0, everything(batch["class_id"])
+        pairs = (
+            damsm.word_similarities(words, mask, regions, damsm.Smoothing()),
+            damsm.sentence_similarities(sentences, codes, damsm.Smoothing()),
+        )
+        found = [loss for each in pairs for loss in damsm.matching_losses(each, classes[:, None] != classes)]
+        return global_batch.share(sum(ops.mean(loss) for loss in found))
+
+    return Term("damsm", weight, of)
 
 
 def _pixel(weight: float, refine: keras.Model | None = None) -> Term:
