@@ -91,6 +91,7 @@ class Generator(Section):
     min_filters: Count = setting(1, "channels that no up-block falls below, however large its map")
     text_dim: Count = setting(1024, "dimensions of a sentence's embedding")
     condition_dim: Count = setting(128, "dimensions of the condition drawn from an embedding")
+    conditional: bool = setting(True, "draws what a sentence says; no: by noise alone, from images without captions")
     noise_dim: Count = setting(100, "dimensions of the noise (Stage I)")
     first_size: Annotated[int, AfterValidator(_power_of_two)] = setting(
         64, "pixels of the smallest image, which doubles up to data.image_size (StackGAN++)", ge=8, le=1024

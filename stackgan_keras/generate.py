@@ -9,14 +9,16 @@ from stackgan_keras.command_line import Parser, quietly, run
 from stackgan_keras.config import Folders
 from stackgan_keras.inference import image_files, request
 from stackgan_keras.models import hugging_face
-from stackgan_keras.models.runs import find_run
+from stackgan_keras.models.runs import TEXT_ENCODER, find_run
 
 
 def main() -> None:
     given = _arguments()
-    asked = request.read(given)
     is_remote = hugging_face.is_address(given.run)
     weights = hugging_face.download(given.run) if is_remote else find_run(given.output_dir, given.run)
+    if not (weights / TEXT_ENCODER).is_file() and not (given.sentences or given.file or given.embedded):
+        given.sentences = [hugging_face.plain_name(given.run)]  # of a run without text, which reads no sentence
+    asked = request.read(given)
     with quietly():  # only now, as it takes seconds: help and wrong arguments answer at once
         from stackgan_keras.inference.stackgan import StackGAN
 

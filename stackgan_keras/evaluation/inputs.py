@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stackgan_keras.data import published
+from stackgan_keras.data import published, uncaptioned
 from stackgan_keras.data.published import Dataset
 from stackgan_keras.errors import InputError
 from stackgan_keras.evaluation.checks import check_comparable
@@ -109,7 +109,7 @@ def _evaluation_set(request: Request, runs: list[Run]) -> EvaluationSet:
                 "folder of weights, or give --data.root with the embeddings that it was trained on"
             )
         root = draw_birds(request.output_dir, request.seed)
-    dataset = published.read(root, request.split, text_dim=text_dim)
+    dataset = _read(root, request.split, text_dim)
     if metrics.needing("classifier") or any(run.model.encoder is not None for run in runs):
         dataset = dataset.captioned()
     captions = dataset.captions
@@ -129,12 +129,19 @@ def _evaluation_set(request: Request, runs: list[Run]) -> EvaluationSet:
                 metric.check(made)
             except InputError as problem:
                 metrics.leave_out({name}, problem)
-    return replace(made, others=_read_others(request, root))
+    return replace(made, others=_read_others(request, root, text_dim))
+
+
+def _read(root: Path, split: str, text_dim: int | None) -> Dataset:
+    """A split of published data or, for runs that read no text, of any folder of images."""
+    if text_dim == 0:
+        return uncaptioned.read(root)[published.SPLITS.index(split)]
+    return published.read(root, split, text_dim=text_dim)
 
 
 def _text_dim(runs: list[Run]) -> int | None:
     """The size of the embeddings that these runs read, or None if there are none."""
-    sizes = sorted({run.model.generator.input["embedding"].shape[1] for run in runs})
+    sizes = sorted({run.model.text_dim for run in runs})
     if len(sizes) > 1:
         raise InputError(
             f"the runs have no {TEXT_ENCODER} and read embeddings of {' and '.join(map(str, sizes))} numbers, but a "
@@ -143,13 +150,13 @@ def _text_dim(runs: list[Run]) -> int | None:
     return sizes[0] if sizes else None
 
 
-def _read_others(request: Request, root: Path) -> Dataset | None:
+def _read_others(request: Request, root: Path, text_dim: int | None) -> Dataset | None:
     """The other split, with whose real images those of the split are compared, or None."""
     if not (request.neighbours or request.metrics.needing("other_split")):
         return None
     (split,) = {*published.SPLITS} - {request.split}
     try:
-        others = published.read(root, split, text_dim=None)
+        others = _read(root, split, 0 if text_dim == 0 else None)
         if len(others) < 2:
             raise InputError(f"{root} has 1 image in {split}/")
     except InputError as problem:

@@ -14,7 +14,7 @@ from stackgan_keras.data.noise import generator_inputs, widths_of
 from stackgan_keras.errors import InputError, whole_number
 from stackgan_keras.models import hugging_face, text_encoder, weights
 from stackgan_keras.models.blocks import ARCHITECTURES
-from stackgan_keras.models.generators import images_of
+from stackgan_keras.models.generators import images_of, text_dim_of
 from stackgan_keras.models.runs import GENERATORS, has_weights, missing_run, shipped_homes, weight_file
 
 NETWORKS = {  # in a run's files
@@ -32,7 +32,8 @@ class StackGAN:
     """A trained run: sentences to images.
 
     All randomness is keyed by (seed, place of the sentence, number of the copy), and every image is computed on its
-    own. So it depends neither on the other sentences nor on how many copies are asked for, to the bit.
+    own. So it depends neither on the other sentences nor on how many copies are asked for, to the bit. Of a generator
+    that was trained without text a sentence is only a place; it is not read.
     """
 
     def __init__(self, encoder: keras.Model | None, generator: keras.Model, architecture: str = "pytorch"):
@@ -40,7 +41,7 @@ class StackGAN:
 
         Raises `InputError` if their embeddings differ in size.
         """
-        read = generator.input["embedding"].shape[-1]
+        read = self.text_dim = text_dim_of(generator)
         made = read if encoder is None else encoder.output_shape[-1]
         if made != read:
             raise InputError(
@@ -63,14 +64,15 @@ class StackGAN:
         Raises `InputError` for a folder without them, and for weights that do not fit each other.
         """
         found = _find(folder)
+        best = next(name for name in GENERATORS if weight_file(found, name).is_file())
+        config = weights.read_config(weight_file(found, best), NETWORKS[best])
+        embedded = embedded or not config.keywords.get("conditional", True)
         if not embedded and not weight_file(found, "text_encoder").is_file():
             raise InputError(
                 f"{found} holds generators but no text_encoder.weights.h5, so no sentence can be read: copy the "
                 "encoder that made the embeddings of its training data there, or draw embedded sentences"
             )
         encoder = None if embedded else weights.load(weight_file(found, "text_encoder"), "text_encoder")
-        best = next(name for name in GENERATORS if weight_file(found, name).is_file())
-        config = weights.read_config(weight_file(found, best), NETWORKS[best])
         try:
             return cls(encoder, weights.load(weight_file(found, best)), config.keywords.get("architecture", "pytorch"))
         except InputError as problem:
@@ -170,15 +172,16 @@ class StackGAN:
         """The generator's outputs for one embedding (1, text_dim); `key` is seed, place and copy."""
         drawn = generator_inputs(self.widths, key[0], key[1][None], key[2][None], self.truncated)
         drawn = {name: values * scales[0 if name == "noise" else 1] for name, values in drawn.items()}
-        return self.generator({"embedding": embedding, **drawn}, training=False)
+        return self.generator({**({"embedding": embedding} if self.text_dim else {}), **drawn}, training=False)
 
     def _embeddings_of(self, given: str | Iterable[str] | np.ndarray) -> np.ndarray:
-        """The embeddings (N, text_dim) of sentences, or those that are given instead."""
+        """The embeddings (N, text_dim) of sentences, or those that are given instead; (N, 0) if none are read."""
+        if not self.text_dim:
+            return np.zeros((1 if isinstance(given, str) else len(list(given)), 0), np.float32)
         if not isinstance(given, np.ndarray) or given.dtype.kind not in "fiu":
             return self.embed(given)
-        text_dim = self.generator.input["embedding"].shape[1]
-        if given.ndim != 2 or given.shape[1] != text_dim or not len(given):
-            raise InputError(f"the embeddings are {given.shape}: give sentences, or an array (N, {text_dim})")
+        if given.ndim != 2 or given.shape[1] != self.text_dim or not len(given):
+            raise InputError(f"the embeddings are {given.shape}: give sentences, or an array (N, {self.text_dim})")
         return given.astype(np.float32)
 
 

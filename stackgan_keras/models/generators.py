@@ -128,6 +128,11 @@ def images_of(generator: keras.Model) -> dict[str, int]:
     return dict(sorted(sizes.items(), key=lambda item: (item[0].startswith("image"), item[1])))
 
 
+def text_dim_of(generator: keras.Model) -> int:
+    """The dimensions of the embeddings that a generator reads; 0 if it draws without text."""
+    return generator.input["embedding"].shape[-1] if "embedding" in generator.input else 0
+
+
 def named_by(image: str, name: str) -> str:
     """The name of what belongs to one of a generator's images: `name` of `image`, `name_64` of `image_64`."""
     return f"{name}{image.removeprefix('image')}" if image.startswith("image") else f"{name}_{image}"

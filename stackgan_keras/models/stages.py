@@ -8,7 +8,7 @@ from pathlib import Path
 
 import keras
 
-from stackgan_keras.config import Folders, Settings, Train, flat
+from stackgan_keras.config import Folders, Settings, flat
 from stackgan_keras.errors import InputError
 from stackgan_keras.models import weights
 from stackgan_keras.models.blocks import ARCHITECTURES
@@ -21,6 +21,10 @@ OF_STAGES = (  # settings that StackGAN++ has no use for
     *("generator.architecture", "generator.min_filters", "generator.read_text_again", "generator.skip_connections"),
     *("generator.augment_condition", "generator.condition_noise_scale", "generator.conditional_batch_norm"),
     *("discriminator.architecture", "train.warmup_epochs", "train.pixel_weight", "train.consistency_weight"),
+)
+OF_SUCCESSORS = (
+    *("generator.first_size", "generator.conditional"),
+    *("train.unconditional_weight", "train.colour_weight", "train.restart_every"),
 )
 
 
@@ -111,9 +115,11 @@ def joint(settings: Settings) -> Stage:
     """All branches of StackGAN++, trained together. Raises `InputError` for settings that are about StackGAN alone."""
     generator, name = settings.generator, settings.generator.family
     _check_family(settings)
-    names = ("filters", "first_size", "text_dim", "condition_dim", "noise_dim", "residual_blocks")
+    names = ("filters", "first_size", "text_dim", "condition_dim", "noise_dim", "residual_blocks", "conditional")
     keywords = {"image_size": settings.data.image_size, **{each: getattr(generator, each) for each in names}}
-    logits = ("conditional", "unconditional") if settings.train.unconditional_weight else ("conditional",)
+    logits = ("conditional",) * generator.conditional
+    if settings.train.unconditional_weight or not generator.conditional:
+        logits = (*logits, "unconditional")
     discriminators = {}
     for size in branch_sizes(generator.first_size, settings.data.image_size):
         of_image = _discriminator(settings, logits)
@@ -143,9 +149,10 @@ def _check_stage(settings: Settings) -> None:
             f"generator.family is {settings.generator.family}, whose branches are trained together: run train in place "
             "of train_stage1 and train_stage2"
         )
-    for key in ("unconditional_weight", "colour_weight", "restart_every"):
-        if (value := getattr(settings.train, key)) != getattr(Train(), key):
-            raise InputError(f"train.{key} is {value}, which is for StackGAN++ alone: leave it out")
+    asked, usual = flat(settings.model_dump(mode="json")), flat(Settings().model_dump(mode="json"))
+    for key in OF_SUCCESSORS:
+        if asked[key] != usual[key]:
+            raise InputError(f"{key} is {asked[key]}, which is for StackGAN++ alone: leave it out")
 
 
 def _check_text(settings: Settings) -> None:

@@ -36,16 +36,17 @@ class Memorization:
 
 
 def _losses(images: np.ndarray, embeddings: np.ndarray, objective: Objective) -> np.ndarray:
-    """The losses (N,) of the conditional logits."""
+    """The losses (N,) of the conditional logits or, without text, of the others."""
     generator, adversary, found = objective.generator, objective.adversaries[-1], []
     for start in range(0, len(images), BATCH):
         image = rgb.to_range(ops.cast(images[start : start + BATCH], "float32"))
         sentence = ops.convert_to_tensor(embeddings[start : start + BATCH])
-        if adversary.text == "mean":
+        if adversary.text == "mean" and "mean" in generator.output:
             others = {name: ops.zeros((len(image), *x.shape[1:])) for name, x in generator.input.items()}
             sentence = generator({**others, "embedding": sentence}, training=False)["mean"]
         seen = adversary.inputs(image, ops.zeros((len(image), FRAMING)))
-        logits = adversary.discriminator({**seen, "text": sentence}, training=False)["conditional"]
+        seen |= {"text": sentence} if "text" in adversary.discriminator.input else {}
+        logits = next(iter(adversary.discriminator(seen, training=False).values()))  # the conditional ones, if any
         found.append(ops.convert_to_numpy(losses.binary_cross_entropy(logits, 1.0)))
     return np.concatenate(found)
 

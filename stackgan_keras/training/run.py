@@ -11,7 +11,7 @@ import numpy as np
 
 from stackgan_keras import config
 from stackgan_keras.config import Folders, Settings
-from stackgan_keras.data import drawn_birds, published
+from stackgan_keras.data import drawn_birds, published, uncaptioned
 from stackgan_keras.data.published import Dataset
 from stackgan_keras.errors import InputError
 from stackgan_keras.files import atomic_write
@@ -52,9 +52,11 @@ def read_datasets(settings: Settings, folders: Folders) -> tuple[Dataset, Datase
     """The training and test sets of the settings' data, with the embeddings of the run's text encoder.
 
     The run's encoder is the one in its weights folder, or else the one that lies with the data, which is copied
-    there. Without any, the embeddings are those of the data.
+    there. Without any, the embeddings are those of the data. A generator without text takes any folder of images.
     """
     root = data_root(settings, folders)
+    if not settings.generator.conditional:
+        return uncaptioned.read(root)
     _copy_encoders(root, folders)
     own, brought = own_text_encoder(folders), root / TEXT_ENCODER
     if own is not None:

@@ -19,7 +19,8 @@ def generate(generator: keras.Model, embeddings: np.ndarray, copy: int, seed: in
         part = tf.constant(embeddings[start : start + BATCH])
         places = tf.range(start, start + len(part))
         inputs = noise.generator_inputs(widths, seed, places, tf.fill((len(part),), copy), truncated)
-        outputs = generator({"embedding": part, **inputs}, training=False)
+        text = {"embedding": part} if "embedding" in generator.input else {}
+        outputs = generator({**text, **inputs}, training=False)
         for name in images_of(generator):
             made.setdefault(name, []).append(rgb.to_uint8(outputs[name]))
     return {name: np.concatenate(parts) for name, parts in made.items()}

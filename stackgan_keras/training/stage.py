@@ -167,7 +167,7 @@ class StageTraining:
     def announce(self) -> None:
         """Prints what is about to be trained, on what."""
         run = self.settings.run
-        if own_text_encoder(self.folders) is None:
+        if self.settings.generator.conditional and own_text_encoder(self.folders) is None:
             print(
                 f"run {run} has no text encoder, so `generate` will not be able to read sentences for it; "
                 "train_text before Stage I makes one"

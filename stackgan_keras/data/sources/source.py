@@ -86,9 +86,9 @@ def divide(examples: Sequence[Example]) -> tuple[list[Example], list[str]]:
         labels = {example.label for example in examples}
         by_class = len(labels) >= 3
         keys = [example.label if by_class else example.name for example in examples]
-        ranked = sorted({*keys}, key=_hash)
+        ranked = sorted({*keys}, key=hash_of)
         # at least one and, where chance would have it otherwise, at most a fifth
-        count = max(1, min(sum(_hash(key) < TEST_SHARE for key in ranked), len(ranked) // 5))
+        count = max(1, min(sum(hash_of(key) < TEST_SHARE for key in ranked), len(ranked) // 5))
         test = set(ranked[:count])
         splits = ["test" if key in test else "train" for key in keys]
         examples = [replace(e, split=e.split or split) for e, split in zip(examples, splits, strict=True)]
@@ -105,7 +105,7 @@ def divide(examples: Sequence[Example]) -> tuple[list[Example], list[str]]:
     return [replace(e, class_id=numbers[e.label] if e.class_id is None else e.class_id) for e in examples], notes
 
 
-def _hash(key: str) -> float:
+def hash_of(key: str) -> float:
     """A number from 0 to 1 that depends on the key alone."""
     digest = hashlib.sha256(unicodedata.normalize("NFC", key).encode("utf-8", "surrogateescape")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
