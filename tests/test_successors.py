@@ -1,0 +1,186 @@
+"""StackGAN++ as users meet it: trained by `train`, resumed, drawn with and without text, scored and refused."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from helpers import ended, pixels, refusal
+
+from stackgan_keras import config, evaluate, generate, train, train_stage1
+from stackgan_keras.config import Folders
+from stackgan_keras.data import drawn_birds, uncaptioned
+from stackgan_keras.inference.stackgan import StackGAN
+from stackgan_keras.models import stages, weights
+from stackgan_keras.models.runs import TEXT_ENCODER
+from stackgan_keras.models.weights import ModelConfig
+from stackgan_keras.training import optimizers, stage
+
+RED, BLUE = "a red bird", "a blue bird with white wings"
+BRANCHES = {"image_16": 16, "image_32": 32, "image_64": 64}
+NETWORKS = ("stackgan_v2_gen", *(f"stackgan_v2_dis_{size}" for size in BRANCHES.values()))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Birds in the published layout with embeddings of 16 dimensions; not to be changed."""
+    folder = tmp_path_factory.mktemp("drawn") / "birds"
+    return drawn_birds.write(folder, count=24, classes=6, test_classes=2, embedding_dim=16, workers=1)
+
+
+def settings(root, **sections):
+    values = {
+        "run": "tiny",
+        "data": {"root": str(root), "image_size": 64},
+        "generator": {"family": "stackgan_v2", "first_size": 16, "filters": 4, "text_dim": 16, "condition_dim": 8},
+        "discriminator": {"filters": 2},
+        "train": {"batch_size": 4, "epochs": 2, "ema_decay": 0.9},
+    }
+    values["generator"] |= {"noise_dim": 8, "residual_blocks": 1}
+    changed = {name: values[name] | section for name, section in sections.items()}
+    return config.make(values | changed)
+
+
+def run(chosen, output_dir):
+    folders = Folders(output_dir, chosen.run)
+    folders.weights.mkdir(parents=True, exist_ok=True)
+    stage.train(stages.joint(chosen), chosen, folders)
+    return folders
+
+
+@pytest.fixture(scope="module")
+def trained(root, tmp_path_factory):
+    """An output folder with a run of two epochs and a text encoder; not to be changed."""
+    folders = run(settings(root), tmp_path_factory.mktemp("out"))
+    encoder = ModelConfig("text_encoder", {"filters": 3, "recurrent_dim": 4, "text_dim": 16})
+    weights.save(encoder.build(), encoder, folders.weights / TEXT_ENCODER)
+    return folders
+
+
+def weights_of(folders):
+    made = [weights.load(folders.weights / f"{name}.weights.h5").get_weights() for name in NETWORKS]
+    return [array for network in made for array in network]
+
+
+def test_all_branches_train_and_leave_their_weights(trained):
+    lines = [json.loads(line) for line in (trained.logs / "stackgan_v2/metrics.jsonl").read_text().splitlines()]
+    for size in BRANCHES.values():
+        assert {f"discriminator_{size}", f"mismatched_unconditional_{size}"} <= lines[-1].keys()
+    assert len(lines) == 2 and lines[-1]["kl"] > 0
+    assert (trained.results / "stackgan_v2/epoch_00002.png").is_file()
+    generator = weights.load(trained.weights / "stackgan_v2_gen.weights.h5")
+    assert [name for name in generator.output if name.startswith("image")] == [*BRANCHES]
+
+
+def test_stopped_and_continued_equals_unbroken_to_the_bit(root, trained, tmp_path):
+    run(settings(root, train={"max_steps": 5}), tmp_path)
+    again = run(settings(root), tmp_path)
+    for mine, theirs in zip(weights_of(again), weights_of(trained), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_images_of_all_branches_are_drawn(trained, monkeypatch, capsys):
+    model = StackGAN.load(trained.weights)
+    made = model.generate([RED, BLUE], 2)
+    assert {name: values.shape[2] for name, values in made.items()} == BRANCHES
+    arguments = ("--run", "tiny", "--output_dir", trained.output_dir, "--count", 2, RED, BLUE)
+    code, printed, errors = ended(generate.main, arguments, monkeypatch, capsys)
+    assert code == 0, errors
+    assert "no Stage II" not in printed
+    folder = trained.results / "generated"
+    for name, size in BRANCHES.items():
+        files = sorted(folder.glob(f"02_*copy02_{size}.png"))
+        assert np.array_equal(pixels(files[0]), made[name][1, 1])
+    code, printed, errors = ended(generate.main, (*arguments[:4], "--interpolate", RED, BLUE), monkeypatch, capsys)
+    assert code == 0 and "animation: " in printed, errors
+
+
+def test_every_branch_is_a_row_of_scores(root, trained, monkeypatch, capsys):
+    arguments = ("--run", "tiny", "--output_dir", trained.output_dir, "--data.root", root, "--metrics", "diversity")
+    code, printed, errors = ended(evaluate.main, arguments, monkeypatch, capsys)
+    assert code == 0, errors
+    rows = json.loads((trained.results / "evaluation.json").read_text())["rows"]
+    assert [name for name in rows if name.startswith("tiny")] == ["tiny", "tiny, 32 pixels", "tiny, 16 pixels"]
+    assert "Stage I" not in printed
+
+
+def test_restarts_from_the_average_are_as_often_as_asked_for():
+    """The average is slow; at a restart the live weights are its own."""
+    slow, fast = (keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]) for _ in range(2))
+    slow.set_weights([np.zeros((2, 1)), np.zeros(1)])
+    move = optimizers.make_released_ema(slow, fast, 0.5, restart_every=3)
+    seen = []
+    for step in range(1, 7):
+        fast.set_weights([np.ones((2, 1)), np.ones(1)])
+        move(step)
+        seen.append([float(np.ravel(model.get_weights()[0])[0]) for model in (slow, fast)])
+    assert seen[0] == [0.5, 1] and seen[1] == [0.75, 1] and seen[2] == [0.875, 0.875] and seen[3] == [0.9375, 1]
+    assert seen[5][0] == seen[5][1] < 1
+
+
+# -- without text -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def without_text(root, tmp_path_factory):
+    generator = {"conditional": False}
+    return run(settings(root / "CUB_200_2011/images", generator=generator), tmp_path_factory.mktemp("plain"))
+
+
+def test_a_folder_of_images_is_enough_without_text(without_text, monkeypatch, capsys):
+    lines = (without_text.logs / "stackgan_v2/metrics.jsonl").read_text().splitlines()
+    last = json.loads(lines[-1])
+    assert {"real_unconditional_64", "fake_unconditional_64"} <= last.keys() and "mismatched_64" not in last
+    arguments = ("--run", "tiny", "--output_dir", without_text.output_dir, "--count", 5)
+    code, _, errors = ended(generate.main, arguments, monkeypatch, capsys)
+    assert code == 0, errors
+    files = sorted((without_text.results / "generated").glob("01_tiny_*_64.png"))
+    assert len(files) == 5 and len({pixels(file).tobytes() for file in files}) == 5
+
+
+def test_runs_without_text_are_scored(root, without_text, monkeypatch, capsys):
+    arguments = ("--run", "tiny", "--output_dir", without_text.output_dir, "--metrics", "diversity")
+    folder = root / "CUB_200_2011/images"
+    code, _, errors = ended(evaluate.main, (*arguments, "--data.root", folder), monkeypatch, capsys)
+    assert code == 0, errors
+
+
+def test_all_images_of_a_folder_are_in_one_of_its_splits(root, tmp_path):
+    train_set, test_set = uncaptioned.read(root)
+    assert len(train_set) + len(test_set) == 24 and len(test_set) > 0
+    assert not {*train_set.names} & {*test_set.names}
+    assert len({*train_set.class_ids, *test_set.class_ids}) == 24  # each is of a class of its own
+    assert "holds 0 images" in refusal(uncaptioned.read, tmp_path)
+
+
+# -- what does not go together ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("section", "changed", "words"),
+    [
+        ("generator", {"skip_connections": True}, "generator.skip_connections is True, which is for StackGAN alone"),
+        ("train", {"pixel_weight": 1}, "train.pixel_weight is 1.0, which is for StackGAN alone"),
+        ("generator", {"family": "stackgan"}, "run train_stage1, then train_stage2"),
+        ("generator", {"first_size": 128}, "128"),
+    ],
+)
+def test_settings_of_another_member_of_the_family_are_refused(root, section, changed, words):
+    assert words in refusal(stages.joint, settings(root, **{section: changed}))
+
+
+def test_the_stages_refuse_successors(root, tmp_path):
+    assert "run train in place of train_stage1" in refusal(stages.stage1, settings(root))
+    chosen = settings(root, generator={"family": "stackgan"})
+    assert "generator.first_size is 16, which is for StackGAN++ alone" in refusal(stages.stage1, chosen)
+
+
+def test_train_is_a_command(root, tmp_path, monkeypatch, capsys):
+    sizes = ("--generator.first_size", 16, "--generator.filters", 2, "--discriminator.filters", 2)
+    given = ("--data.root", root, "--output_dir", tmp_path, "--generator.text_dim", 16, "--data.image_size", 32)
+    more = ("--generator.family", "stackgan_v2", "--train.batch_size", 4, "--train.max_steps", 1)
+    code, printed, errors = ended(train.main, (*sizes, *given, *more), monkeypatch, capsys)
+    assert code == 0, errors
+    assert "images: " in printed
+    code, _, errors = ended(train_stage1.main, (*sizes, *given, *more), monkeypatch, capsys)
+    assert code == 2 and "run train in place" in errors
