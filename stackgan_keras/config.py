@@ -91,6 +91,9 @@ class Generator(Section):
     min_filters: Count = setting(1, "channels that no up-block falls below, however large its map")
     text_dim: Count = setting(1024, "dimensions of a sentence's embedding")
     condition_dim: Count = setting(128, "dimensions of the condition drawn from an embedding")
+    mask_order: Literal["aligned", "as_released"] = setting(
+        "aligned", "of sentences' masks in AttnGAN's attention, which its release gives to other sentences"
+    )
     conditional: bool = setting(True, "draws what a sentence says; no: by noise alone, from images without captions")
     noise_dim: Count = setting(100, "dimensions of the noise (Stage I)")
     first_size: Annotated[int, AfterValidator(_power_of_two)] = setting(
@@ -125,6 +128,7 @@ class Train(Section):
     adversarial_loss: Literal["cross_entropy", "hinge"] = setting("cross_entropy", "function of the logits (release)")
     unconditional_weight: Weight = setting(1.0, "weight of the losses on images without their text (StackGAN++)")
     colour_weight: Weight = setting(0.0, "weight of how far an image's colours are from a smaller one's (StackGAN++)")
+    damsm_weight: Weight = setting(0.0, "weight of how well an image fits its words and sentence (AttnGAN: 5 or 50)")
     kl_weight: Weight = setting(2.0, "weight of the KL divergence of the conditioning augmentation")
     interpolation_weight: Weight = setting(0.0, "weight of the generator's loss on sentences half-way between two")
     r1_weight: Weight = setting(0.0, "weight of the R1 gradient penalty at real images")

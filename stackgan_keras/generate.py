@@ -7,6 +7,7 @@ from typing import Any
 
 from stackgan_keras.command_line import Parser, quietly, run
 from stackgan_keras.config import Folders
+from stackgan_keras.errors import InputError
 from stackgan_keras.inference import image_files, request
 from stackgan_keras.models import hugging_face
 from stackgan_keras.models.runs import TEXT_ENCODER, find_run
@@ -36,8 +37,11 @@ def main() -> None:
         walk = model.interpolate(first, second, asked.steps, asked.seed, **asked.scales)
         lines = image_files.write_interpolation(walk, asked, folder)
     else:
-        made = model.images(asked.conditions, asked.count, asked.seed, **asked.scales, same_noise=asked.same_noise)
-        lines = image_files.write_images(made, asked, folder)
+        if asked.attention and "words" not in model.takes:
+            raise InputError(f"--attention: {given.run} reads no words, as only AttnGAN does; leave it out")
+        how = {**asked.scales, "same_noise": asked.same_noise, "attention": asked.attention}
+        made = model.images(asked.conditions, asked.count, asked.seed, **how)
+        lines = image_files.write_images(made, asked, folder, model.words_of)
     print("\n".join(lines))
 
 
@@ -65,6 +69,7 @@ def _arguments() -> argparse.Namespace:
     add("--epsilon_scale", **scale, help="how far a sentence's reading may stray; 0: not at all (default 1)")
     add("--noise_scale", **scale, help="how far the noise, which decides the pose, may stray (default 1)")
     add("--same_noise", action="store_true", help="copy k of every sentence gets the same noise and epsilons")
+    add("--attention", action="store_true", help="AttnGAN: another PNG of each image, with where its words were seen")
     add("--interpolate", action="store_true", help="from the first of two sentences to the second: a strip and a GIF")
     add("--steps", metavar="N", type=int, help="images of an interpolation (default 8)")
     words = sys.argv[1:]

@@ -5,6 +5,7 @@ term and without the unconditional losses.
 """
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -170,8 +171,9 @@ def attngan(shared):
     with computing_in("float64"):
         generator = golden.network("gen", mask_order="as_released")
         discriminators = {f"image_{size}": golden.network(f"dis{size}") for size in SIZES}
+        task = objective.adversarial(generator, discriminators, settings)
         term = objective.damsm_term(coefficients["smooth"]["LAMBDA"], _stand_in(golden), "image_256")
-        task = objective.adversarial(generator, discriminators, settings, further=[term])
+        task = replace(task, terms=(*task.terms, term))
         networks = {"generator": generator, **{a.name: a.discriminator for a in task.adversaries}}
         adams = {name: Adam(2e-4, network.trainable_variables) for name, network in networks.items()}
         step_of = TrainStep(task, adams)
@@ -188,7 +190,7 @@ def _stand_in(golden):
         x = tf.tanh(tf.nn.conv2d(images, trunk, 15, "VALID") + state["trunk.bias"])
         code = tf.reduce_mean(x, axis=(1, 2)) @ tf.transpose(state["emb_cnn_code.weight"]) + state["emb_cnn_code.bias"]
         regions = tf.reshape(x, (len(x), -1, x.shape[-1])) @ tf.transpose(state["emb_features.weight"][:, :, 0, 0])
-        return regions, code
+        return {"regions": regions, "code": code}
 
     return look
 

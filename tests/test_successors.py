@@ -159,8 +159,8 @@ def test_all_images_of_a_folder_are_in_one_of_its_splits(root, tmp_path):
 @pytest.mark.parametrize(
     ("section", "changed", "words"),
     [
-        ("generator", {"skip_connections": True}, "generator.skip_connections is True, which is for StackGAN alone"),
-        ("train", {"pixel_weight": 1}, "train.pixel_weight is 1.0, which is for StackGAN alone"),
+        ("generator", {"skip_connections": True}, "generator.skip_connections is True, which means nothing to StackGAN++"),
+        ("train", {"pixel_weight": 1}, "train.pixel_weight is 1.0, which means nothing to StackGAN++"),
         ("generator", {"family": "stackgan"}, "run train_stage1, then train_stage2"),
         ("generator", {"first_size": 128}, "128"),
     ],
@@ -172,7 +172,7 @@ def test_settings_of_another_member_of_the_family_are_refused(root, section, cha
 def test_the_stages_refuse_successors(root, tmp_path):
     assert "run train in place of train_stage1" in refusal(stages.stage1, settings(root))
     chosen = settings(root, generator={"family": "stackgan"})
-    assert "generator.first_size is 16, which is for StackGAN++ alone" in refusal(stages.stage1, chosen)
+    assert "generator.first_size is 16, which means nothing to StackGAN" in refusal(stages.stage1, chosen)
 
 
 def test_train_is_a_command(root, tmp_path, monkeypatch, capsys):

@@ -123,8 +123,8 @@ class ImageStream:
 class AdversarialStream(ImageStream):
     """What generator and discriminator are trained on.
 
-    Besides images and classes: `embedding` (B, text_dim), the mean of those of `captions_per_embedding` captions, and
-    standard normal draws: what the generator takes, `noise` (B, noise_dim) and the epsilons, by `widths`. `truncated`
+    Besides images and classes: `embedding` (B, text_dim), the mean of those of `captions_per_embedding` captions, or,
+    given `captions`, one of them as numbers of words, `captions` (B, T); and standard normal draws: what the generator takes, `noise` (B, noise_dim) and the epsilons, by `widths`. `truncated`
     epsilons stay within two deviations. `sizes` asks for the images in other sizes too, by name and pixels, made by
     averaging or, if `bilinear`, as PIL makes them. With `wrong` there is a `wrong_image` of another class beside each,
     in these sizes, too. `directions` asks for standard normal ones of the shapes of images, by name and pixels; with
@@ -135,6 +135,7 @@ class AdversarialStream(ImageStream):
     widths: dict[str, int]  # of the generator's random inputs
     captions_per_embedding: int = 1
     truncated: bool = False
+    captions: NumberedCaptions | None = None
     sizes: dict[str, int] = field(default_factory=dict)
     bilinear: bool = False
     wrong: bool = False
@@ -144,9 +145,15 @@ class AdversarialStream(ImageStream):
 
     def _add_text(self, batch: dict, step, index, rows: Rows) -> dict:
         order = self._caption_order(step, rows)
-        embedding = tf.numpy_function(self._embed, [index, order], tf.float32, stateful=False)
-        embedding.set_shape((rows.size, self.dataset.embeddings.shape[1]))
-        batch["embedding"] = embedding
+        if self.captions is None:
+            embedding = tf.numpy_function(self._embed, [index, order], tf.float32, stateful=False)
+            embedding.set_shape((rows.size, self.dataset.embeddings.shape[1]))
+            batch["embedding"] = embedding
+        else:
+            draws = self._uniform(noise.WORDS, step, rows, width=(1, self.captions.longest))
+            captions = tf.numpy_function(self.captions.choose, [index, order, draws], tf.int32, stateful=False)
+            captions.set_shape((rows.size, 1, self.captions.limit))
+            batch["captions"] = captions[:, 0]
         for name, width in self.widths.items():
             purpose, truncated = noise.GENERATOR_INPUTS[name], self.truncated and name != "noise"
             batch[name] = rows.of(noise.normal((self.batch_size, width), self.seed, purpose, step, truncated))

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -47,7 +48,8 @@ def real_outputs(networks: Networks, dataset: Dataset, size: int, seed: int, fol
         outputs |= running.outputs_of_all(everything, f"real images, {size}", len(dataset))
     for part, path in missing.items():
         with atomic_write(path) as unfinished, unfinished.open("wb") as file:
-            np.savez(file, allow_pickle=False, **{name: outputs[name] for name in KEPT[part] if name in outputs})
+            arrays: dict[str, Any] = {name: outputs[name] for name in KEPT[part] if name in outputs}
+            np.savez(file, **arrays)
     return outputs
 
 

@@ -3,13 +3,14 @@
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from stackgan_keras.data import grids, rgb
+from stackgan_keras.inference import attention
 from stackgan_keras.inference.request import Request
 
 COLUMNS = 8  # copies side by side on a grid
@@ -21,8 +22,13 @@ STEP_MILLISECONDS, END_MILLISECONDS = 150, 750  # of a frame of a GIF, and of th
 STAGES = {"Stage I": "stage1", "Stage II": "stage2"}  # in file names
 
 
-def write_images(made: Iterator[dict[str, np.ndarray]], asked: Request, folder: Path) -> list[str]:
-    """A PNG of each image as `StackGAN.images` makes it, and grids of all; what was written, in lines."""
+def write_images(
+    made: Iterator[dict[str, np.ndarray]], asked: Request, folder: Path, words_of: Callable[[str], list[str]]
+) -> list[str]:
+    """A PNG of each image as `StackGAN.images` makes it, and grids of all; what was written, in lines.
+
+    Where attention comes with them, the final image's is another PNG; `words_of` tells its words.
+    """
     sentences, number, count = asked.sentences, len(asked.sentences), asked.count
     suffix = _suffix(asked)
     others = f"-and-{number - 1}-more-{_code(chr(10).join(sentences))}" if number > 1 else ""
@@ -34,10 +40,16 @@ def write_images(made: Iterator[dict[str, np.ndarray]], asked: Request, folder: 
         for place, sentence in enumerate(sentences, start=1):
             kept = page.setdefault(f"{place}. {_caption(sentence)}", [])
             for copy in range(1, count + 1):
-                images = _titled(next(made))
+                drawn = next(made)
+                weights = {name: drawn.pop(name) for name in [*drawn] if name.startswith("attention_")}
+                images = _titled(drawn)
                 for title, pixels in images.items():
                     name = f"{place:02d}_{_tag(sentence)}_{suffix}_copy{copy:02d}"
                     rgb.write(folder / f"{name}_{STAGES.get(title, title.split()[0])}.png", pixels)
+                if weights:
+                    *_, final = images.values()
+                    row = attention.maps(final, words_of(sentence), [*weights.values()][-1])
+                    rgb.write(folder / f"{name}_attention.png", row)
                 if copy <= MOST_COPIES:
                     kept.append(images)
                 bar.update()

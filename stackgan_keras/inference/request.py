@@ -2,6 +2,7 @@
 
 import argparse
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -44,9 +45,10 @@ class Request:
     epsilon_scale: float
     noise_scale: float
     same_noise: bool
+    attention: bool  # AttnGAN: which region each word drew
 
     @property
-    def scales(self) -> dict[str, float]:
+    def scales(self) -> dict[str, Any]:
         return {"epsilon_scale": self.epsilon_scale, "noise_scale": self.noise_scale}
 
 
@@ -61,5 +63,7 @@ def read(given: argparse.Namespace) -> Request:
         raise InputError("--interpolate draws one row of images: leave out --count, and give --steps for a longer one")
     count = 4 if given.count is None else given.count
     steps = (8 if given.steps is None else given.steps) if given.interpolate else None
-    noise = (given.seed, given.epsilon_scale, given.noise_scale, given.same_noise)
+    if given.interpolate and given.attention:
+        raise InputError("--attention belongs to single sentences: leave it out with --interpolate")
+    noise = (given.seed, given.epsilon_scale, given.noise_scale, given.same_noise, given.attention)
     return Request(texts, conditions, count, steps, *noise)

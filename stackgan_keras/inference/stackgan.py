@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,12 +12,15 @@ import tensorflow as tf
 from stackgan_keras.data import rgb
 from stackgan_keras.data.noise import generator_inputs, widths_of
 from stackgan_keras.errors import InputError, whole_number
-from stackgan_keras.models import hugging_face, text_encoder, weights
+from stackgan_keras.inference.reader import Reader, between
+from stackgan_keras.models import hugging_face, weights
 from stackgan_keras.models.blocks import ARCHITECTURES
 from stackgan_keras.models.generators import images_of, text_dim_of
-from stackgan_keras.models.runs import GENERATORS, has_weights, missing_run, shipped_homes, weight_file
+from stackgan_keras.models.runs import GENERATORS, VOCABULARY, has_weights, missing_run, shipped_homes, weight_file
+from stackgan_keras.models.vocabulary import Vocabulary
 
 NETWORKS = {  # in a run's files
+    "attngan_gen": "attngan_generator",
     "stackgan_v2_gen": "stackgan_v2_generator",
     "stage2_gen": "stage2_generator",
     "stage1_gen": "stage1_generator",
@@ -36,13 +39,20 @@ class StackGAN:
     that was trained without text a sentence is only a place; it is not read.
     """
 
-    def __init__(self, encoder: keras.Model | None, generator: keras.Model, architecture: str = "pytorch"):
-        """A text encoder, or None to draw embeddings alone, and a generator of either stage and its architecture.
+    def __init__(
+        self,
+        encoder: keras.Model | None,
+        generator: keras.Model,
+        architecture: str = "pytorch",
+        vocabulary: Vocabulary | None = None,
+    ):
+        """A text encoder, or None to draw embeddings alone, and a generator and its architecture.
 
-        Raises `InputError` if their embeddings differ in size.
+        `vocabulary` is that of an encoder of words. Raises `InputError` if the embeddings of both differ in size.
         """
         read = self.text_dim = text_dim_of(generator)
-        made = read if encoder is None else encoder.output_shape[-1]
+        self.reader = None if encoder is None else Reader(encoder, vocabulary)
+        made = read if self.reader is None else self.reader.text_dim
         if made != read:
             raise InputError(
                 f"the text encoder makes embeddings of {made} dimensions but the generator reads {read}: they come "
@@ -51,7 +61,7 @@ class StackGAN:
         self.encoder, self.generator = encoder, generator
         self.widths = widths_of(generator)
         self.truncated = ARCHITECTURES[architecture].truncated_epsilon
-        self._encode = None if encoder is None else tf.function(partial(encoder, training=False))
+        self.takes = [name for name in ("embedding", "words", "mask") if name in generator.input]
         self._generate = tf.function(self._image_of)
 
     @classmethod
@@ -65,16 +75,19 @@ class StackGAN:
         """
         found = _find(folder)
         best = next(name for name in GENERATORS if weight_file(found, name).is_file())
-        config = weights.read_config(weight_file(found, best), NETWORKS[best])
-        embedded = embedded or not config.keywords.get("conditional", True)
+        embedded = embedded or not weights.read_config(weight_file(found, best)).keywords.get("conditional", True)
         if not embedded and not weight_file(found, "text_encoder").is_file():
             raise InputError(
                 f"{found} holds generators but no text_encoder.weights.h5, so no sentence can be read: copy the "
                 "encoder that made the embeddings of its training data there, or draw embedded sentences"
             )
-        encoder = None if embedded else weights.load(weight_file(found, "text_encoder"), "text_encoder")
+        vocabulary = Vocabulary.load(found / VOCABULARY) if (found / VOCABULARY).is_file() else None
+        kind = "text_encoder" if vocabulary is None else "word_encoder"
+        encoder = None if embedded else weights.load(weight_file(found, "text_encoder"), kind)
+        config = weights.read_config(weight_file(found, best), NETWORKS[best])
         try:
-            return cls(encoder, weights.load(weight_file(found, best)), config.keywords.get("architecture", "pytorch"))
+            generator, architecture = weights.load(weight_file(found, best)), config.keywords.get("architecture")
+            return cls(encoder, generator, architecture or "pytorch", vocabulary)
         except InputError as problem:
             raise InputError(f"{found}: {problem}") from None
 
@@ -98,8 +111,8 @@ class StackGAN:
         the pose stays and the colours change. Raises `InputError` for anything that is no such value.
         """
         count = whole_number("count", count, 1, MAX_COUNT)
-        scales = {"epsilon_scale": epsilon_scale, "noise_scale": noise_scale}
-        return _stacked(self.images(sentences, count, seed, **scales, same_noise=same_noise), count)
+        how: dict[str, Any] = {"epsilon_scale": epsilon_scale, "noise_scale": noise_scale, "same_noise": same_noise}
+        return _stacked(self.images(sentences, count, seed, **how), count)
 
     def interpolate(
         self,
@@ -118,71 +131,87 @@ class StackGAN:
         `generate(first)`, the last that of `generate([first, second], same_noise=True)`.
         """
         steps = whole_number("steps", steps, 2, MAX_STEPS)
-        start, end = np.concatenate([self._embeddings_of(_as_rows(each)) for each in (first, second)])
-        along = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
-        scales = {"epsilon_scale": epsilon_scale, "noise_scale": noise_scale}
-        made = self.images((1 - along) * start + along * end, 1, seed, **scales, same_noise=True)
+        ends = [self.read(_as_rows(each)) for each in (first, second)]
+        texts = {name: np.concatenate([each[name] for each in ends]) for name in self.takes}
+        texts = between(texts, np.linspace(0, 1, steps, dtype=np.float32))
+        how: dict[str, Any] = {"epsilon_scale": epsilon_scale, "noise_scale": noise_scale, "same_noise": True}
+        made = self.images(texts, 1, seed, **how)
         return {name: rows[:, 0] for name, rows in _stacked(made, 1).items()}
 
     def embed(self, sentences: str | Iterable[str]) -> np.ndarray:
         """The embeddings (N, text_dim) float32 of sentences."""
-        if self._encode is None:
-            raise InputError("this run was loaded to draw embeddings alone, so it reads no sentence: load it without")
-        codes = text_encoder.encode(_sentences(sentences))
-        return np.concatenate([np.asarray(self._encode(row[None]), np.float32) for row in codes])
+        return self._reader()(_sentences(sentences))["embedding"]
 
-    @staticmethod
-    def unread(sentence: str) -> str:
+    def read(self, sentences: str | Iterable[str] | np.ndarray) -> dict[str, np.ndarray]:
+        """What the generator takes of sentences, N rows each, by the names of its inputs.
+
+        Instead of sentences it also takes their embeddings (N, text_dim), which AttnGAN's generator refuses.
+        """
+        if isinstance(sentences, np.ndarray) and sentences.dtype.kind in "fiu" and self.text_dim:
+            if "words" in self.takes:
+                raise InputError("AttnGAN reads the words of sentences, not embeddings alone: give sentences")
+            if sentences.ndim != 2 or sentences.shape[1] != self.text_dim or not len(sentences):
+                wanted = f"give sentences, or an array (N, {self.text_dim})"
+                raise InputError(f"the embeddings are {sentences.shape}: {wanted}")
+            return {"embedding": sentences.astype(np.float32)}
+        return self._reader()(_sentences(sentences)) if self.takes else {}
+
+    def _reader(self) -> Reader:
+        if self.reader is None:
+            raise InputError("this run was loaded to draw embeddings alone, so it reads no sentence: load it without")
+        return self.reader
+
+    def words_of(self, sentence: str) -> list[str]:
+        """The words of a sentence that AttnGAN's text encoder reads, in the order of its attention maps."""
+        return [] if self.reader is None else self.reader.words_of(sentence)
+
+    def unread(self, sentence: str) -> str:
         """What the text encoder does not read of a sentence, in words; empty where it reads all."""
-        return text_encoder.unread(sentence)
+        return "" if self.reader is None else self.reader.unread(sentence)
 
     def images(
         self,
-        sentences: str | Iterable[str] | np.ndarray,
+        sentences: str | Iterable[str] | np.ndarray | dict[str, np.ndarray],
         count: int = 4,
         seed: int = 0,
         *,
         epsilon_scale: float = 1.0,
         noise_scale: float = 1.0,
         same_noise: bool = False,
+        attention: bool = False,
     ) -> Iterator[dict[str, np.ndarray]]:
         """What `generate` returns, one image (size, size, 3) at a time: the copies of the first sentence, and so on.
 
-        Instead of sentences it also takes their embeddings (N, text_dim). Raises `InputError` on the way for a
-        generator that gives NaN.
+        Instead of sentences it also takes their embeddings (N, text_dim), or what `read` made of them. With
+        `attention` AttnGAN's maps come along, `attention_64` (T, 64, 64) and so on. Raises `InputError` on the way for
+        a generator that gives NaN.
         """
         count, seed = whole_number("count", count, 1, MAX_COUNT), whole_number("seed", seed, 0, MAX_SEED)
         scales = [_scale("noise_scale", noise_scale), _scale("epsilon_scale", epsilon_scale)]
-        embeddings = self._embeddings_of(sentences)
+        images = images_of(self.generator)
+        maps = [name for name in self.generator.output if name.startswith("attention_")] if attention else []
+        texts = sentences if isinstance(sentences, dict) else self.read(sentences)
+        number = len(texts["embedding"]) if self.takes else 1 if isinstance(sentences, str) else len(list(sentences))
 
         def draw(place: int, copy: int) -> dict[str, np.ndarray]:
             key = tf.constant([seed, 0 if same_noise else place, copy], tf.int64)
-            outputs = self._generate(embeddings[place][None], key, tf.constant(scales, tf.float32))
-            made = {name: np.asarray(outputs[name])[0] for name in images_of(self.generator)}
+            text = {name: tf.constant(texts[name][place][None]) for name in self.takes}
+            outputs = self._generate(text, key, tf.constant(scales, tf.float32))
+            made = {name: np.asarray(outputs[name])[0] for name in (*images, *maps)}
             if not all(np.isfinite(values).all() for values in made.values()):
                 raise InputError(
                     f"the generator gives NaN or infinity for sentence {place}: its training went astray, take weights "
                     "from before that, or train again at a lower learning rate"
                 )
-            return {name: rgb.to_uint8(values) for name, values in made.items()}
+            return {name: rgb.to_uint8(values) if name in images else values for name, values in made.items()}
 
-        return (draw(place, copy) for place in range(len(embeddings)) for copy in range(count))
+        return (draw(place, copy) for place in range(number) for copy in range(count))
 
-    def _image_of(self, embedding, key, scales):
-        """The generator's outputs for one embedding (1, text_dim); `key` is seed, place and copy."""
+    def _image_of(self, text, key, scales):
+        """The generator's outputs for one row of what it takes of sentences; `key` is seed, place and copy."""
         drawn = generator_inputs(self.widths, key[0], key[1][None], key[2][None], self.truncated)
         drawn = {name: values * scales[0 if name == "noise" else 1] for name, values in drawn.items()}
-        return self.generator({**({"embedding": embedding} if self.text_dim else {}), **drawn}, training=False)
-
-    def _embeddings_of(self, given: str | Iterable[str] | np.ndarray) -> np.ndarray:
-        """The embeddings (N, text_dim) of sentences, or those that are given instead; (N, 0) if none are read."""
-        if not self.text_dim:
-            return np.zeros((1 if isinstance(given, str) else len(list(given)), 0), np.float32)
-        if not isinstance(given, np.ndarray) or given.dtype.kind not in "fiu":
-            return self.embed(given)
-        if given.ndim != 2 or given.shape[1] != self.text_dim or not len(given):
-            raise InputError(f"the embeddings are {given.shape}: give sentences, or an array (N, {self.text_dim})")
-        return given.astype(np.float32)
+        return self.generator({**text, **drawn}, training=False)
 
 
 def _as_rows(given: str | np.ndarray) -> str | np.ndarray:

@@ -6,8 +6,10 @@ from pathlib import Path
 from stackgan_keras import config
 from stackgan_keras.errors import InputError
 
-GENERATORS = ("stackgan_v2_gen", "stage2_gen", "stage1_gen")  # names of files, without their ending; the best first
+# names of files, without their ending; the best first
+GENERATORS = ("attngan_gen", "stackgan_v2_gen", "stage2_gen", "stage1_gen")
 TEXT_ENCODER = "text_encoder.weights.h5"  # in a run's folder, and beside prepared data
+VOCABULARY = "vocabulary.json"  # of a text encoder of words
 IMAGE_ENCODER = "image_encoder.weights.h5"  # with which it learned
 CLASSIFIER = "attribute_classifier.weights.h5"
 

@@ -17,15 +17,19 @@ from stackgan_keras.models.generators import named_by
 from stackgan_keras.models.runs import find_run, weight_file
 from stackgan_keras.models.weights import ModelConfig
 
-OF_STAGES = (  # settings that StackGAN++ has no use for
+OF_STACKGAN = (
     *("generator.architecture", "generator.min_filters", "generator.read_text_again", "generator.skip_connections"),
     *("generator.augment_condition", "generator.condition_noise_scale", "generator.conditional_batch_norm"),
     *("discriminator.architecture", "train.warmup_epochs", "train.pixel_weight", "train.consistency_weight"),
 )
-OF_SUCCESSORS = (
-    *("generator.first_size", "generator.conditional"),
-    *("train.unconditional_weight", "train.colour_weight", "train.restart_every"),
-)
+OF_STACKGAN_V2 = ("generator.conditional", "train.unconditional_weight", "train.colour_weight")
+OF_ATTNGAN = ("generator.mask_order", "train.damsm_weight")
+OF_BOTH = ("generator.first_size", "train.restart_every")
+FAMILY = {  # names for readers, and settings that mean nothing to a member
+    "stackgan": ("StackGAN", (*OF_STACKGAN_V2, *OF_ATTNGAN, *OF_BOTH)),
+    "stackgan_v2": ("StackGAN++", (*OF_STACKGAN, *OF_ATTNGAN)),
+    "attngan": ("AttnGAN", (*OF_STACKGAN, *OF_STACKGAN_V2)),
+}
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class Stage:
 
 def stage1(settings: Settings) -> Stage:
     """Stage I. Raises `InputError` for settings that are about Stage II, or a successor, alone."""
-    _check_stage(settings)
+    _check_family(settings, joint=False)
     for name in ("warmup_epochs", "pixel_weight", "consistency_weight"):
         if value := getattr(settings.train, name):
             raise InputError(f"train.{name} is {value}, which is for Stage II alone: leave it out for Stage I")
@@ -80,7 +84,7 @@ def stage1(settings: Settings) -> Stage:
 
 def stage2(settings: Settings, folders: Folders) -> Stage:
     """Stage II on the run's own Stage I. Raises `InputError` where that is missing or does not fit the settings."""
-    _check_stage(settings)
+    _check_family(settings, joint=False)
     file = weight_file(folders.weights, "stage1_gen")
     if not file.is_file():
         raise InputError(
@@ -112,10 +116,11 @@ def stage2(settings: Settings, folders: Folders) -> Stage:
 
 
 def joint(settings: Settings) -> Stage:
-    """All branches of StackGAN++, trained together. Raises `InputError` for settings that are about StackGAN alone."""
+    """All branches of StackGAN++ or AttnGAN, trained together. Raises `InputError` for settings that mean nothing."""
     generator, name = settings.generator, settings.generator.family
-    _check_family(settings)
-    names = ("filters", "first_size", "text_dim", "condition_dim", "noise_dim", "residual_blocks", "conditional")
+    _check_family(settings, joint=True)
+    names = ("filters", "first_size", "text_dim", "condition_dim", "noise_dim", "residual_blocks")
+    names += ("conditional",) if name == "stackgan_v2" else ("mask_order",)
     keywords = {"image_size": settings.data.image_size, **{each: getattr(generator, each) for each in names}}
     logits = ("conditional",) * generator.conditional
     if settings.train.unconditional_weight or not generator.conditional:
@@ -127,32 +132,29 @@ def joint(settings: Settings) -> Stage:
     return Stage(name, ModelConfig(f"{name}_generator", keywords), discriminators)
 
 
-def _check_family(settings: Settings) -> None:
-    """Settings of one member of the family mean nothing to the others."""
-    if settings.generator.family == "stackgan":
+def _check_family(settings: Settings, *, joint: bool) -> None:
+    """A member of the family is trained by its own command, with settings that mean something to it."""
+    family = settings.generator.family
+    if joint and family == "stackgan":
         raise InputError(
             "generator.family is stackgan, whose stages are trained one after the other: run train_stage1, then "
             "train_stage2, or set generator.family stackgan_v2"
         )
+    if not joint and family != "stackgan":
+        raise InputError(
+            f"generator.family is {family}, whose branches are trained together: run train in place of train_stage1 "
+            "and train_stage2"
+        )
+    if family == "attngan" and settings.discriminator.text != "embedding":
+        raise InputError("AttnGAN's discriminators read the sentence itself: set discriminator.text embedding")
+    title, foreign = FAMILY[family]
     asked, usual = flat(settings.model_dump(mode="json")), flat(Settings().model_dump(mode="json"))
-    for key in OF_STAGES:
+    for key in foreign:
         if asked[key] != usual[key]:
             raise InputError(
-                f"{key} is {asked[key]}, which is for StackGAN alone: leave it out for generator.family "
-                f"{settings.generator.family}"
+                f"{key} is {asked[key]}, which means nothing to {title}: leave it out, or ask for another "
+                "generator.family"
             )
-
-
-def _check_stage(settings: Settings) -> None:
-    if settings.generator.family != "stackgan":
-        raise InputError(
-            f"generator.family is {settings.generator.family}, whose branches are trained together: run train in place "
-            "of train_stage1 and train_stage2"
-        )
-    asked, usual = flat(settings.model_dump(mode="json")), flat(Settings().model_dump(mode="json"))
-    for key in OF_SUCCESSORS:
-        if asked[key] != usual[key]:
-            raise InputError(f"{key} is {asked[key]}, which is for StackGAN++ alone: leave it out")
 
 
 def _check_text(settings: Settings) -> None:

@@ -15,6 +15,7 @@ from stackgan_keras.data.published import Dataset
 from stackgan_keras.models.projected import FRAMING
 from stackgan_keras.training import losses
 from stackgan_keras.training.objective import Objective
+from stackgan_keras.training.samples import TextsOf, embeddings_of
 
 COUNT = 128  # images of either set
 BATCH = 16  # at a time: what fits beside a training run
@@ -23,11 +24,13 @@ BATCH = 16  # at a time: what fits beside a training run
 class Memorization:
     """Some images of a stream's training set and of the test set, always the same, each with one of its sentences."""
 
-    def __init__(self, stream: AdversarialStream, test_set: Dataset, image_size: int):
+    def __init__(
+        self, stream: AdversarialStream, test_set: Dataset, image_size: int, texts_of: TextsOf = embeddings_of
+    ):
         chosen, held_out = _spread(stream.dataset), test_set.subset(_spread(test_set))
         self.pairs = {
-            "real_train": _pairs(stream.images[chosen], stream.dataset.subset(chosen), image_size),
-            "real_test": _pairs(decode(held_out, image_size, cache="memory"), held_out, image_size),
+            "real_train": _pairs(stream.images[chosen], stream.dataset.subset(chosen), image_size, texts_of),
+            "real_test": _pairs(decode(held_out, image_size, cache="memory"), held_out, image_size, texts_of),
         }
 
     def __call__(self, objective: Objective) -> dict[str, float]:
@@ -55,8 +58,6 @@ def _spread(dataset: Dataset) -> np.ndarray:
     return np.unique(np.linspace(0, len(dataset) - 1, COUNT).round().astype(int))
 
 
-def _pairs(images: np.ndarray, dataset: Dataset, image_size: int) -> tuple[np.ndarray, np.ndarray]:
+def _pairs(images: np.ndarray, dataset: Dataset, image_size: int, texts_of: TextsOf) -> tuple[np.ndarray, np.ndarray]:
     """The middles of images (N, image_size, image_size, 3) uint8, and an embedding of each, (N, text_dim)."""
-    return photographs.centre_crops(images, image_size), np.stack(
-        [dataset.embeddings_of(i)[0] for i in range(len(dataset))]
-    )
+    return photographs.centre_crops(images, image_size), texts_of(dataset, range(len(dataset)))["embedding"]

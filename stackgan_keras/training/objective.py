@@ -4,9 +4,9 @@ A new term of the generator's loss is a function here that returns a `Term`, and
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
@@ -36,6 +36,7 @@ class Objective:
     generator: keras.Model
     adversaries: tuple[Adversary, ...]
     terms: tuple[Term, ...]
+    complete: Callable[[dict], dict] = lambda batch: batch  # adds what networks outside the training make of a batch
 
     def fake(self, batch: dict) -> dict:
         """What the generator makes of a batch, and as `seen` what each discriminator sees of it, in both steps."""
@@ -52,11 +53,11 @@ def adversarial(
     discriminators: dict[str, keras.Model],
     settings: Settings,
     pretrained: keras.Model | None = None,
-    further: Sequence[Term] = (),
+    words: Any = None,
 ) -> Objective:
     """Generator against discriminators, which are named by the image that each sees; `pretrained` feeds their heads.
 
-    `further` are terms of the generator's loss that need more than these networks.
+    `words`, a `words.Words`, is what AttnGAN's training has of sentences.
     """
     weights = settings.train
     adversaries = [Adversary(image, network, settings, pretrained) for image, network in discriminators.items()]
@@ -66,11 +67,14 @@ def adversarial(
         _consistency(weights.consistency_weight),
         _colour(weights.colour_weight, tuple(images_of(generator))),
         _interpolation(weights.interpolation_weight, generator, adversaries),
-        *further,
     ]
     if weights.pixel_weight:
         terms.append(_pixel(weights.pixel_weight, without_stage1(generator)))
-    return Objective(generator, tuple(adversaries), tuple(term for term in terms if term.weight))
+    if words is not None:
+        terms.append(words.term(weights.damsm_weight, [*images_of(generator)][-1]))
+    terms = [term for term in terms if term.weight]
+    made = Objective(generator, tuple(adversaries), tuple(terms))
+    return made if words is None else replace(made, complete=words.complete)
 
 
 def warm_up(generator: keras.Model, settings: Settings) -> Objective:
@@ -121,23 +125,20 @@ def _colour(weight: float, images: tuple[str, ...]) -> Term:
     return Term("colour", weight, of)
 
 
-def damsm_term(weight: float, look: Callable[[Tensor], tuple[Tensor, Tensor]], image: str) -> Term:
+def damsm_term(weight: float, see: Callable[[Tensor], dict[str, Tensor]], image: str) -> Term:
     """How well the final `image` fits its words and its sentence: the four losses of AttnGAN's DAMSM.
 
-    `look` gives the regions (B, R, D) and the codes (B, D) of images.
+    `see` gives the `regions` (B, R, D) and the `code` (B, D) of images.
     """
 
     def of(batch, fake, global_batch):
         everything = global_batch.all_rows
-        regions, codes = (everything(values) for values in look(fake[image]))
-        words, sentences = everything(batch["words"]), everything(batch["embedding"])
-        mask, classes = everything(ops.cast(batch["mask"], "int32")) > 0, everything(batch["class_id"])
-        pairs = (
-            damsm.word_similarities(words, mask, regions, damsm.Smoothing()),
-            damsm.sentence_similarities(sentences, codes, damsm.Smoothing()),
-        )
-        found = [loss for each in pairs for loss in damsm.matching_losses(each, classes[:, None] != classes)]
-        return global_batch.share(sum(ops.mean(loss) for loss in found))
+        seen = {name: everything(values) for name, values in see(fake[image]).items()}
+        read = {name: everything(batch[name]) for name in ("embedding", "words")}
+        read["mask"] = everything(ops.cast(batch["mask"], "int32")) > 0
+        classes = everything(batch["class_id"])
+        found = damsm.pair_losses(read, seen, classes[:, None] != classes)
+        return global_batch.share(sum(ops.mean(loss) for loss in found.values()))
 
     return Term("damsm", weight, of)
 

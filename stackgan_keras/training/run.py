@@ -55,6 +55,9 @@ def read_datasets(settings: Settings, folders: Folders) -> tuple[Dataset, Datase
     there. Without any, the embeddings are those of the data. A generator without text takes any folder of images.
     """
     root = data_root(settings, folders)
+    if settings.generator.family == "attngan":
+        train_set, test_set = (published.read(root, split, text_dim=None).captioned() for split in published.SPLITS)
+        return train_set, test_set
     if not settings.generator.conditional:
         return uncaptioned.read(root)
     _copy_encoders(root, folders)

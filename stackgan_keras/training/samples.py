@@ -1,5 +1,7 @@
 """Image grids on the way: the same sentences and noise again and again, to see how a generator gets on."""
 
+from collections.abc import Callable, Sequence
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -11,15 +13,25 @@ from stackgan_keras.models.generators import images_of
 BATCH = 8  # images at a time: what fits beside a training run
 
 
-def generate(generator: keras.Model, embeddings: np.ndarray, copy: int, seed: int, truncated: bool = False) -> dict:
-    """All images of each embedding (N, text_dim), by name, each (N, size, size, 3) uint8."""
-    widths = noise.widths_of(generator)
+TextsOf = Callable[[Dataset, Sequence[int]], dict[str, np.ndarray]]  # of images of a dataset: what generators read
+
+
+def embeddings_of(dataset: Dataset, chosen: Sequence[int]) -> dict[str, np.ndarray]:
+    """The embedding of the first caption of each image, as the data has it."""
+    return {"embedding": np.stack([dataset.embeddings_of(i)[0] for i in chosen])}
+
+
+def generate(
+    generator: keras.Model, texts: dict[str, np.ndarray], copy: int, seed: int, truncated: bool = False
+) -> dict[str, np.ndarray]:
+    """All images of each text, by name, each (N, size, size, 3) uint8; `texts` holds N rows of each text input."""
+    widths, number = noise.widths_of(generator), len(texts["embedding"])
     made: dict[str, list] = {}
-    for start in range(0, len(embeddings), BATCH):
-        part = tf.constant(embeddings[start : start + BATCH])
-        places = tf.range(start, start + len(part))
-        inputs = noise.generator_inputs(widths, seed, places, tf.fill((len(part),), copy), truncated)
-        text = {"embedding": part} if "embedding" in generator.input else {}
+    for start in range(0, number, BATCH):
+        rows = slice(start, min(start + BATCH, number))
+        places = tf.range(rows.start, rows.stop)
+        inputs = noise.generator_inputs(widths, seed, places, tf.fill((len(places),), copy), truncated)
+        text = {name: tf.constant(values[rows]) for name, values in texts.items() if name in generator.input}
         outputs = generator({**text, **inputs}, training=False)
         for name in images_of(generator):
             made.setdefault(name, []).append(rgb.to_uint8(outputs[name]))
@@ -33,14 +45,24 @@ class SampleGrid:
     Stage-I images that they start from.
     """
 
-    def __init__(self, dataset: Dataset, image_size: int, *, truncated: bool, seed: int, count: int = 8, rows: int = 3):
+    def __init__(
+        self,
+        dataset: Dataset,
+        image_size: int,
+        *,
+        truncated: bool,
+        seed: int,
+        texts_of: TextsOf = embeddings_of,
+        count: int = 8,
+        rows: int = 3,
+    ):
         chosen = np.unique(np.linspace(0, len(dataset) - 1, count).round().astype(int))
-        self.embeddings = np.stack([dataset.embeddings_of(i)[0] for i in chosen])
+        self.texts = texts_of(dataset, chosen)
         self.captions = [(dataset.captions[i] or ("",))[0] for i in chosen]
         images = [photographs.read(dataset.paths[i], dataset.box_of(i), image_size) for i in chosen]
         self.real, self.rows, self.seed, self.truncated = np.stack(images), rows, seed, truncated
 
     def __call__(self, generator: keras.Model) -> np.ndarray:
         """The labelled grid (height, width, 3) uint8 for the generator as it is now."""
-        copies = [generate(generator, self.embeddings, copy, self.seed, self.truncated) for copy in range(self.rows)]
+        copies = [generate(generator, self.texts, copy, self.seed, self.truncated) for copy in range(self.rows)]
         return grids.sample_grid(self.real, copies, self.captions)

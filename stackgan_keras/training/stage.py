@@ -27,9 +27,10 @@ from stackgan_keras.training.optimizers import make_adam, make_cosine_adam, make
 from stackgan_keras.training.outputs import AdversarialOutputs, WarmupOutputs
 from stackgan_keras.training.precision import settled
 from stackgan_keras.training.run import check_same_run, make_writable, own_text_encoder, read_datasets
-from stackgan_keras.training.samples import SampleGrid
+from stackgan_keras.training.samples import SampleGrid, TextsOf, embeddings_of
 from stackgan_keras.training.train_step import TrainStep
 from stackgan_keras.training.trainer import OnGrid, Schedule, Trainer
+from stackgan_keras.training.words import Words
 
 WARMUP_SEED = 2**31  # added to train.seed, which is smaller: a warm-up has crops, captions and noise of its own
 
@@ -68,6 +69,7 @@ class StageTraining:
     pretrained: keras.Model | None  # whose features their heads read
     stream: AdversarialStream
     test_set: Dataset
+    words: Words | None
 
     @classmethod
     def of(
@@ -87,9 +89,13 @@ class StageTraining:
                     synchronize(network)
             features = settings.discriminator.features
             pretrained = None if features is None else extractors.projected_features(features)
-        train_set, test_set = datasets
+            words = Words.of(settings, folders)
+        train_set, test_set = datasets if words is None else map(words.readable, datasets)
         stream = _stream(settings, folders, train_set, generator, discriminators)
-        training = cls(stage, settings, folders, strategy, generator, discriminators, pretrained, stream, test_set)
+        if words is not None:
+            stream = replace(stream, captions=words.captions(train_set))
+        networks = (generator, discriminators, pretrained)
+        training = cls(stage, settings, folders, strategy, *networks, stream, test_set, words)
         if is_chief(strategy):
             training.announce()
         return training
@@ -124,7 +130,9 @@ class StageTraining:
     def adversarial(self, on_grid: OnGrid) -> None:
         """The epochs in which generator and discriminators are trained alternately."""
         train = self.settings.train
-        task = objective.adversarial(self.generator, self.discriminators, self.settings, self.pretrained)
+        task = objective.adversarial(
+            self.generator, self.discriminators, self.settings, self.pretrained, self.words
+        )
         networks = {"generator": self.generator, **{a.name: a.discriminator for a in task.adversaries}}
         with self.strategy.scope():
             optimizers = {name: self._adam(name, network) for name, network in networks.items()}
@@ -143,7 +151,7 @@ class StageTraining:
             self.samples,
             kept,
             task,
-            Memorization(self.stream, self.test_set, self.settings.data.image_size),
+            Memorization(self.stream, self.test_set, self.settings.data.image_size, self.texts_of),
         )
         trainer = Trainer(
             strategy=self.strategy,
@@ -194,9 +202,12 @@ class StageTraining:
     def samples(self) -> SampleGrid:
         """The image grid of the warm-up and of the training after it."""
         settings = self.settings
-        return SampleGrid(
-            self.test_set, settings.data.image_size, truncated=self.stream.truncated, seed=settings.train.seed
-        )
+        how = {"truncated": self.stream.truncated, "seed": settings.train.seed, "texts_of": self.texts_of}
+        return SampleGrid(self.test_set, settings.data.image_size, **how)
+
+    @property
+    def texts_of(self) -> TextsOf:
+        return embeddings_of if self.words is None else self.words.texts_of
 
     def _adam(self, name: str, network: keras.Model) -> keras.optimizers.Optimizer:
         """The Adam of a network, built before a checkpoint is restored into it."""

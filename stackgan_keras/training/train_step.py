@@ -21,6 +21,7 @@ class TrainStep:
     def __call__(self, batch: dict) -> dict:
         objective, global_batch = self.objective, GlobalBatch(tf.shape(batch["class_id"])[0])
         scalars: dict = {}
+        batch = objective.complete(batch)
 
         with tf.GradientTape() as generator_tape:
             fake = objective.fake(batch)
