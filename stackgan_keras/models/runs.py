@@ -8,6 +8,7 @@ from stackgan_keras.errors import InputError
 
 GENERATORS = ("stackgan_v2_gen", "stage2_gen", "stage1_gen")  # names of files, without their ending; the best first
 TEXT_ENCODER = "text_encoder.weights.h5"  # in a run's folder, and beside prepared data
+VOCABULARY = "vocabulary.json"  # of a text encoder of words
 IMAGE_ENCODER = "image_encoder.weights.h5"  # with which it learned
 CLASSIFIER = "attribute_classifier.weights.h5"
 
