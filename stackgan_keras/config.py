@@ -157,7 +157,9 @@ class Train(Section):
 
 
 class Text(Section):
-    loss: Literal["hinge", "cross_entropy"] = setting("hinge", "of wrong pairs; hinge has a margin of 1 (release)")
+    loss: Literal["hinge", "cross_entropy", "damsm"] = setting(
+        "hinge", "of wrong pairs; hinge has a margin of 1 (release); damsm: AttnGAN's, of words and of sentences"
+    )
     variant: Literal["birds", "flowers"] = setting("birds", "the release's encoder: GRU (birds) or plain RNN (flowers)")
     filters: Count = setting(384, "channels of the first convolution; the second has 4/3 as many")
     recurrent_dim: Count = setting(512, "channels of the third convolution and of the recurrence")
@@ -166,9 +168,10 @@ class Text(Section):
     )
     image_filters: Count = setting(32, "width of the small image encoder")
     batch_size: BatchSize = setting(40, "images in a step, of different classes")
+    words: Count = setting(18, "words that are read of a caption in training (damsm)")
     captions: Count = setting(1, "captions of each image in a step: more cost little and teach a lot")
     epochs: Count = setting(300, "passes over the data")
-    learning_rate: Rate = setting(7e-4, "step size of RMSProp at the start")
+    learning_rate: Rate = setting(7e-4, "step size of RMSProp (damsm: of Adam) at the start")
     lr_decay: float = setting(0.98, "factor on it after each epoch", gt=0, le=1)
     embedding_scale: Scale = setting(0.144, "standard deviation of an embedding's entries; published ones have 0.144")
     whiten: bool = setting(False, "in the end, whiten the embeddings of sentences")

@@ -92,3 +92,18 @@ def test_pairs_of_one_class_do_not_compete():
     of_images, of_sentences = damsm.matching_losses(similarities, tf.constant(classes[:, None] != classes))
     np.testing.assert_allclose(of_images[0], np.log(np.exp(1) + 1) - 1, rtol=1e-6)
     np.testing.assert_allclose(of_sentences[2], np.log(np.exp(1) + 2) - 1, rtol=1e-6)
+
+
+def test_words_of_nothing_have_a_gradient():
+    """Past the end of a sentence the text encoder gives zeros, whose norm has none by itself."""
+    rng = np.random.default_rng(0)
+    words, regions = (tf.constant(rng.normal(size=(3, n, 4))) for n in (6, 5))
+    mask = tf.constant(np.arange(6) < np.array([[3], [6], [1]]))
+    words = tf.where(mask[..., None], words, tf.zeros_like(words))
+    read = {"words": words, "mask": mask, "embedding": tf.zeros((3, 4), words.dtype)}
+    with tf.GradientTape() as tape:
+        tape.watch([words, regions])
+        losses = damsm.pair_losses(read, {"regions": regions, "code": regions[:, 0]}, tf.ones((3, 3), bool))
+        total = sum(map(tf.reduce_sum, losses.values()))
+    for gradient in tape.gradient(total, [words, regions]):
+        assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0

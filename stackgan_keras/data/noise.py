@@ -11,7 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-(ORDER, TOP, LEFT, MIRROR, CAPTION, NOISE, EPSILON, STAGE1_EPSILON, DIRECTION, AUGMENTATION, FRAMING, WRONG) = range(12)
+(ORDER, TOP, LEFT, MIRROR, CAPTION, NOISE, EPSILON, STAGE1_EPSILON, DIRECTION, AUGMENTATION, FRAMING) = range(11)
+(WRONG, WORDS, KEEP) = range(11, 14)
 PURPOSES = 16  # room to add some without changing the draws of the others
 GENERATOR_INPUTS = {"noise": NOISE, "epsilon": EPSILON, "stage1_epsilon": STAGE1_EPSILON}
 

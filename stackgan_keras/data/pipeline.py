@@ -12,10 +12,12 @@ import pandas as pd
 import tensorflow as tf
 
 from stackgan_keras.data import noise, rgb
+from stackgan_keras.data.numbered_captions import NumberedCaptions
 from stackgan_keras.data.published import Dataset
 from stackgan_keras.errors import InputError
 from stackgan_keras.models import text_encoder
 from stackgan_keras.models.generators import named_by
+from stackgan_keras.models.word_encoder import KEPT
 
 
 class Rows(NamedTuple):
@@ -250,3 +252,24 @@ class FeaturePairStream(PairStream):
         features = tf.numpy_function(lambda i, k: self.images[i, k], [index, crop], tf.float32, stateful=False)
         features.set_shape((rows.size, self.images.shape[2]))
         return features
+
+
+@dataclass(frozen=True)
+class WordStream(ImageStream):
+    """What AttnGAN's encoders learn from: images, and the `captions` (B, count, words) of each, numbers of words.
+
+    They are `count` different sentences of the image, of long ones random `words`; every image needs one. `keep`
+    (B, count, words, word_dim) says which numbers of an embedded word dropout keeps.
+    """
+
+    captions: NumberedCaptions
+    word_dim: int
+    count: int = 1
+
+    def _add_text(self, batch: dict, step, index, rows: Rows) -> dict:
+        draws = self._uniform(noise.WORDS, step, rows, width=(self.count, self.captions.longest))
+        given = [index, self._caption_order(step, rows), draws]
+        captions = tf.numpy_function(self.captions.choose, given, tf.int32, stateful=False)
+        captions.set_shape((rows.size, self.count, self.captions.limit))
+        keep = self._uniform(noise.KEEP, step, rows, width=(*captions.shape[1:], self.word_dim)) < KEPT
+        return {**batch, "captions": captions, "keep": keep}

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 import keras
 from keras import layers, ops
 
+from stackgan_keras.models.tensors import Tensor
+
 SIZE = 224  # pixels to which every image is resized
 CLASSES = 1000
 STAGES = (  # blocks, kernel, strides of the first, times that a block widens its map, channels
@@ -32,14 +34,19 @@ def efficientnet_lite0() -> keras.Model:
     bilinearly, with antialiasing, and scaled to (pixels - 127) / 128, as the network was trained.
     """
     image = keras.Input((None, None, 3), name="image")
-    # no layers.Resizing, which trains the batch norm behind it where a model is called without `training`
-    x = ops.image.resize(image, (SIZE, SIZE), interpolation="bilinear", antialias=True)
-    x = layers.Rescaling(1 / 128, offset=-127 / 128, name="rescale")(x)
-    *_, x = _blocks(x, sum(stage[0] for stage in STAGES), folded=False)
-    x = _convolve(layers.Conv2D, x, "head", 1280, 1, folded=False)  # (B, 7, 7, 1280)
-    features = layers.GlobalAveragePooling2D(name="features")(x)
+    _, features = regions_and_features(image)
     probabilities = layers.Dense(CLASSES, "softmax", name="fc")(features)
     return keras.Model(image, {"features": features, "probabilities": probabilities}, name="efficientnet_lite0")
+
+
+def regions_and_features(pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """Of images as `efficientnet_lite0` takes: the map `stride16` of `MAPS` (B, 14, 14, 112), and its `features`."""
+    # no layers.Resizing, which trains the batch norm behind it where a model is called without `training`
+    x = ops.image.resize(pixels, (SIZE, SIZE), interpolation="bilinear", antialias=True)
+    x = layers.Rescaling(1 / 128, offset=-127 / 128, name="rescale")(x)
+    maps = list(_blocks(x, sum(stage[0] for stage in STAGES), folded=False))
+    x = _convolve(layers.Conv2D, maps[-1], "head", 1280, 1, folded=False)  # (B, 7, 7, 1280)
+    return maps[MAPS["stride16"]], layers.GlobalAveragePooling2D(name="features")(x)
 
 
 def feature_maps(network: keras.Model, size: int) -> keras.Model:

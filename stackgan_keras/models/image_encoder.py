@@ -4,6 +4,7 @@ import keras
 from keras import layers
 
 from stackgan_keras.models.blocks import CORE, convolve
+from stackgan_keras.models.tensors import Tensor
 
 PLACES = 12  # that the small image encoder looks at
 
@@ -20,15 +21,15 @@ def image_encoder(
     """
     if network == "small":
         given = keras.Input((image_size, image_size, 3), name="image")
-        x = _patches_in_places(given, filters)
+        x = layers.Flatten(name="seen_flat")(patches_in_places(given, filters))
     else:
         given = x = keras.Input((features,), name="features")
     x = layers.Dense(text_dim, dtype=keras.config.floatx(), name="project")(x)
     return keras.Model(given, x, name="image_encoder")
 
 
-def _patches_in_places(image, filters: int):
-    """What small patches hold, averaged over each of `PLACES` places of the image: (B, PLACES * 2 filters).
+def patches_in_places(image: Tensor, filters: int) -> Tensor:
+    """What small patches hold, averaged over each of `PLACES` places of the image: (B, PLACES, 2 filters).
 
     What a word says of a part is seen in a patch, but which part that is only in the whole image. Were both read
     from the whole, the network would rather learn its few classes by heart (measured on drawn birds: the colours of
@@ -50,5 +51,4 @@ def _patches_in_places(image, filters: int):
     places = layers.Softmax(axis=1, dtype=dtype, name="places_softmax")(places)
     content = convolve(patches, 2 * filters, 1, "content")
     content = layers.Reshape((-1, 2 * filters), dtype=dtype, name="content_flat")(content)
-    seen = layers.Dot(axes=1, dtype=dtype, name="seen")([places, content])
-    return layers.Flatten(name="seen_flat")(seen)
+    return layers.Dot(axes=1, dtype=dtype, name="seen")([places, content])

@@ -95,12 +95,12 @@ def padded(sentences: Sequence[Sequence[int]], limit: int | None = None, draws: 
     random ones in their order.
     """
     codes = np.zeros((len(sentences), limit or max([1, *map(len, sentences)])), np.int32)
-    for i, numbers in enumerate(sentences):
-        kept = numbers
+    for i, sentence in enumerate(sentences):
+        numbers = np.array(sentence, np.int32)
         if draws is not None and limit and len(numbers) > limit:
-            kept = np.asarray(numbers)[np.sort(np.argsort(draws[i, : len(numbers)])[:limit])]
-        kept = kept[: codes.shape[1]]
-        codes[i, : len(kept)] = kept
+            numbers = numbers[np.sort(np.argsort(draws[i, : len(numbers)])[:limit])]
+        numbers = numbers[: codes.shape[1]]
+        codes[i, : len(numbers)] = numbers
     return codes
 
 

@@ -10,6 +10,9 @@ from keras import initializers, layers, ops
 
 from stackgan_keras.models.tensors import Tensor
 
+DIRECTIONS = ("lstm_forward", "lstm_backward")  # layers
+KEPT = 0.5  # of the numbers of an embedded word, with dropout
+
 
 def word_encoder(*, vocabulary: int = 5450, word_dim: int = 300, text_dim: int = 256) -> keras.Model:
     """Words to their features by a bidirectional LSTM.
@@ -18,26 +21,45 @@ def word_encoder(*, vocabulary: int = 5450, word_dim: int = 300, text_dim: int =
     (B, T, text_dim), 0 past the end, forward half first; `sentence` (B, text_dim), the forward state at the last word
     and the backward state at the first; `mask` (B, T), true for a word.
     """
+    dtype = keras.config.floatx()
+    first = initializers.RandomUniform(-0.1, 0.1)
+    built = {"embed": layers.Embedding(vocabulary, word_dim, first, dtype=dtype, name="embed")}
+    for name in DIRECTIONS:
+        cell = LSTMCell(text_dim // 2, dtype=dtype)
+        backward = name == "lstm_backward"
+        built[name] = layers.RNN(cell, True, True, go_backwards=backward, dtype=dtype, name=name)
     captions = keras.Input((None,), dtype="int32", name="captions")
+    return keras.Model({"captions": captions}, _read(built, captions), name="word_encoder")
+
+
+def with_dropout(encoder: keras.Model) -> keras.Model:
+    """The layers of a `word_encoder` with dropout on the embedded words, as in its training.
+
+    Another input is `keep` (B, T, word_dim), true for the numbers that are kept, and doubled.
+    """
+    built = {name: encoder.get_layer(name) for name in ("embed", *DIRECTIONS)}
+    captions = keras.Input((None,), dtype="int32", name="captions")
+    keep = keras.Input((None, built["embed"].output_dim), dtype="bool", name="keep")
+    return keras.Model({"captions": captions, "keep": keep}, _read(built, captions, keep), name="word_encoder")
+
+
+def _read(built: dict[str, layers.Layer], captions: Tensor, keep: Tensor | None = None) -> dict[str, Tensor]:
     dtype = keras.config.floatx()
     mask = ops.not_equal(captions, 0)
-    first = initializers.RandomUniform(-0.1, 0.1)
-    x = layers.Embedding(vocabulary, word_dim, first, dtype=dtype, name="embed")(captions)  # (B, T, word_dim)
+    x = built["embed"](captions)  # (B, T, word_dim)
+    if keep is not None:
+        x = x * ops.cast(keep, dtype) / KEPT
     words, states = [], []
-    for name in ("forward", "backward"):
-        cell = LSTMCell(text_dim // 2, dtype=dtype)
-        backward = name == "backward"
-        read = layers.RNN(cell, True, True, go_backwards=backward, dtype=dtype, name=f"lstm_{name}")
-        outputs, state, _ = read(x, mask=mask)
-        words.append(ops.flip(outputs, axis=1) if backward else outputs)
+    for name in DIRECTIONS:
+        outputs, state, _ = built[name](x, mask=mask)
+        words.append(ops.flip(outputs, axis=1) if built[name].go_backwards else outputs)
         states.append(state)
     joined = layers.Concatenate(dtype=dtype, name="words")(words)  # (B, T, text_dim)
-    outputs = {
+    return {
         "words": joined * ops.cast(mask, dtype)[..., None],
         "sentence": layers.Concatenate(dtype=dtype, name="sentence")(states),
         "mask": mask,
     }
-    return keras.Model({"captions": captions}, outputs, name="word_encoder")
 
 
 @keras.saving.register_keras_serializable("stackgan_keras")

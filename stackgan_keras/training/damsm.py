@@ -62,7 +62,30 @@ def matching_losses(similarities: Tensor, counted: Tensor) -> tuple[Tensor, Tens
     return ops.logsumexp(scores, axis=1) - own, ops.logsumexp(scores, axis=0) - own
 
 
+def pair_losses(read: dict, seen: dict, counted: Tensor, smoothing: Smoothing | None = None) -> dict[str, Tensor]:
+    """The four losses (B,) of images and their sentences, by name: of finding one given the other.
+
+    `read` holds `words` (B, T, D), `mask` (B, T) and `embedding` (B, D) of the sentences, `seen` the images' `regions`
+    (B, R, D) and `code` (B, D). Of the wrong pairs those `counted` (B, B) compete; row: image, column: sentence.
+    """
+    smoothing = smoothing or Smoothing()
+    by_words = word_similarities(read["words"], read["mask"], seen["regions"], smoothing)
+    by_whole = sentence_similarities(read["embedding"], seen["code"], smoothing)
+    words_of_image, image_of_words = matching_losses(by_words, counted)
+    sentence_of_image, image_of_sentence = matching_losses(by_whole, counted)
+    return {
+        "words_of_image": words_of_image,
+        "image_of_words": image_of_words,
+        "sentence_of_image": sentence_of_image,
+        "image_of_sentence": image_of_sentence,
+    }
+
+
 def _cosine(a: Tensor, b: Tensor) -> Tensor:
     """Of the vectors along the last axis."""
-    norms = ops.norm(a, axis=-1) * ops.norm(b, axis=-1)
-    return ops.sum(a * b, axis=-1) / ops.maximum(norms, LEAST_NORM)
+    return ops.sum(a * b, axis=-1) / ops.maximum(_norm(a) * _norm(b), LEAST_NORM)
+
+
+def _norm(x: Tensor) -> Tensor:
+    """Of the vectors along the last axis, with a gradient where they are zero, as past the end of a sentence."""
+    return ops.sqrt(ops.maximum(ops.sum(x * x, axis=-1), LEAST_NORM**2))

@@ -4,7 +4,7 @@ Source: the symmetric joint embedding of Reed et al., "Learning Deep Representat
 Descriptions", CVPR 2016, in mini-batches as in their ICML 2016 release.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +77,10 @@ class Encoders:
     def image_inputs(self, images: np.ndarray) -> np.ndarray:
         """Images (N, s, s, 3) uint8, or features (N, D) of them: what `embed_inputs` reads."""
         return images if self.extractor is None else self.extractor(images)[0]
+
+    def embed_sentences(self, sentences: Sequence[str]) -> np.ndarray:
+        """The embeddings (N, text_dim) of sentences."""
+        return text_encoder.embed(self.text, sentences)
 
     def embed_inputs(self, inputs: np.ndarray) -> np.ndarray:
         """The embeddings (N, text_dim) of `image_inputs`."""

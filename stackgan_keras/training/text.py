@@ -1,6 +1,7 @@
 """A text encoder's training, from settings to weights: what `train_text` does."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,22 +13,26 @@ from tqdm import tqdm
 
 from stackgan_keras import config
 from stackgan_keras.config import Folders, Settings
-from stackgan_keras.data import photographs, published, rgb
+from stackgan_keras.data import numbered_captions, photographs, published, rgb
 from stackgan_keras.data.decoding import decode, fingerprint
-from stackgan_keras.data.pipeline import FeaturePairStream, PairStream
+from stackgan_keras.data.numbered_captions import NumberedCaptions
+from stackgan_keras.data.pipeline import FeaturePairStream, ImageStream, PairStream, WordStream
 from stackgan_keras.data.published import Dataset
 from stackgan_keras.errors import InputError
 from stackgan_keras.files import atomic_write
 from stackgan_keras.models import weights
 from stackgan_keras.models.blocks import precision
-from stackgan_keras.models.runs import IMAGE_ENCODER, TEXT_ENCODER, find_run
+from stackgan_keras.models.runs import IMAGE_ENCODER, TEXT_ENCODER, VOCABULARY, find_run
+from stackgan_keras.models.vocabulary import Vocabulary
 from stackgan_keras.models.weights import ModelConfig
-from stackgan_keras.porting import extractors
+from stackgan_keras.porting import extractors, frozen_networks
 from stackgan_keras.porting.extractors import Extractor
+from stackgan_keras.training import damsm_encoders
+from stackgan_keras.training.damsm_encoders import DamsmEncoders, DamsmStep
 from stackgan_keras.training.encoders import Encoders, EncoderStep, model_configs
-from stackgan_keras.training.optimizers import make_rmsprop
+from stackgan_keras.training.optimizers import make_damsm_adam, make_rmsprop
 from stackgan_keras.training.precision import settled
-from stackgan_keras.training.retrieval import Retrieval
+from stackgan_keras.training.retrieval import OTHERS, Retrieval
 from stackgan_keras.training.run import check_same_run, data_root, make_writable
 from stackgan_keras.training.trainer import OnGrid, Schedule, Trainer
 from stackgan_keras.training.whitening import scale_embeddings, whiten
@@ -96,22 +101,17 @@ def train_encoders(
 
 def _train_encoders(datasets, settings: Settings, folders: TextFolders, start, on_grid) -> keras.Model:
     train_set, test_set = datasets
-    extractor = None
-    if settings.text.image_encoder != "small":
-        extractor = extractors.load(settings.text.image_encoder, folders.extractors)
-    configs = model_configs(settings, extractor)
-    encoders = _build(configs, extractor, start)
     size = settings.data.image_size
     cache: dict[str, Any] = {"cache": settings.data.cache, "folder": folders.logs / "cache"}
+    parts = (_damsm if settings.text.loss == "damsm" else _joint_embedding)(train_set, settings, folders, start, cache)
+    encoders, stream = parts.encoders, parts.stream
     test_images = photographs.centre_crops(decode(test_set, size, **cache), size)
-    outputs = _TextOutputs(encoders, configs, test_set, test_images, encoders.image_inputs(test_images), folders)
-    stream = _stream(train_set, settings, extractor, cache)
-    optimizer = make_rmsprop(settings.text.learning_rate, settings.text.lr_decay, stream.steps_per_epoch)
-    optimizer.build(encoders.variables)
+    outputs = _TextOutputs(encoders, parts.configs, test_set, test_images, encoders.image_inputs(test_images), folders)
+    parts.optimizer.build(encoders.variables)
     trainer = Trainer(
         strategy=tf.distribute.get_strategy(),  # one device: the networks are small, and all pairs of a batch count
-        train_step=EncoderStep(encoders, optimizer, settings.text.loss),
-        trained={"text": encoders.text, "image": encoders.image, "optimizer": optimizer},
+        train_step=parts.train_step,
+        trained={"text": encoders.text, "image": encoders.image, "optimizer": parts.optimizer},
         stream=stream,
         schedule=Schedule.of(settings.train, settings.text.epochs, stream.steps_per_epoch),
         folder=folders.logs,
@@ -121,26 +121,75 @@ def _train_encoders(datasets, settings: Settings, folders: TextFolders, start, o
     config.write(settings, folders.logs / "config.yaml")
     classes = len(np.unique(train_set.class_ids))
     print(
-        f"text and image encoder of run {settings.run}: {len(train_set)} images of {classes} classes, "
+        f"text and image encoder of run {settings.run}: {len(stream.dataset)} images of {classes} classes, "
         f"{stream.steps_per_epoch} steps of {stream.batch_size} an epoch, "
         f"{encoders.text.count_params() + encoders.image.count_params():,} weights"
     )
     trainer()
-    scale_embeddings(encoders, train_set, settings.text.embedding_scale)
+    if isinstance(encoders, Encoders):
+        scale_embeddings(encoders, train_set, settings.text.embedding_scale)
     outputs.report()
-    if settings.text.whiten:
+    if settings.text.whiten and isinstance(encoders, Encoders):
         whiten(encoders, train_set)
     outputs.save()
     return encoders.text
 
 
-def _build(configs: dict[str, ModelConfig], extractor: Extractor | None, start: Path | None) -> Encoders:
-    """The encoders before their training, with the weights of the files in a folder `start`."""
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """What the trainings of different losses differ in."""
+
+    encoders: Encoders | DamsmEncoders
+    configs: dict[str, ModelConfig]
+    stream: ImageStream
+    optimizer: keras.optimizers.Optimizer
+    train_step: Callable[[dict], dict]
+
+
+def _joint_embedding(train_set: Dataset, settings: Settings, folders: TextFolders, start, cache: dict) -> _Parts:
+    text, extractor = settings.text, None
+    if text.image_encoder != "small":
+        extractor = extractors.load(text.image_encoder, folders.extractors)
+    configs = model_configs(settings, extractor)
     encoders = Encoders(configs["text"].build(), configs["image"].build(), extractor)
+    _start(encoders, start)
+    stream = _stream(train_set, settings, extractor, cache)
+    optimizer = make_rmsprop(text.learning_rate, text.lr_decay, stream.steps_per_epoch)
+    return _Parts(encoders, configs, stream, optimizer, EncoderStep(encoders, optimizer, text.loss))
+
+
+def _damsm(train_set: Dataset, settings: Settings, folders: TextFolders, start, cache: dict) -> _Parts:
+    text, size = settings.text, settings.data.image_size
+    if text.whiten:
+        raise InputError("text.whiten is for a single embedding, not for text.loss damsm: leave one of them out")
+    vocabulary = Vocabulary.of(caption for captions in train_set.captions for caption in captions)
+    if start is not None:
+        vocabulary = Vocabulary.load(start / VOCABULARY)
+    train_set = numbered_captions.readable(train_set, vocabulary)
+    network, frozen = frozen_networks.find(text.image_encoder, folders.extractors)
+    configs = damsm_encoders.model_configs(settings, vocabulary, network)
+    encoders = DamsmEncoders(configs["text"].build(), configs["image"].build(), vocabulary)
+    frozen_networks.put(frozen, encoders.image)
+    _start(encoders, start)
+    stream = WordStream(
+        train_set,
+        decode(train_set, size, **cache),
+        size,
+        min(text.batch_size, len(train_set)),
+        captions=NumberedCaptions(train_set.captions, vocabulary, text.words),
+        word_dim=encoders.text.get_layer("embed").output_dim,
+        count=text.captions,
+        seed=settings.train.seed,
+    )
+    optimizer = make_damsm_adam(text.learning_rate, text.lr_decay, stream.steps_per_epoch)
+    return _Parts(encoders, configs, stream, optimizer, DamsmStep(encoders, optimizer))
+
+
+def _start(encoders: Encoders | DamsmEncoders, start: Path | None) -> None:
+    """Loads the weights of the files in a folder `start`."""
     if start is not None:
         weights.load_into(encoders.text, start / TEXT_ENCODER)
         weights.load_into(encoders.image, start / IMAGE_ENCODER)
-    return encoders
 
 
 def _stream(dataset: Dataset, settings: Settings, extractor: Extractor | None, cache: dict) -> PairStream:
@@ -175,7 +224,7 @@ def _features_of_crops(images: np.ndarray, size: int, extractor: Extractor, path
 class _TextOutputs:
     """What a text encoder's training leaves for users: grids, weights, and how often a sentence finds its class."""
 
-    encoders: Encoders
+    encoders: Encoders | DamsmEncoders
     configs: dict[str, ModelConfig]
     test_set: Dataset
     images: np.ndarray  # of the test set
@@ -194,14 +243,18 @@ class _TextOutputs:
         return path
 
     def save(self) -> None:
+        if isinstance(self.encoders, DamsmEncoders):
+            self.encoders.vocabulary.save(self.folders.weights / VOCABULARY)
         weights.save(self.encoders.image, self.configs["image"], self.folders.weights / IMAGE_ENCODER)
         weights.save(self.encoders.text, self.configs["text"], self.folders.weights / TEXT_ENCODER)
 
     def report(self) -> None:
         found = Retrieval.of(self.encoders, self.test_set, self.inputs)
         figures = {"recall": found.recall(), "chance": found.chance(), "sentences": len(found.scores)}
+        figures["r_precision"] = found.r_precision()
         (self.folders.logs / "retrieval.json").write_text(json.dumps(figures) + "\n")
         print(
             f"of {figures['sentences']} sentences of classes never trained on, {figures['recall']:.1%} find their "
-            f"class (chance {figures['chance']:.1%})"
+            f"class (chance {figures['chance']:.1%}), and {figures['r_precision']:.1%} are found by their image among "
+            f"{OTHERS} of other classes (chance {1 / (OTHERS + 1):.1%})"
         )
