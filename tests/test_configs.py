@@ -13,13 +13,15 @@ from stackgan_keras.config import Folders
 from stackgan_keras.models import runs, stages, weights
 from stackgan_keras.models.generators import images_of, named_by
 from stackgan_keras.models.projected import FRAMING
+from stackgan_keras.models.vocabulary import END, Vocabulary
 from stackgan_keras.porting.extractors import Extractor
-from stackgan_keras.training import objective, optimizers, text
+from stackgan_keras.training import damsm_encoders, objective, optimizers, text
 from stackgan_keras.training.augmentation import DRAWS
 from stackgan_keras.training.train_step import TrainStep
 
 FILES = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"))
 STAGE_FILES = [file for file in FILES if not file.stem.endswith("_text")]
+WORDS = 3  # of a sentence
 NARROW = {"filters": 8, "text_dim": 6, "condition_dim": 4, "noise_dim": 5, "residual_blocks": 1}
 
 
@@ -42,8 +44,8 @@ def test_header_and_settings(file):
 
 
 def image_size(config_name):
-    if config_name == "small_flowers_text":
-        return 256  # what its feature extractor takes
+    if config_name in ("small_flowers_text", "birds_attngan_text"):
+        return 256  # what their feature extractors take
     if config_name.endswith(("text", "stage1")) and "_single_" not in config_name:
         return 64
     return 128 if config_name.startswith(("demo_", "mini_")) or "_128_" in config_name else 256
@@ -68,13 +70,16 @@ def test_a_step_at_reduced_width(file, tmp_path):
     names = ("generator", *(adversary.name for adversary in task.adversaries))
     step = TrainStep(task, {name: optimizers.make_adam(2e-4, 100) for name in names})
     random = np.random.default_rng(0)
-    batch = {name: random.normal(size=(2, *x.shape[1:])) for name, x in generator.input.items()}
+    shapes = {name: [2, *(WORDS if n is None else n for n in x.shape[1:])] for name, x in generator.input.items()}
+    batch = {name: random.normal(size=shape) for name, shape in shapes.items()}
     for name, size in sizes.items():
         for kind in (name, named_by(name, "direction"), named_by(name, "wrong_image")):
             batch[kind] = random.uniform(-1, 1, (2, size, size, 3))
     batch["augmentation"] = random.uniform(size=(2, 2 * DRAWS))
     batch["framing"] = random.uniform(size=(2, 2 * FRAMING))
     batch = {name: tf.constant(value, tf.float32) for name, value in batch.items()} | {"class_id": tf.constant([1, 2])}
+    if "mask" in batch:
+        batch["mask"] = tf.sequence_mask([WORDS, 1], WORDS)
     scalars = step(batch)
     assert {*names, "generator"} <= set(scalars)
     assert all(np.isfinite(float(value)) for value in scalars.values())
@@ -104,6 +109,11 @@ def test_encoders_build(file):
     image = keras.Input((8, 8, 3))
     pooled = keras.layers.GlobalAveragePooling2D()(image)
     extractor = Extractor("any", "", keras.Model(image, {"features": pooled}))
+    if settings.text.loss == "damsm":
+        made = damsm_encoders.model_configs(settings, Vocabulary([END, "red"]), settings.text.image_encoder)
+        read, seen = (made[part].build().output for part in ("text", "image"))
+        assert read["sentence"].shape == seen["code"].shape == (None, settings.generator.text_dim)
+        return
     frozen = None if settings.text.image_encoder == "small" else extractor
     for model_config in text.model_configs(settings, frozen).values():
         assert model_config.build().output_shape == (None, settings.generator.text_dim)

@@ -16,7 +16,7 @@ from stackgan_keras.errors import InputError
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("*/*.md"), REPOSITORY / "weights/flowers/README.md"])
 NOTEBOOK = REPOSITORY / "notebooks/stackgan.ipynb"
-TRAINING = ("train_text", "train_stage1", "train_stage2")  # commands that take every setting
+TRAINING = ("train_text", "train_stage1", "train_stage2", "train")  # commands that take every setting
 COMMANDS = "|".join(
     path.stem for path in (REPOSITORY / "stackgan_keras").glob("*.py") if "def main" in path.read_text()
 )
@@ -117,7 +117,7 @@ def test_make_has_what_is_said_of_it():
 
 def test_every_config_is_described():
     page = (REPOSITORY / "docs/configs.md").read_text(encoding="utf-8")
-    described = re.findall(r"`(\w+_(?:text|stage[12]|stackgan_v2))`", page)
+    described = re.findall(r"`(\w+_(?:text|stage[12]|stackgan_v2|attngan))`", page)
     assert sorted({*described}) == sorted(path.stem for path in (REPOSITORY / "configs").glob("*.yaml"))
 
 

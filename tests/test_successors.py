@@ -1,4 +1,4 @@
-"""StackGAN++ as users meet it: trained by `train`, resumed, drawn with and without text, scored and refused."""
+"""StackGAN++ and AttnGAN as users meet them: trained by `train`, resumed, drawn with and without text, scored and refused."""
 
 import json
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from helpers import ended, pixels, refusal
 
-from stackgan_keras import config, evaluate, generate, train, train_stage1
+from stackgan_keras import config, evaluate, generate, train, train_stage1, train_text
 from stackgan_keras.config import Folders
 from stackgan_keras.data import drawn_birds, uncaptioned
 from stackgan_keras.inference.stackgan import StackGAN
@@ -153,13 +153,94 @@ def test_all_images_of_a_folder_are_in_one_of_its_splits(root, tmp_path):
     assert "holds 0 images" in refusal(uncaptioned.read, tmp_path)
 
 
+# -- AttnGAN ------------------------------------------------------------------------------------------------------
+
+
+def of_words(root, **train):
+    changed = {"generator": {"family": "attngan"}, "discriminator": {"text": "embedding"}}
+    chosen = settings(root, **changed, train={"damsm_weight": 5, "kl_weight": 1, **train})
+    text = {"loss": "damsm", "image_filters": 4, "batch_size": 4, "epochs": 1, "words": 8}
+    return chosen.model_copy(update={"text": config.make({"text": text}).text})
+
+
+def train_words(chosen, output_dir):
+    folders = Folders(output_dir, chosen.run)
+    arguments = ["--run", chosen.run, "--output_dir", str(output_dir), "--data.root", str(chosen.data.root)]
+    text = chosen.text.model_dump(include={"loss", "image_filters", "batch_size", "epochs", "words"})
+    arguments += [word for name, value in text.items() for word in (f"--text.{name}", str(value))]
+    train_text.main([*arguments, "--generator.text_dim", str(chosen.generator.text_dim), "--data.image_size", "32"])
+    return folders
+
+
+@pytest.fixture(scope="module")
+def attngan(root, tmp_path_factory):
+    """An output folder with encoders of words and an AttnGAN of two epochs; not to be changed."""
+    chosen, output_dir = of_words(root), tmp_path_factory.mktemp("words")
+    train_words(chosen, output_dir)
+    return run(chosen, output_dir)
+
+
+def test_attngan_learns_by_its_words_and_leaves_its_encoders_as_they_were(root, attngan, tmp_path):
+    lines = [json.loads(line) for line in (attngan.logs / "attngan/metrics.jsonl").read_text().splitlines()]
+    assert all(line["damsm"] > 0 for line in lines)
+    again = train_words(of_words(root), tmp_path)
+    for name in ("text_encoder.weights.h5", "image_encoder.weights.h5"):
+        mine, theirs = (weights.load(folders.weights / name).get_weights() for folders in (again, attngan))
+        for a, b in zip(mine, theirs, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_attngan_stopped_and_continued_equals_unbroken_to_the_bit(root, attngan, tmp_path):
+    train_words(of_words(root), tmp_path)
+    run(of_words(root, max_steps=5), tmp_path)
+    again = run(of_words(root), tmp_path)
+    mine, theirs = (weights.load(f.weights / "attngan_gen.weights.h5").get_weights() for f in (again, attngan))
+    for a, b in zip(mine, theirs, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_sentence_alone_is_drawn_as_beside_longer_ones(attngan):
+    model = StackGAN.load(attngan.weights)
+    alone, beside = model.generate(RED, 1), model.generate([RED, BLUE], 1)
+    for name in BRANCHES:
+        np.testing.assert_array_equal(alone[name][0], beside[name][0])
+    assert "zebra" in model.unread("a red zebra") and model.words_of("a red zebra bird") == ["a", "red", "bird"]
+
+
+def test_attention_maps_are_written_beside_the_images(attngan, monkeypatch, capsys):
+    arguments = ("--run", "tiny", "--output_dir", attngan.output_dir, "--count", 1, "--attention", RED)
+    code, _, errors = ended(generate.main, arguments, monkeypatch, capsys)
+    assert code == 0, errors
+    assert len([*(attngan.results / "generated").glob("01_*_attention.png")]) == 1
+    (made,) = StackGAN.load(attngan.weights).images(RED, 1, attention=True)
+    for size in (16, 32):
+        weights_ = made[f"attention_{size}"]
+        np.testing.assert_allclose(weights_.sum(axis=0), 1, atol=1e-3)
+        assert np.abs(weights_[len(RED.split()) :]).max() < 1e-6  # nothing past the sentence's end
+
+
+def test_without_words_there_is_no_attention(trained, monkeypatch, capsys):
+    arguments = ("--run", "tiny", "--output_dir", trained.output_dir, "--attention", RED)
+    code, _, errors = ended(generate.main, arguments, monkeypatch, capsys)
+    assert code == 2 and "reads no words" in errors
+
+
+def test_attngan_without_encoders_of_words_is_refused(root, tmp_path):
+    chosen = of_words(root)
+    assert "run python -m stackgan_keras.train_text --text.loss damsm" in refusal(run, chosen, tmp_path)
+
+
 # -- what does not go together ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("section", "changed", "words"),
     [
-        ("generator", {"skip_connections": True}, "generator.skip_connections is True, which means nothing to StackGAN++"),
+        (
+            "generator",
+            {"skip_connections": True},
+            "generator.skip_connections is True, which means nothing",
+        ),
         ("train", {"pixel_weight": 1}, "train.pixel_weight is 1.0, which means nothing to StackGAN++"),
         ("generator", {"family": "stackgan"}, "run train_stage1, then train_stage2"),
         ("generator", {"first_size": 128}, "128"),

@@ -126,12 +126,12 @@ class AdversarialStream(ImageStream):
     """What generator and discriminator are trained on.
 
     Besides images and classes: `embedding` (B, text_dim), the mean of those of `captions_per_embedding` captions, or,
-    given `captions`, one of them as numbers of words, `captions` (B, T); and standard normal draws: what the generator takes, `noise` (B, noise_dim) and the epsilons, by `widths`. `truncated`
-    epsilons stay within two deviations. `sizes` asks for the images in other sizes too, by name and pixels, made by
-    averaging or, if `bilinear`, as PIL makes them. With `wrong` there is a `wrong_image` of another class beside each,
-    in these sizes, too. `directions` asks for standard normal ones of the shapes of images, by name and pixels; with
-    `augmentations` and `framings` there are so many uniform draws, `augmentation` (B, augmentations) and `framing`
-    (B, framings).
+    given `captions`, one of them as numbers of words, `captions` (B, T); and standard normal draws, what the generator
+    takes, `noise` (B, noise_dim) and the epsilons, by `widths`. `truncated` epsilons stay within two deviations. With
+    `sizes` the images come in other sizes too, by name and pixels, made by averaging or, if `bilinear`, as PIL does.
+    With `wrong` there is a `wrong_image` of another class beside each, in these sizes, too. `directions` asks for
+    standard normal ones of the shapes of images, by name and pixels; with `augmentations` and `framings` there are so
+    many uniform draws, `augmentation` (B, augmentations) and `framing` (B, framings).
     """
 
     widths: dict[str, int]  # of the generator's random inputs

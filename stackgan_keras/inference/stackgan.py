@@ -131,7 +131,7 @@ class StackGAN:
         `generate(first)`, the last that of `generate([first, second], same_noise=True)`.
         """
         steps = whole_number("steps", steps, 2, MAX_STEPS)
-        ends = [self.read(_as_rows(each)) for each in (first, second)]
+        ends = [self.read(each[None] if isinstance(each, np.ndarray) else [each]) for each in (first, second)]
         texts = {name: np.concatenate([each[name] for each in ends]) for name in self.takes}
         texts = between(texts, np.linspace(0, 1, steps, dtype=np.float32))
         how: dict[str, Any] = {"epsilon_scale": epsilon_scale, "noise_scale": noise_scale, "same_noise": True}
@@ -190,7 +190,10 @@ class StackGAN:
         scales = [_scale("noise_scale", noise_scale), _scale("epsilon_scale", epsilon_scale)]
         images = images_of(self.generator)
         maps = [name for name in self.generator.output if name.startswith("attention_")] if attention else []
-        texts = sentences if isinstance(sentences, dict) else self.read(sentences)
+        if isinstance(sentences, dict) and {*self.takes} == {*sentences}:
+            texts: dict[str, np.ndarray] = sentences
+        else:
+            texts = self.read(sentences)
         number = len(texts["embedding"]) if self.takes else 1 if isinstance(sentences, str) else len(list(sentences))
 
         def draw(place: int, copy: int) -> dict[str, np.ndarray]:
@@ -212,11 +215,6 @@ class StackGAN:
         drawn = generator_inputs(self.widths, key[0], key[1][None], key[2][None], self.truncated)
         drawn = {name: values * scales[0 if name == "noise" else 1] for name, values in drawn.items()}
         return self.generator({**text, **drawn}, training=False)
-
-
-def _as_rows(given: str | np.ndarray) -> str | np.ndarray:
-    """A sentence, or an embedding (text_dim,) as the only one of an array (1, text_dim)."""
-    return given[None] if isinstance(given, np.ndarray) else given
 
 
 def _find(folder: str | Path) -> Path:

@@ -50,6 +50,6 @@ def download(address: str) -> Path:
         ) from None
     if not has_weights(folder):
         raise InputError(
-            f"{address} holds no {' or '.join(FILES[:2])}: name a repository, or a folder in one, that holds a run"
+            f"{address} holds no {' or '.join(FILES[2:4])}: name a repository, or a folder in one, that holds a run"
         )
     return folder

@@ -119,8 +119,8 @@ def joint(settings: Settings) -> Stage:
     """All branches of StackGAN++ or AttnGAN, trained together. Raises `InputError` for settings that mean nothing."""
     generator, name = settings.generator, settings.generator.family
     _check_family(settings, joint=True)
-    names = ("filters", "first_size", "text_dim", "condition_dim", "noise_dim", "residual_blocks")
-    names += ("conditional",) if name == "stackgan_v2" else ("mask_order",)
+    sizes = ("filters", "first_size", "text_dim", "condition_dim", "noise_dim", "residual_blocks")
+    names = (*sizes, "conditional" if name == "stackgan_v2" else "mask_order")
     keywords = {"image_size": settings.data.image_size, **{each: getattr(generator, each) for each in names}}
     logits = ("conditional",) * generator.conditional
     if settings.train.unconditional_weight or not generator.conditional:

@@ -57,7 +57,7 @@ class SampleGrid:
         rows: int = 3,
     ):
         chosen = np.unique(np.linspace(0, len(dataset) - 1, count).round().astype(int))
-        self.texts = texts_of(dataset, chosen)
+        self.texts = texts_of(dataset, chosen.tolist())
         self.captions = [(dataset.captions[i] or ("",))[0] for i in chosen]
         images = [photographs.read(dataset.paths[i], dataset.box_of(i), image_size) for i in chosen]
         self.real, self.rows, self.seed, self.truncated = np.stack(images), rows, seed, truncated

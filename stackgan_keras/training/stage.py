@@ -130,9 +130,7 @@ class StageTraining:
     def adversarial(self, on_grid: OnGrid) -> None:
         """The epochs in which generator and discriminators are trained alternately."""
         train = self.settings.train
-        task = objective.adversarial(
-            self.generator, self.discriminators, self.settings, self.pretrained, self.words
-        )
+        task = objective.adversarial(self.generator, self.discriminators, self.settings, self.pretrained, self.words)
         networks = {"generator": self.generator, **{a.name: a.discriminator for a in task.adversaries}}
         with self.strategy.scope():
             optimizers = {name: self._adam(name, network) for name, network in networks.items()}
@@ -202,8 +200,13 @@ class StageTraining:
     def samples(self) -> SampleGrid:
         """The image grid of the warm-up and of the training after it."""
         settings = self.settings
-        how = {"truncated": self.stream.truncated, "seed": settings.train.seed, "texts_of": self.texts_of}
-        return SampleGrid(self.test_set, settings.data.image_size, **how)
+        return SampleGrid(
+            self.test_set,
+            settings.data.image_size,
+            truncated=self.stream.truncated,
+            seed=settings.train.seed,
+            texts_of=self.texts_of,
+        )
 
     @property
     def texts_of(self) -> TextsOf:
