@@ -1,4 +1,4 @@
-"""StackGAN++ and AttnGAN as users meet them: trained by `train`, resumed, drawn with and without text, scored and refused."""
+"""StackGAN++ and AttnGAN as users meet them: trained by `train`, resumed, drawn with and without text, refused."""
 
 import json
 
@@ -217,6 +217,14 @@ def test_attention_maps_are_written_beside_the_images(attngan, monkeypatch, caps
         weights_ = made[f"attention_{size}"]
         np.testing.assert_allclose(weights_.sum(axis=0), 1, atol=1e-3)
         assert np.abs(weights_[len(RED.split()) :]).max() < 1e-6  # nothing past the sentence's end
+
+
+def test_attngan_is_scored_by_its_own_encoders(root, attngan, monkeypatch, capsys):
+    arguments = ("--run", "tiny", "--output_dir", attngan.output_dir, "--data.root", root, "--split", "train")
+    code, _, errors = ended(evaluate.main, (*arguments, "--metrics", "r_precision,diversity"), monkeypatch, capsys)
+    rows = json.loads((attngan.results / "evaluation.json").read_text())
+    assert code == 0, errors
+    assert 0 <= rows["rows"]["tiny"]["r_precision"] <= 1 or rows["notes"]
 
 
 def test_without_words_there_is_no_attention(trained, monkeypatch, capsys):

@@ -14,8 +14,10 @@ from stackgan_keras.data.rgb import to_range
 from stackgan_keras.evaluation.attributes import PARTS
 from stackgan_keras.models.attribute_classifier import with_features
 from stackgan_keras.porting.extractors import Extractor
+from stackgan_keras.training.damsm_encoders import DamsmEncoders
 from stackgan_keras.training.encoders import Encoders
 
+AnyEncoders = Encoders | DamsmEncoders
 BATCH = 32  # images at a time
 CLASSIFIED = 50  # images at a time in the attribute classifier: what fits beside a generator
 
@@ -47,7 +49,7 @@ class Networks:
     extractor: Extractor | None = None
     independent: Extractor | None = None  # one that no training reads
     classifier: AttributePredictor | None = None
-    encoders: Encoders | None = None
+    encoders: AnyEncoders | None = None
 
     def __bool__(self) -> bool:
         """Whether there is any."""
@@ -72,7 +74,9 @@ class Networks:
             outputs["embeddings"] = self._embed(self.encoders, images, outputs)
         return outputs
 
-    def _embed(self, encoders: Encoders, images: np.ndarray, outputs: dict[str, np.ndarray]) -> np.ndarray:
+    def _embed(self, encoders: AnyEncoders, images: np.ndarray, outputs: dict[str, np.ndarray]) -> np.ndarray:
+        if isinstance(encoders, DamsmEncoders):
+            return encoders.embed_inputs(images)
         if encoders.extractor is None:
             return encoders.embed_inputs(np.asarray(resized(images, encoders.image.input.shape[1])))
         if encoders.extractor is self.extractor:

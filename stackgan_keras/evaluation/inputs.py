@@ -10,7 +10,7 @@ from stackgan_keras.data.published import Dataset
 from stackgan_keras.errors import InputError
 from stackgan_keras.evaluation.checks import check_comparable
 from stackgan_keras.evaluation.evaluation_set import EvaluationSet, draw_birds, spread_captions
-from stackgan_keras.evaluation.features import AttributePredictor, Networks
+from stackgan_keras.evaluation.features import AnyEncoders, AttributePredictor, Networks
 from stackgan_keras.evaluation.metrics import METRICS
 from stackgan_keras.evaluation.request import Request
 from stackgan_keras.evaluation.scores import Evaluation, Run
@@ -18,6 +18,7 @@ from stackgan_keras.models import weights
 from stackgan_keras.models.runs import CLASSIFIER, GENERATORS, IMAGE_ENCODER, TEXT_ENCODER, shipped_homes, weight_file
 from stackgan_keras.porting import extractors
 from stackgan_keras.porting.extractors import Extractor
+from stackgan_keras.training.damsm_encoders import DamsmEncoders
 from stackgan_keras.training.encoders import Encoders
 
 EXTRACTOR = "efficientnet_lite0"
@@ -76,9 +77,11 @@ def prepare(request: Request, networks: Networks, models: dict[str, Any]) -> tup
     return Evaluation(networks, frozenset(metrics.names), evaluation_set, cache, metrics.notes), runs
 
 
-def _load_encoders(request: Request, name: str, model: Any, extractor: Extractor | None) -> Encoders | None:
+def _load_encoders(request: Request, name: str, model: Any, extractor: Extractor | None) -> AnyEncoders | None:
     """The encoders by which metrics of a run, a `StackGAN`, are measured; None if they are missing or not needed."""
     homes, metrics = request.output_dir / "weights", request.metrics
+    if "words" in model.takes:
+        return metrics.load("encoders", partial(DamsmEncoders.load, request.folders[name]), run=name)
     load = partial(Encoders.load, request.folders[name], homes, model.encoder, extractor)
     return metrics.load("encoders", load, run=name)
 

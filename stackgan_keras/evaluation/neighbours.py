@@ -11,7 +11,7 @@ from stackgan_keras.errors import InputError
 from stackgan_keras.evaluation.features import Networks
 from stackgan_keras.evaluation.real_images import framed, real_outputs
 from stackgan_keras.evaluation.request import Request
-from stackgan_keras.evaluation.scores import Evaluation, Run
+from stackgan_keras.evaluation.scores import Evaluation, Run, drawn
 from stackgan_keras.porting.extractors import Extractor
 
 GENERATED = 8  # images whose neighbours are found
@@ -29,7 +29,7 @@ def write(request: Request, evaluation: Evaluation, run: Run) -> Path:
     if train_set is None or extractor is None:
         raise InputError("--neighbours needs the training images of the data, which cannot be read: see the notes")
     captions = data.captions[:: max(1, len(data.captions) // GENERATED)][:GENERATED]
-    generated = run.model.images(evaluation.embeddings(run, captions), 1, data.seed)
+    generated = drawn(run, evaluation.read(run, captions), 1, data.seed)
     made = np.stack([[*images.values()][-1] for images in generated])
     sentences = [(data.dataset.captions[i] or ("",) * (j + 1))[j] for i, j in captions]
     path = Folders(request.output_dir, run.name).results / "neighbours.png"

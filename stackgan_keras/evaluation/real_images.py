@@ -12,6 +12,7 @@ from stackgan_keras.data.decoding import fingerprint
 from stackgan_keras.data.published import Dataset
 from stackgan_keras.evaluation.features import Networks
 from stackgan_keras.files import atomic_write
+from stackgan_keras.training.encoders import Encoders
 
 KEPT = {"extractor": ("features", "probabilities"), "independent": ("independent_features",)}  # outputs in files
 
@@ -40,7 +41,7 @@ def real_outputs(networks: Networks, dataset: Dataset, size: int, seed: int, fol
                 outputs |= kept
                 running = replace(running, **{part: None})
     encoders = networks.encoders
-    if encoders is not None and "features" in outputs and encoders.extractor is networks.extractor:
+    if isinstance(encoders, Encoders) and "features" in outputs and encoders.extractor is networks.extractor:
         outputs["embeddings"] = encoders.embed_inputs(outputs["features"])
         running = replace(running, encoders=None)
     if running:

@@ -1,7 +1,7 @@
 """Which rows has the table of scores, and which images does each row measure?"""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,12 @@ from tqdm import tqdm
 from stackgan_keras.data import grids
 from stackgan_keras.data.published import Dataset
 from stackgan_keras.evaluation.evaluation_set import Caption, EvaluationSet
-from stackgan_keras.evaluation.features import Networks, batched, joined
+from stackgan_keras.evaluation.features import AnyEncoders, Networks, batched, joined
 from stackgan_keras.evaluation.metrics import METRICS, Metric, Sample
 from stackgan_keras.evaluation.real_images import framed, real_outputs
 from stackgan_keras.models import text_encoder
 from stackgan_keras.models.generators import images_of
-from stackgan_keras.training.encoders import Encoders
+from stackgan_keras.training.damsm_encoders import DamsmEncoders
 
 ENLARGED = "enlarged"  # the Stage-I image, bicubically, to the size of Stage II
 PAIRS = 100  # of images whose difference is the diversity (Odena et al. 2017)
@@ -29,7 +29,7 @@ class Run:
 
     name: str
     model: Any
-    encoders: Encoders | None = None
+    encoders: AnyEncoders | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +51,11 @@ class Evaluation:
         rows, real, data = {}, {}, self.evaluation_set
         encoders = next((run.encoders for run in runs if run.encoders is not None), None)
         for run in runs:
-            embeddings = self.embeddings(run, data.captions)
-            pairs, texts = self._pairs(run, embeddings), {"captions": data.captions, "embeddings": embeddings}
-            for output, (size, outputs) in self._run_outputs(run, embeddings).items():
+            read = self.read(run, data.captions)
+            pairs, texts = self._pairs(run, read), {"captions": data.captions, "embeddings": read.get("embedding")}
+            if isinstance(run.encoders, DamsmEncoders):
+                texts["embeddings"] = run.encoders.embed_sentences(data.sentences(data.captions))
+            for output, (size, outputs) in self._run_outputs(run, read).items():
                 if size not in real:
                     real[size] = self._real_outputs(data.dataset, size, encoders)
                 compared = {"outputs": outputs, "real": real[size], "pairs": pairs.get(output, [])}
@@ -61,7 +63,7 @@ class Evaluation:
         own = [(i, i % len(captions) if captions else 0) for i, captions in enumerate(data.dataset.captions)]
         texts = {"captions": own, "embeddings": None}
         if encoders is not None:
-            texts["embeddings"] = text_encoder.embed(encoders.text, data.sentences(own), progress=True)
+            texts["embeddings"] = encoders.embed_sentences(data.sentences(own))
         for size in sorted(real, reverse=True):
             others = {} if data.others is None else self._real_outputs(data.others, size, None)
             compared = {"outputs": real[size], "real": others, "pairs": self._real_pairs(size)}
@@ -73,19 +75,22 @@ class Evaluation:
         chance = {name: of.chance(data) for name, of in self._metrics() if of.chance and name in figures}
         return rows | ({"by chance": chance} if chance else {})  # no run is called so, as names have no spaces
 
-    def embeddings(self, run: Run, captions: list[Caption]) -> np.ndarray:
-        """The embeddings (N, text_dim) of captions: by the run's text encoder, or else those that the data has."""
+    def read(self, run: Run, captions: list[Caption]) -> dict[str, np.ndarray]:
+        """What the run's generator takes of captions: by its text encoder, or else the embeddings that the data has."""
         if run.model.encoder is None:
-            return np.stack([self.evaluation_set.dataset.embeddings_of(i)[j] for i, j in captions])
-        return text_encoder.embed(run.model.encoder, self.evaluation_set.sentences(captions), progress=True)
+            return {"embedding": np.stack([self.evaluation_set.dataset.embeddings_of(i)[j] for i, j in captions])}
+        sentences = self.evaluation_set.sentences(captions)
+        if "words" in run.model.takes:
+            return run.model.read(sentences)
+        return {"embedding": text_encoder.embed(run.model.encoder, sentences, progress=True)}
 
     def _metrics(self) -> list[tuple[str, Metric]]:
         """Those of the evaluation, in the table's order."""
         return [(name, metric) for name, metric in METRICS.items() if name in self.metrics]
 
-    def _row(self, size: int, encoders: Encoders | None, **given: Any) -> dict[str, float]:
+    def _row(self, size: int, encoders: AnyEncoders | None, **given: Any) -> dict[str, float]:
         """All figures of images, `given` as `Sample` takes them."""
-        embed = None if encoders is None else partial(text_encoder.embed, encoders.text)
+        embed = None if encoders is None else encoders.embed_sentences
         sample = Sample(self.evaluation_set, embed=embed, notes=self.notes, doubts=self.doubts, **given)
         row: dict[str, float] = {"pixels": size}
         if sample.outputs:
@@ -94,7 +99,7 @@ class Evaluation:
             row |= metric.compute(sample)
         return row
 
-    def _run_outputs(self, run: Run, embeddings: np.ndarray) -> dict[str, tuple[int, dict[str, np.ndarray]]]:
+    def _run_outputs(self, run: Run, read: dict[str, np.ndarray]) -> dict[str, tuple[int, dict[str, np.ndarray]]]:
         """Of each of a run's images the size, and the outputs of the networks. No image is kept."""
         networks, made_by_run = replace(self.networks, encoders=run.encoders), images_of(run.model.generator)
         sizes = dict(reversed(made_by_run.items()))  # the final image first
@@ -103,25 +108,27 @@ class Evaluation:
         if not networks:
             return {output: (size, {}) for output, size in sizes.items()}
         made: dict[str, list] = {output: [] for output in sizes}
-        images = run.model.images(embeddings, 1, self.evaluation_set.seed)
-        for batch in batched(tqdm(images, run.name, len(embeddings), unit=" images", leave=False)):
+        images = drawn(run, read, 1, self.evaluation_set.seed)
+        number = len(self.evaluation_set.captions)
+        for batch in batched(tqdm(images, run.name, number, unit=" images", leave=False)):
             for output, parts in made.items():
                 parts.append(networks.outputs(np.stack([_image(stages, output) for stages in batch])))
         return {output: (size, joined(made.pop(output))) for output, size in sizes.items()}
 
-    def _real_outputs(self, dataset: Dataset, size: int, encoders: Encoders | None) -> dict[str, np.ndarray]:
+    def _real_outputs(self, dataset: Dataset, size: int, encoders: AnyEncoders | None) -> dict[str, np.ndarray]:
         networks = replace(self.networks, encoders=encoders)
         if dataset is not self.evaluation_set.dataset:  # only there to be compared with
             networks = Networks(networks.extractor, networks.independent)
         return real_outputs(networks, dataset, size, self.evaluation_set.seed, self.cache)
 
-    def _pairs(self, run: Run, embeddings: np.ndarray) -> dict[str, list[np.ndarray]]:
+    def _pairs(self, run: Run, read: dict[str, np.ndarray]) -> dict[str, list[np.ndarray]]:
         """For each of a run's images, where a metric needs them, pairs (2, size, size, 3) of so many sentences."""
         if not self._needs_pairs:
             return {}
-        places = np.unique(np.arange(PAIRS) * len(embeddings) // PAIRS)
+        places = np.unique(np.arange(PAIRS) * len(read["embedding"]) // PAIRS)
+        chosen = {name: values[places] for name, values in read.items()}
         pairs: dict[str, list] = {}
-        for pair in batched(run.model.images(embeddings[places], 2, self.evaluation_set.seed), 2):
+        for pair in batched(drawn(run, chosen, 2, self.evaluation_set.seed), 2):
             for output in pair[0]:
                 pairs.setdefault(output, []).append(np.stack([stages[output] for stages in pair]))
         return pairs
@@ -140,6 +147,11 @@ class Evaluation:
     @property
     def _needs_pairs(self) -> bool:
         return any("pairs" in metric.needs for _, metric in self._metrics())
+
+
+def drawn(run: Run, read: dict[str, np.ndarray], count: int, seed: int) -> Iterator[dict[str, np.ndarray]]:
+    """A run's images of what its generator takes of sentences; of one that takes nothing, as many as there are rows."""
+    return run.model.images(read if run.model.takes else [""] * len(read["embedding"]), count, seed)
 
 
 def _row_name(run: Run, output: str) -> str:

@@ -35,6 +35,8 @@ class DamsmEncoders:
     image: keras.Model
     vocabulary: Vocabulary
 
+    extractor = None  # outside these networks, whose features `Encoders` may read
+
     @classmethod
     def load(cls, folder: Path) -> "DamsmEncoders":
         """The encoders of a run's folder of weights. Raises `InputError` where they do not belong together."""
