@@ -1,25 +1,26 @@
 """AttnGAN's encoders: their batches, what a generator takes of them, and whole trainings."""
 
 import json
+import pickle
 import re
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import make_dataset, refusal
+from helpers import ended, make_dataset, refusal
 
-from stackgan_keras import config, train_text
+from stackgan_keras import config, convert, prepare, train_text
 from stackgan_keras.data import numbered_captions
 from stackgan_keras.data.decoding import decode
 from stackgan_keras.data.numbered_captions import NumberedCaptions
 from stackgan_keras.data.pipeline import WordStream
-from stackgan_keras.models import image_encoder, inception, runs, weights
+from stackgan_keras.models import image_encoder, inception, runs, sentence_reader, weights
 from stackgan_keras.models.region_encoder import region_encoder
 from stackgan_keras.models.vocabulary import END, Vocabulary
 from stackgan_keras.models.word_encoder import word_encoder
 from stackgan_keras.porting import extractors, frozen_networks
-from stackgan_keras.training import optimizers, text
+from stackgan_keras.training import optimizers, run, text
 from stackgan_keras.training.damsm_encoders import DamsmEncoders, DamsmStep
 from stackgan_keras.training.retrieval import Retrieval
 from stackgan_keras.training.text import TextFolders
@@ -251,6 +252,38 @@ def test_what_cannot_be_trained_is_refused(dataset, tmp_path):
     odd = config.make({"generator": {"text_dim": 7}, "data": {"image_size": 32}, "text": {"loss": "damsm"}})
     assert "text.whiten" in refusal(train, tmp_path, settings(whiten=True), dataset)
     assert "even number" in refusal(train, tmp_path, odd, dataset)
+
+
+def test_a_prepared_folder_has_encoder_and_vocabulary(tmp_path, capsys):
+    """And a stage that is trained on it takes both along, and the sentences' embeddings as its own."""
+    given = {"text.loss": "damsm", "text.batch_size": 8, "text.image_filters": 4, "data.image_size": 32}
+    given |= {"generator.text_dim": 8, "train.precision": "float32", "train.max_steps": 1}
+    words = [word for name, value in given.items() for word in (f"--{name}", str(value))]
+    root = tmp_path / "birds"
+    prepare.main(["drawn", "--out", str(root), "--count", "50", "--classes", "10", *words])
+    reader = sentence_reader.load(root / runs.TEXT_ENCODER)
+    assert reader.unread("a bird with a purple patella").endswith("them: patella")
+    settings = config.make({"run": "mine", "data": {"root": root}, "generator": {"text_dim": 8}})
+    train_set, _ = run.read_datasets(settings, config.Folders(tmp_path, "mine"))
+    made = sentence_reader.load(tmp_path / "weights/mine" / runs.TEXT_ENCODER)
+    for embed in (reader.embed, made.embed):
+        np.testing.assert_allclose(embed(train_set.captions[1]), train_set.embeddings_of(1), atol=1e-6)
+    again = tmp_path / "again"
+    prepare.main(["drawn", "--out", str(again), "--count", "50", "--classes", "10", "--text_encoder", str(root)])
+    assert (again / runs.VOCABULARY).read_text() == (root / runs.VOCABULARY).read_text()
+
+
+def test_released_words_go_beside_their_encoder(tmp_path, capsys, monkeypatch):
+    words = {0: END, 1: "wing", 2: "a"}
+    content = [[], [], words, {word: number for number, word in words.items()}]
+    (tmp_path / "captions.pickle").write_bytes(pickle.dumps(content, 2))
+    code, output, _ = ended(
+        convert.main, [tmp_path / "captions.pickle", "--out", tmp_path / "birds"], monkeypatch, capsys
+    )
+    assert code == 0 and "the 3 words" in output
+    model_config = weights.ModelConfig("word_encoder", {"vocabulary": 3, "text_dim": 8})
+    weights.save(model_config.build(), model_config, tmp_path / "birds" / runs.TEXT_ENCODER)
+    assert sentence_reader.load(tmp_path / "birds" / runs.TEXT_ENCODER).embed(["A wing"]).shape == (1, 8)
 
 
 # -- frozen networks ----------------------------------------------------------------------------------------------

@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 
 from stackgan_keras.errors import InputError, first_line
-from stackgan_keras.models.runs import GENERATORS, TEXT_ENCODER, has_weights
+from stackgan_keras.models.runs import GENERATORS, TEXT_ENCODER, VOCABULARY, has_weights
 
 SCHEME = "hf://"
-FILES = (*(f"{name}.weights.h5" for name in GENERATORS), TEXT_ENCODER)  # what generates
+FILES = (*(f"{name}.weights.h5" for name in GENERATORS), TEXT_ENCODER, VOCABULARY)  # what generates
 
 
 def is_address(run: str | Path) -> bool:

@@ -17,6 +17,7 @@ from stackgan_keras.errors import InputError
 from stackgan_keras.files import atomic_write
 
 END = "<end>"  # number 0, which stands past the end of a sentence
+READ = 25  # words of a sentence that are read once an encoder is trained, as in the release for birds
 
 
 class Vocabulary:

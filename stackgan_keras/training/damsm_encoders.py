@@ -15,16 +15,14 @@ import tensorflow as tf
 from stackgan_keras.config import Settings
 from stackgan_keras.data import rgb
 from stackgan_keras.errors import InputError
-from stackgan_keras.models import weights
-from stackgan_keras.models.runs import IMAGE_ENCODER, TEXT_ENCODER, VOCABULARY
+from stackgan_keras.models import sentence_reader, weights, word_encoder
+from stackgan_keras.models.runs import IMAGE_ENCODER, TEXT_ENCODER
 from stackgan_keras.models.vocabulary import Vocabulary
 from stackgan_keras.models.weights import ModelConfig
-from stackgan_keras.models.word_encoder import with_dropout
 from stackgan_keras.training import damsm
 
 CLIP = 0.25  # the largest norm of the text encoder's gradient
-READ = 25  # words of a sentence that are read once the encoder is trained
-AT_ONCE = 256, 64  # sentences and images
+AT_ONCE = 64  # images
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,12 +40,7 @@ class DamsmEncoders:
         """The encoders of a run's folder of weights. Raises `InputError` where they do not belong together."""
         text = weights.load(folder / TEXT_ENCODER, "word_encoder")
         image = weights.load(folder / IMAGE_ENCODER, "region_encoder")
-        vocabulary = Vocabulary.load(folder / VOCABULARY)
-        if len(vocabulary) != text.get_layer("embed").input_dim:
-            raise InputError(
-                f"{folder / VOCABULARY} has {len(vocabulary)} words but the text encoder beside it knows "
-                f"{text.get_layer('embed').input_dim}: copy both from one training"
-            )
+        vocabulary = sentence_reader.vocabulary_of(folder / TEXT_ENCODER)
         if image.output["code"].shape != text.output["sentence"].shape:
             raise InputError(
                 f"{folder} holds encoders of {text.output['sentence'].shape[-1]} and {image.output['code'].shape[-1]} "
@@ -78,13 +71,12 @@ class DamsmEncoders:
 
     def embed_inputs(self, inputs: np.ndarray) -> np.ndarray:
         """The codes (N, D) of images, of length 1, so that products with those of sentences are cosines."""
-        parts = (inputs[i : i + AT_ONCE[1]] for i in range(0, len(inputs), AT_ONCE[1]))
+        parts = (inputs[i : i + AT_ONCE] for i in range(0, len(inputs), AT_ONCE))
         return _unit(np.concatenate([self.see(rgb.to_range(part.astype(np.float32)))["code"] for part in parts]))
 
     def embed_sentences(self, sentences: Sequence[str]) -> np.ndarray:
         """The embeddings (N, D) of sentences, of length 1."""
-        parts = (sentences[i : i + AT_ONCE[0]] for i in range(0, len(sentences), AT_ONCE[0]))
-        return _unit(np.concatenate([self.read(self.vocabulary.encode(part, READ))["embedding"] for part in parts]))
+        return _unit(word_encoder.embed(self.text, self.vocabulary, sentences))
 
     @property
     def variables(self) -> list:
@@ -100,7 +92,7 @@ class DamsmStep:
     reader: keras.Model = field(init=False)  # the text encoder with dropout
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "reader", with_dropout(self.encoders.text))
+        object.__setattr__(self, "reader", word_encoder.with_dropout(self.encoders.text))
 
     def __call__(self, batch: dict) -> dict:
         with tf.GradientTape() as tape:

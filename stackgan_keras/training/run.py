@@ -15,8 +15,8 @@ from stackgan_keras.data import drawn_birds, published, uncaptioned
 from stackgan_keras.data.published import Dataset
 from stackgan_keras.errors import InputError
 from stackgan_keras.files import atomic_write
-from stackgan_keras.models import text_encoder, weights
-from stackgan_keras.models.runs import IMAGE_ENCODER, TEXT_ENCODER
+from stackgan_keras.models import sentence_reader
+from stackgan_keras.models.runs import IMAGE_ENCODER, TEXT_ENCODER, VOCABULARY
 
 MAY_CHANGE = {  # settings that a run may change between one command and the next
     "data.root",
@@ -82,14 +82,14 @@ def own_text_encoder(folders: Folders) -> Path | None:
 def _copy_encoders(root: Path, folders: Folders) -> None:
     """Copies the encoders that lie with the data to the run's weights, if it has no text encoder of its own."""
     if (root / TEXT_ENCODER).is_file() and own_text_encoder(folders) is None:
-        for file in (root / IMAGE_ENCODER, root / TEXT_ENCODER):
+        for file in (root / IMAGE_ENCODER, root / VOCABULARY, root / TEXT_ENCODER):
             if file.is_file():
                 with atomic_write(folders.weights / file.name) as unfinished:
                     shutil.copyfile(file, unfinished)
 
 
 def _check_text_dim(encoder: Path, settings: Settings) -> None:
-    asked, known = settings.generator.text_dim, weights.read_config(encoder, "text_encoder").keywords["text_dim"]
+    asked, known = settings.generator.text_dim, sentence_reader.text_dim_of(encoder)
     if known != asked:
         raise InputError(
             f"the text encoder {encoder} writes embeddings of {known} dimensions but generator.text_dim is {asked}: "
@@ -109,7 +109,7 @@ def _embedded(encoder: Path, dataset: Dataset, cache: Path) -> Dataset:
     if path.is_file():
         embeddings = np.load(path)
     else:
-        embeddings = text_encoder.embed(weights.load(encoder), captions, progress=True)
+        embeddings = sentence_reader.load(encoder).embed(captions, progress=True)
         with atomic_write(path) as unfinished, unfinished.open("wb") as file:
             np.save(file, embeddings)
     first = published.first_rows([len(captions) for captions in dataset.captions])

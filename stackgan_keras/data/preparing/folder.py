@@ -13,7 +13,7 @@ from stackgan_keras.data.sources.reader import UNFINISHED
 from stackgan_keras.data.sources.source import divide
 from stackgan_keras.errors import InputError
 from stackgan_keras.files import atomic_write
-from stackgan_keras.models.runs import TEXT_ENCODER
+from stackgan_keras.models.runs import TEXT_ENCODER, VOCABULARY
 
 Train = Callable[[tuple[Dataset, Dataset]], None]  # puts a text encoder, trained on the splits, into the folder
 
@@ -26,8 +26,8 @@ def make(request: Request, asked: dict, train: Train) -> dict:
     out, unfinished = request.out, request.out / UNFINISHED
     if request.text_encoder:
         with quietly():
-            from stackgan_keras.models import weights
-        weights.read_config(request.text_encoder, "text_encoder")
+            from stackgan_keras.models import sentence_reader
+        sentence_reader.reads_words(request.text_encoder)  # refuses what reads nothing
     source = request.read()
     for leftover in out.rglob(".[0-9]*.*"):  # half a file of a command that was killed
         leftover.unlink()
@@ -72,13 +72,15 @@ def check_unchanged(request: Request, made: dict) -> None:
 def _text_encoder(request: Request, train: Callable[[], None]) -> tuple[Callable, int]:
     """Puts the text encoder that is given, or trained, into place; what embeds by it, and its text_dim."""
     with quietly():  # only now, as it takes seconds: wrong arguments and folders are answered at once
-        from stackgan_keras.models import text_encoder, weights
+        from stackgan_keras.models import sentence_reader
 
     path = request.out / TEXT_ENCODER
     if request.text_encoder is None:
         train()
     else:
-        with atomic_write(path) as unfinished:
-            shutil.copyfile(request.text_encoder, unfinished)
-    model = weights.load(path, "text_encoder")
-    return partial(text_encoder.embed, model), model.output_shape[-1]
+        given = request.text_encoder
+        for source, name in ((given.parent / VOCABULARY, VOCABULARY), (given, TEXT_ENCODER)):
+            if source.is_file():
+                with atomic_write(request.out / name) as unfinished:
+                    shutil.copyfile(source, unfinished)
+    return sentence_reader.load(path).embed, sentence_reader.text_dim_of(path)
