@@ -8,9 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from stackgan_keras.models import text_encoder
-from stackgan_keras.models.vocabulary import Vocabulary
-
-WORDS = 25  # of a sentence that are read, as AttnGAN's release does in testing
+from stackgan_keras.models.vocabulary import READ, Vocabulary
 
 
 class Reader:
@@ -30,19 +28,19 @@ class Reader:
         if self.vocabulary is None:
             rows = text_encoder.encode(sentences)
             return {"embedding": _joined(np.asarray(self._encode(row[None]), np.float32) for row in rows)}
-        rows = self.vocabulary.encode(sentences, WORDS)
+        rows = self.vocabulary.encode(sentences, READ)
         read = [self._encode({"captions": row[None]}) for row in rows]
         names = {"embedding": "sentence", "words": "words", "mask": "mask"}
         return {ours: _joined(np.asarray(made[name]) for made in read) for ours, name in names.items()}
 
     def words_of(self, sentence: str) -> list[str]:
         """The words of a sentence that are read, in their order."""
-        known = () if self.vocabulary is None else self.vocabulary.numbers_of(sentence)[:WORDS]
+        known = () if self.vocabulary is None else self.vocabulary.numbers_of(sentence)[:READ]
         return [self.vocabulary.words[number] for number in known] if self.vocabulary else []
 
     def unread(self, sentence: str) -> str:
         """What is not read of a sentence, in words; empty where all is."""
-        return text_encoder.unread(sentence) if self.vocabulary is None else self.vocabulary.unread(sentence, WORDS)
+        return text_encoder.unread(sentence) if self.vocabulary is None else self.vocabulary.unread(sentence, READ)
 
 
 def between(texts: dict[str, np.ndarray], along: np.ndarray) -> dict[str, np.ndarray]:

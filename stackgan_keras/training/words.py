@@ -11,7 +11,8 @@ from stackgan_keras.data.numbered_captions import NumberedCaptions, readable
 from stackgan_keras.data.published import Dataset
 from stackgan_keras.errors import InputError
 from stackgan_keras.models.runs import VOCABULARY
-from stackgan_keras.training.damsm_encoders import READ, DamsmEncoders
+from stackgan_keras.models.vocabulary import READ
+from stackgan_keras.training.damsm_encoders import DamsmEncoders
 from stackgan_keras.training.objective import Term, damsm_term
 
 
