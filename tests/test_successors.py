@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from helpers import ended, pixels, refusal
 
-from stackgan_keras import config, evaluate, generate, train, train_stage1, train_text
+from stackgan_keras import config, evaluate, export, generate, train, train_stage1, train_text
 from stackgan_keras.config import Folders
 from stackgan_keras.data import drawn_birds, uncaptioned
 from stackgan_keras.inference.stackgan import StackGAN
@@ -225,6 +225,11 @@ def test_attngan_is_scored_by_its_own_encoders(root, attngan, monkeypatch, capsy
     rows = json.loads((attngan.results / "evaluation.json").read_text())
     assert code == 0, errors
     assert 0 <= rows["rows"]["tiny"]["r_precision"] <= 1 or rows["notes"]
+
+
+def test_exports_are_refused_where_words_are_read(attngan, monkeypatch, capsys):
+    code, _, errors = ended(export.main, ("--run", "tiny", "--output_dir", attngan.output_dir), monkeypatch, capsys)
+    assert code == 2 and "reads words" in errors
 
 
 def test_without_words_there_is_no_attention(trained, monkeypatch, capsys):
