@@ -15,6 +15,7 @@ from stackgan_keras.models.weights import ModelConfig
 TEXT = {"text_dim": 6, "condition_dim": 3}
 STAGE1 = {"image_size": 16, "filters": 8, "noise_dim": 4, **TEXT}
 BATCH_NORM = {"conditional_batch_norm": True}
+BRANCHES = {"image_size": 32, "first_size": 8, "noise_dim": 4, "residual_blocks": 1, **TEXT}
 CONFIGS = {  # everything that a generator can be made of, of either release, and all other networks
     "stage1": ModelConfig("stage1_generator", {**STAGE1, **BATCH_NORM}),
     "stage2": ModelConfig(
@@ -29,6 +30,18 @@ CONFIGS = {  # everything that a generator can be made of, of either release, an
     "discriminator": ModelConfig(
         "discriminator", {"image_size": 128, "filters": 2, "logits": ["conditional", "unconditional"], **TEXT}
     ),
+    "stackgan_v2": ModelConfig("stackgan_v2_generator", {**BRANCHES, "filters": 4}),
+    "stackgan_v2_without_text": ModelConfig("stackgan_v2_generator", {**BRANCHES, "filters": 4, "conditional": False}),
+    "attngan": ModelConfig("attngan_generator", {**BRANCHES, "filters": 4}),
+    "attngan_as_released": ModelConfig("attngan_generator", {**BRANCHES, "filters": 4, "mask_order": "as_released"}),
+    "stackgan_v2_discriminator": ModelConfig(
+        "discriminator", {"image_size": 64, "filters": 2, "logits": ["unconditional"], "family": "stackgan_v2"}
+    ),
+    "attngan_discriminator": ModelConfig(
+        "discriminator", {"image_size": 64, "filters": 2, "text": "embedding", "text_dim": 6, "family": "attngan"}
+    ),
+    "word_encoder": ModelConfig("word_encoder", {"vocabulary": 71, "word_dim": 5, "text_dim": 6}),
+    "region_encoder": ModelConfig("region_encoder", {"text_dim": 6}),
     "text_encoder": ModelConfig("text_encoder", {"filters": 6, "recurrent_dim": 5, "text_dim": 6}),
     "image_encoder": ModelConfig("image_encoder", {"image_size": 32, "filters": 4, "text_dim": 6}),
     "attribute_classifier": ModelConfig(
@@ -59,12 +72,15 @@ print(json.dumps([keras.backend.backend(), "tensorflow" in sys.modules]))
 def inputs_of(network):
     rng = np.random.default_rng(0)
     inputs = network.input if isinstance(network.input, dict) else {"only": network.input}
-    return {
-        name: rng.integers(0, 70, (2, *x.shape[1:])).astype(np.int32)
-        if x.dtype == "int32"
-        else rng.normal(size=(2, *x.shape[1:])).astype(np.float32)
-        for name, x in inputs.items()
-    }
+    return {name: _random(rng, x.dtype, (2, *(side or 5 for side in x.shape[1:]))) for name, x in inputs.items()}
+
+
+def _random(rng, dtype, shape):
+    if dtype == "int32":
+        return rng.integers(0, 70, shape).astype(np.int32)
+    if dtype == "bool":
+        return np.arange(shape[-1]) < np.array([[2], [4]])
+    return rng.normal(size=shape).astype(np.float32)
 
 
 @pytest.mark.slow

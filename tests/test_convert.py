@@ -517,6 +517,157 @@ def test_names_and_shapes_that_do_not_fit_are_listed(spoil, expected, tmp_path, 
     assert not (tmp_path / "x.weights.h5").exists()
 
 
+# -- StackGAN++ and AttnGAN ---------------------------------------------------------------------------------------
+
+V2_TEXT = {"text_dim": 16, "condition_dim": 5, "noise_dim": 6}
+BRANCHES = {"image_size": 256, "first_size": 64, "residual_blocks": 2}
+FAMILY = {  # what the golden files hold: the file, the network in it, and what it is
+    "stackgan_v2": ("stackgan_v2_tiny", "gen", "stackgan_v2_generator", {"filters": 8, **BRANCHES, **V2_TEXT}),
+    "stackgan_v2_dis": ("stackgan_v2_dis64_tiny", "dis64", "discriminator", {"condition_dim": 5}),
+    "attngan": ("attngan_tiny", "gen", "attngan_generator", {"filters": 6, **BRANCHES, **V2_TEXT, "text_dim": 8}),
+    "attngan_dis": ("attngan_tiny", "dis64", "discriminator", {"text": "embedding", "text_dim": 8}),
+    "word_encoder": ("attngan_tiny", "text", "word_encoder", {"vocabulary": 24, "word_dim": 300, "text_dim": 8}),
+}
+DISCRIMINATOR = {"image_size": 64, "filters": 3, "logits": ["conditional", "unconditional"]}
+MORE = {
+    "stackgan_v2": {"conditional": True},
+    "stackgan_v2_dis": {**DISCRIMINATOR, "family": "stackgan_v2"},
+    "attngan": {"final_image_only": False, "mask_order": "as_released"},
+    "attngan_dis": {**DISCRIMINATOR, "family": "attngan"},
+    "word_encoder": {},
+}
+
+
+def of_family(name):
+    """One network's tensors by their names in the release."""
+    file, prefix, *_ = FAMILY[name]
+    with np.load(TINY.parent / f"{file}.npz") as arrays:
+        return {n.removeprefix(f"{prefix}/"): arrays[n] for n in arrays.files if n.startswith(f"{prefix}/")}
+
+
+@pytest.mark.parametrize("form", ["pth", "npz"])
+@pytest.mark.parametrize("name", FAMILY)
+def test_released_networks_of_the_family(name, form, tmp_path, command, request):
+    """As released: StackGAN++'s are saved by a DataParallel, AttnGAN's are not."""
+    state, file = of_family(name), tmp_path / f"net.{form}"
+    saved = {f"module.{n}": x for n, x in state.items()} if name.startswith("stackgan_v2") else state
+    if form == "pth":
+        torch = request.getfixturevalue("torch")
+        torch.save({n: torch.from_numpy(x) for n, x in saved.items()}, file)
+    else:
+        np.savez(file, **saved)
+    out = tmp_path / "net.weights.h5"
+    code, _, errors = command(file, "--out", out)
+    assert (code, errors) == (0, "")
+    _, _, network, keywords = FAMILY[name]
+    assert weights.read_config(out) == weights.ModelConfig(network, {**keywords, **MORE[name]})
+    expected = weights.named_variables(conversion.convert(state)[0])
+    for path, variable in weights.named_variables(weights.load(out)).items():
+        assert np.array_equal(variable, expected[path]), path
+    assert sum(np.size(x) for x in state.values()) == sum(np.size(x) for x in expected.values())
+
+
+def test_networks_of_the_family_are_named_by_what_they_are(tmp_path, command):
+    file = save_npz(tmp_path / "all.npz", {name: of_family(name) for name in FAMILY})
+    assert command(file, "--out", tmp_path)[0] == 0
+    assert sorted(path.name for path in tmp_path.glob("*.h5")) == [
+        "attngan_dis_64.weights.h5",
+        "attngan_gen.weights.h5",
+        "stackgan_v2_dis_64.weights.h5",
+        "stackgan_v2_gen.weights.h5",
+        "word_encoder.weights.h5",
+    ]
+
+
+BARE = {"image_size": 32, "first_size": 8, "filters": 8, "noise_dim": 4}
+SIZES = {**BARE, "text_dim": 3, "condition_dim": 2}
+OTHERS = [  # networks that no golden file holds
+    ("stackgan_v2_generator", {**SIZES, "residual_blocks": 1, "conditional": True}),
+    ("stackgan_v2_generator", {**SIZES, "image_size": 64, "residual_blocks": 2, "conditional": True}),
+    ("stackgan_v2_generator", {**SIZES, "image_size": 8, "residual_blocks": 0, "conditional": True}),
+    (
+        "stackgan_v2_generator",
+        {**BARE, "residual_blocks": 1, "conditional": False},
+    ),
+    (
+        "attngan_generator",
+        {**SIZES, "residual_blocks": 0, "final_image_only": True, "mask_order": "as_released"},
+    ),
+    *(
+        ("discriminator", {"image_size": size, "filters": 1, "logits": logits, **text})
+        for size in (64, 128, 256, 512)
+        for logits, text in (
+            (["conditional", "unconditional"], {"condition_dim": 5, "family": "stackgan_v2"}),
+            (["unconditional"], {"family": "stackgan_v2"}),
+            (["conditional"], {"text": "embedding", "text_dim": 5, "family": "attngan"}),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(("network", "keywords"), OTHERS)
+def test_other_networks_of_the_family_are_recognized(network, keywords):
+    config = weights.ModelConfig(network, keywords)
+    variables, rng, state = weights.named_variables(config.build()), np.random.default_rng(0), {}
+    (kind,) = (
+        kind
+        for kind in conversion.KINDS
+        if kind.network == network
+        and kind.sizes.__module__.endswith(f"{keywords.get('family', network[:-10])}_release")
+    )
+    for theirs, (path, order) in kind.tensors(keywords).items():
+        state[theirs] = rng.normal(size=theirs_of(variables[path].shape, order)).astype(np.float32)
+        variables[path].assign(conversion.arranged(state[theirs], order))
+    converted, found = conversion.convert(state)
+    assert found == config
+    for path, value in weights.named_variables(converted).items():
+        np.testing.assert_array_equal(value, variables[path], err_msg=path)
+
+
+def theirs_of(shape, order):
+    """The shape in the release of what has this one here."""
+    if not isinstance(order, str):  # a dense layer, or values of a map
+        return (shape[1], shape[0], *([1, 1] if "one_pixel" in order.__name__ else [])) if len(shape) == 2 else shape
+    theirs, ours = order.split("->")
+    return tuple(shape[ours.index(axis)] for axis in theirs)
+
+
+def _without(name):
+    return lambda state: state.pop(name)
+
+
+def _with(name, *shape):
+    return lambda state: state.update({name: np.ones(shape, np.float32)})
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "expected"),
+    [
+        ("stackgan_v2", _without("h_net3.upsample.2.running_var"), "h_net3.upsample.2.running_var is missing"),
+        ("stackgan_v2", _without("h_net1.fc.0.weight"), "cannot be told (h_net1.fc.0.weight is missing)"),
+        ("stackgan_v2", _with("h_net4.jointConv.0.weight", 4, 9, 3, 3), "h_net4.jointConv.1.weight is missing"),
+        ("stackgan_v2", _with("img_net2.img.0.bias", 3), "img_net2.img.0.bias is left over"),
+        ("stackgan_v2", _with("ca_net.fc.weight", 18, 16), "ca_net.fc.bias is (20,), which does not give (16,)"),
+        ("stackgan_v2", _with("h_net1.fc.0.weight", 8, 11), "'filters': 0"),
+        ("stackgan_v2_dis", _without("uncond_logits.0.bias"), "uncond_logits.0.bias is missing"),
+        ("stackgan_v2_dis", _with("img_code_s32.0.weight", 48, 24, 4, 4), "img_code_s32_1.0.weight is missing"),
+        ("attngan", _with("h_net2.att.conv_context.weight", 6, 8, 3, 3), "conv_context.weight is (6, 8, 3, 3), which"),
+        ("attngan", _without("img_net1.img.0.weight"), "img_net1.img.0.weight is missing"),
+        ("attngan_dis", _without("COND_DNET.jointConv.0.weight"), "COND_DNET.jointConv.0.weight is missing"),
+        ("word_encoder", _with("rnn.weight_hh_l0", 12, 4), "rnn.weight_hh_l0 is (12, 4), which does not give (4, 16)"),
+        ("word_encoder", _without("rnn.bias_hh_l0_reverse"), "rnn.bias_hh_l0_reverse is missing"),
+        ("word_encoder", _with("rnn.weight_ih_l1", 16, 8), "rnn.weight_ih_l1 is left over"),
+    ],
+)
+def test_networks_of_the_family_that_do_not_fit(name, spoil, expected, tmp_path, refused):
+    state = of_family(name)
+    spoil(state)
+    np.savez(tmp_path / "net.npz", **state)
+    sentence = refused(tmp_path / "net.npz", "--out", tmp_path / "x.weights.h5")
+    assert expected in sentence and FAMILY[name][2] in sentence
+    assert not (tmp_path / "x.weights.h5").exists()
+
+
 # -- files that hold no network -----------------------------------------------------------------------------------
 
 

@@ -18,8 +18,9 @@ from stackgan_keras.models.region_encoder import region_encoder
 from stackgan_keras.porting import conversion
 
 HERE = Path(__file__).parent
-# Of numbers up to 1, and in proportion where they are larger: the originals were computed in float64 and kept in
-# float32, so that in float64 nothing remains but the last digit of what was kept.
+# Absolute and relative. The originals were computed in float64 and kept in float32, so that in float64 nothing remains
+# but the last digit of what was kept. In float32 the random networks amplify rounding: image_256 is off by up to 1e-5
+# on TensorFlow, 0.8e-5 on torch and 1.2e-5 on JAX, whatever the order of summation.
 TOLERANCE = {"float32": 1e-5, "float64": 1e-7}
 SIZES = (64, 128, 256)
 
@@ -64,7 +65,8 @@ class Golden:
                     n, values = _every(kept), keras.ops.convert_to_numpy(values)
                     pixels = values[..., ::n, ::n] if name.startswith("attention") else values
                     pixels = values[:, ::n, ::n] if name.startswith("image") else pixels
-                    close(pixels, self.arrays[kept], self.tolerance, kept)
+                    amplified = 2 if name == "image_256" and self.dtype == "float32" else 1
+                    close(pixels, self.arrays[kept], amplified * self.tolerance, kept)
                     compared += 1
         assert compared >= least
 
