@@ -268,6 +268,9 @@ def test_a_prepared_folder_has_encoder_and_vocabulary(tmp_path, capsys):
     made = sentence_reader.load(tmp_path / "weights/mine" / runs.TEXT_ENCODER)
     for embed in (reader.embed, made.embed):
         np.testing.assert_allclose(embed(train_set.captions[1]), train_set.embeddings_of(1), atol=1e-6)
+    settings = config.make({"run": "attn", "data": {"root": root}, "generator": {"text_dim": 8, "family": "attngan"}})
+    run.read_datasets(settings, config.Folders(tmp_path, "attn"))
+    assert DamsmEncoders.load(tmp_path / "weights/attn").vocabulary.words[0] == END
     again = tmp_path / "again"
     prepare.main(["drawn", "--out", str(again), "--count", "50", "--classes", "10", "--text_encoder", str(root)])
     assert (again / runs.VOCABULARY).read_text() == (root / runs.VOCABULARY).read_text()

@@ -56,6 +56,8 @@ def read_datasets(settings: Settings, folders: Folders) -> tuple[Dataset, Datase
     """
     root = data_root(settings, folders)
     if settings.generator.family == "attngan":
+        if (root / VOCABULARY).is_file():
+            _copy_encoders(root, folders)
         train_set, test_set = (published.read(root, split, text_dim=None).captioned() for split in published.SPLITS)
         return train_set, test_set
     if not settings.generator.conditional:
