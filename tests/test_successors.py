@@ -11,6 +11,7 @@ from stackgan_keras import config, evaluate, export, generate, train, train_stag
 from stackgan_keras.config import Folders
 from stackgan_keras.data import drawn_birds, uncaptioned
 from stackgan_keras.inference.stackgan import StackGAN
+from stackgan_keras.inference.studio import Studio
 from stackgan_keras.models import stages, weights
 from stackgan_keras.models.runs import TEXT_ENCODER
 from stackgan_keras.models.weights import ModelConfig
@@ -225,6 +226,12 @@ def test_attngan_is_scored_by_its_own_encoders(root, attngan, monkeypatch, capsy
     rows = json.loads((attngan.results / "evaluation.json").read_text())
     assert code == 0, errors
     assert 0 <= rows["rows"]["tiny"]["r_precision"] <= 1 or rows["notes"]
+
+
+def test_the_page_shows_where_words_were_looked_at(attngan):
+    images, command = Studio(attngan.output_dir).draw("tiny", f"{RED}\n{BLUE}", 2, 0, 1, 1, False)
+    assert [*images] == ["64 pixels", "Words"] and len(images["Words"]) == 4 and "--run tiny" in command
+    assert pixels(images["Words"][0][0]).shape[1] > pixels(images["64 pixels"][0][0]).shape[1]
 
 
 def test_exports_are_refused_where_words_are_read(attngan, monkeypatch, capsys):

@@ -7,10 +7,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from stackgan_keras.command_line import quietly
 from stackgan_keras.data import grids, rgb
 from stackgan_keras.errors import InputError, whole_number
 from stackgan_keras.files import read_text
+from stackgan_keras.inference import attention
 from stackgan_keras.models.runs import find_run, runs_in, shipped_homes
 
 MOST_SENTENCES, MOST_LETTERS, MOST_COPIES, MOST_STEPS = 8, 10_000, 16, 24
@@ -78,26 +81,42 @@ class Studio:
     ) -> tuple[dict[str, list[tuple[str, str]]], str]:
         """Images by title, each a list of (PNG, caption), and the command that makes the same images.
 
-        Of the run's images they are the smallest and the final one.
+        Of the run's images they are the smallest and the final one; of AttnGAN's the final one, and where its words
+        were looked at.
         """
         lines, copies, key = _lines(sentences), whole_number("count", _whole(count), 1, MOST_COPIES), _whole(seed)
         asked = {"noise_scale": noise_scale, "epsilon_scale": epsilon_scale, "same_noise": same_noise is True}
-        made = self.load(run).generate(lines, copies, key, **asked)
-        titles, ends = grids.titles_of(made), dict.fromkeys((next(iter(made)), next(reversed(made))))
-        files: dict[str, list[tuple[str, str]]] = {titles[name]: [] for name in ends}
+        made = self._drawn(self.load(run), lines, copies, key, asked)
+        files: dict[str, list[tuple[str, str]]] = {title: [] for title in made}
         folder = self._emptied()
-        for name in ends:
-            stage = titles[name]
+        for stage, images in made.items():
             for place, sentence in enumerate(lines):
                 for copy in range(copies):
                     file = folder / f"{run}_seed{key}_{place + 1:02d}_copy{copy + 1:02d}_{stage.replace(' ', '')}.png"
                     about = {"sentence": sentence, "place": place + 1, "copy": copy + 1, "stage": stage, "run": run}
-                    rgb.write(file, made[name][place, copy], about | {"seed": key} | asked)
+                    rgb.write(file, images[place * copies + copy], about | {"seed": key} | asked)
                     caption = f"seed {key}, copy {copy + 1}"
                     files[stage].append((str(file), caption if len(lines) == 1 else f"{sentence[:60]}, {caption}"))
         scales = [word for scale, value in list(asked.items())[:2] for word in (f"--{scale}", str(value)) if value != 1]
         words = ["--count", str(copies), *scales, *(["--same_noise"] if same_noise is True else [])]
         return files, self._command(run, key, words, lines)
+
+    @staticmethod
+    def _drawn(model: Any, lines: list[str], copies: int, key: int, asked: dict) -> dict[str, list[np.ndarray]]:
+        """The images to show by title, those of all copies of the first sentence first."""
+        words = "words" in model.takes
+        made = [*model.images(lines, copies, key, **asked, attention=words)]
+        names = [name for name in made[0] if not name.startswith("attention_")]
+        titles, ends = grids.titles_of(names), names[-1:] if words else dict.fromkeys((names[0], names[-1]))
+        found = {titles[name]: [images[name] for images in made] for name in ends}
+        if words:
+            *_, weights = made[0]  # the largest map
+            sentences = [sentence for sentence in lines for _ in range(copies)]
+            found["Words"] = [
+                attention.maps(images[names[-1]], model.words_of(sentence), images[weights])
+                for sentence, images in zip(sentences, made, strict=True)
+            ]
+        return found
 
     def walk(self, run: str, first: str, second: str, steps: float, seed: float) -> tuple[str, str, str]:
         """A strip (PNG) and an animation (GIF) of images between two sentences, and the command that makes them."""
