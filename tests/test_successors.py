@@ -1,10 +1,15 @@
 """StackGAN++ and AttnGAN as users meet them: trained by `train`, resumed, drawn with and without text, refused."""
 
 import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from helpers import ended, pixels, refusal
 
 from stackgan_keras import config, evaluate, export, generate, train, train_stage1, train_text
@@ -12,10 +17,11 @@ from stackgan_keras.config import Folders
 from stackgan_keras.data import drawn_birds, uncaptioned
 from stackgan_keras.inference.stackgan import StackGAN
 from stackgan_keras.inference.studio import Studio
-from stackgan_keras.models import stages, weights
+from stackgan_keras.models import blocks, stages, weights
 from stackgan_keras.models.runs import TEXT_ENCODER
 from stackgan_keras.models.weights import ModelConfig
-from stackgan_keras.training import optimizers, stage
+from stackgan_keras.training import objective, optimizers, stage
+from stackgan_keras.training.train_step import TrainStep
 
 RED, BLUE = "a red bird", "a blue bird with white wings"
 BRANCHES = {"image_16": 16, "image_32": 32, "image_64": 64}
@@ -285,3 +291,84 @@ def test_train_is_a_command(root, tmp_path, monkeypatch, capsys):
     assert "images: " in printed
     code, _, errors = ended(train_stage1.main, (*sizes, *given, *more), monkeypatch, capsys)
     assert code == 2 and "run train in place" in errors
+
+
+# -- several devices ----------------------------------------------------------------------------------------------
+
+REPLICAS = """
+import sys
+import numpy as np
+import tensorflow as tf
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+sys.path.insert(0, {tests!r})
+from test_successors import train_on
+alone, together = (tf.distribute.MirroredStrategy(devices) for devices in (["CPU:0"], ["CPU:0", "CPU:1"]))
+(one, ones), (two, twos) = (train_on(strategy, {family!r}) for strategy in (alone, together))
+for name in one:
+    np.testing.assert_allclose(one[name], two[name], rtol=1e-6, err_msg=name)
+for mine, theirs in zip(ones, twos, strict=True):
+    np.testing.assert_allclose(mine, theirs, atol=2e-6)
+print("two replicas equal one")
+"""
+
+
+def train_on(strategy, family):
+    """The scalars of a third step in float64, summed over the replicas, and all weights after it."""
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    keras.utils.set_random_seed(0)
+    text = {"text": "embedding" if family == "attngan" else "mean"}
+    chosen = settings(".", generator={"family": family}, discriminator=text, data={"image_size": 32})
+    chosen = chosen.model_copy(update={"train": chosen.train.model_copy(update={"r1_weight": 0.5})})
+    with strategy.scope():
+        generator, discriminators = stages.joint(chosen).build(None, Path())
+        task = objective.adversarial(generator, discriminators, chosen)
+        if family == "attngan":
+            task = replace(task, terms=(*task.terms, objective.damsm_term(5.0, _regions, "image_32")))
+        networks = {"generator": generator, **{a.name: a.discriminator for a in task.adversaries}}
+        adams = {name: optimizers.make_adam(2e-4, 100) for name in networks}
+        for name, network in networks.items():
+            adams[name].build(network.trainable_variables)
+            if strategy.num_replicas_in_sync > 1:
+                blocks.synchronize(network)
+        step = TrainStep(task, adams)
+    advance = tf.function(lambda data: strategy.run(step, args=(data,)))
+    for seed in range(3):
+        batch, size = _batch(generator, seed), 6 // strategy.num_replicas_in_sync
+
+        def mine(context, batch=batch, size=size):
+            first = context.replica_id_in_sync_group * size
+            return {name: values[first : first + size] for name, values in batch.items()}
+
+        scalars = advance(strategy.experimental_distribute_values_from_function(mine))
+    sums = {name: float(strategy.reduce("SUM", value, axis=None)) for name, value in scalars.items()}
+    return sums, [array for network in networks.values() for array in network.get_weights()]
+
+
+def _regions(images):
+    """Regions and a code of images, by nothing that is trained."""
+    small = tf.reshape(tf.nn.avg_pool2d(images, 8, 8, "VALID"), (-1, 16, 3))
+    to_text = tf.constant(np.random.default_rng(1).normal(size=(3, 16)))
+    regions = tf.reshape(tf.reshape(small, (-1, 3)) @ to_text, (-1, 16, 16))
+    return {"regions": regions, "code": tf.reduce_mean(regions, axis=1)}
+
+
+def _batch(generator, seed):
+    random = np.random.default_rng(seed)
+    shapes = {name: (6, *(4 if n is None else n for n in x.shape[1:])) for name, x in generator.input.items()}
+    for size in (16, 32):
+        shapes |= {f"{kind}_{size}": (6, size, size, 3) for kind in ("image", "wrong_image", "direction")}
+    values = {name: random.normal(size=shape) for name, shape in shapes.items()}
+    batch = {name: tf.constant(array) for name, array in values.items()} | {"class_id": tf.constant([1, 1, 2, 3, 3, 4])}
+    return batch | ({"mask": tf.sequence_mask([4, 1, 2, 3, 4, 2], 4)} if "mask" in batch else {})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["stackgan_v2", "attngan"])
+def test_two_replicas_equal_one(request, family):
+    """The losses of words compare all sentences with all images, of whichever device."""
+    script = REPLICAS.format(tests=str(request.path.parent), family=family)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert "two replicas equal one" in done.stdout, done.stderr[-3000:]
