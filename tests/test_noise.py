@@ -130,9 +130,9 @@ def test_stage1_draws_the_same_image_with_and_without_stage2(architecture):
     for variable in frozen.variables:
         if variable.path.endswith("kernel"):
             variable.assign(rng.normal(0, 1.5 / np.sqrt(np.prod(variable.shape[:-1])), variable.shape))
-    embedding = tf.constant(rng.normal(size=(1, 5)), tf.float32)
+    text = {"embedding": tf.constant(rng.normal(size=(1, 5)), tf.float32)}
     key, scales = tf.constant([3, 2, 1], tf.int64), tf.ones(2)
-    alone = StackGAN(None, frozen, architecture)._image_of(embedding, key, scales)
-    together = StackGAN(None, stage2, architecture)._image_of(embedding, key, scales)
+    alone = StackGAN(None, frozen, architecture)._image_of(text, key, scales)
+    together = StackGAN(None, stage2, architecture)._image_of(text, key, scales)
     np.testing.assert_allclose(alone["image"], together["stage1_image"], atol=1e-6)
     assert rgb.to_uint8(alone["image"]).std() > 10

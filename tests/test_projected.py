@@ -155,7 +155,7 @@ def test_a_pretrained_discriminator_has_logits_of_every_part(filters, parts, tmp
 
 
 def test_a_head_compares_its_features_with_the_sentence():
-    matched = projected.heads(("conditional",), 6)["stride8"][1]
+    matched = projected.heads(("conditional",), 6)["stride8"][1]["conditional"]
     random = np.random.default_rng(0)
     features, text = (random.normal(size=(3, n)).astype(np.float32) for n in (64, 6))
     kernel, bias = matched.get_layer("sentence_dense").get_weights()

@@ -61,7 +61,8 @@ def test_stage1_learns_to_draw_the_colour_it_is_told(tmp_path):
     grid = stage.train(stages.stage1(settings), settings, folders)
     assert grid.is_file()
     generator = weights.load(folders.weights / "stage1_gen.weights.h5")
-    drawn = samples.generate(generator, np.repeat(np.stack(list(embeddings.values())), 8, axis=0), 0, 0)["image"]
+    texts = {"embedding": np.repeat(np.stack(list(embeddings.values())), 8, axis=0)}
+    drawn = samples.generate(generator, texts, 0, 0)["image"]
     red, blue = drawn[:8, 12:20, 12:20].mean(axis=(1, 2)), drawn[8:, 12:20, 12:20].mean(axis=(1, 2))
     assert np.mean(red[:, 0] > red[:, 2] + 40) >= 0.75, red
     assert np.mean(blue[:, 2] > blue[:, 0] + 40) >= 0.75, blue

@@ -223,7 +223,7 @@ def test_a_sample_grid_is_a_image_of_the_same_noise_each_time(tmp_path):
     Image.fromarray(grid(generator)).verify()
     for variable in generator.trainable_variables:
         variable.assign(5 * variable)  # initial weights are so small that all images are grey
-    one, two = (samples.generate(generator, grid.embeddings, copy, 0)["image"] for copy in (0, 1))
+    one, two = (samples.generate(generator, grid.texts, copy, 0)["image"] for copy in (0, 1))
     assert one.shape == two.shape == (3, 16, 16, 3) and one.dtype == np.uint8
     assert np.any(one != two)
 
