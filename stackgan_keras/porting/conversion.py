@@ -85,7 +85,7 @@ def convert(state: dict[str, np.ndarray]) -> tuple[keras.Model, weights.ModelCon
     kind, config = _known_kind(state), recognize(state)
     try:
         model = config.build()
-    except (ValueError, ArithmeticError) as problem:
+    except (InputError, ValueError, ArithmeticError) as problem:
         raise InputError(f"{config.network} with {config.keywords} is impossible ({problem}): {AS_SAVED}") from None
     variables, tensors = weights.named_variables(model), kind.tensors(config.keywords)
     faults = [f"{name} is missing" for name in tensors if name not in state]
