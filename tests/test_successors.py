@@ -197,6 +197,7 @@ def test_attngan_learns_by_its_words_and_leaves_its_encoders_as_they_were(root, 
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_attngan_stopped_and_continued_equals_unbroken_to_the_bit(root, attngan, tmp_path):
     train_words(of_words(root), tmp_path)
     run(of_words(root, max_steps=5), tmp_path)
