@@ -79,6 +79,7 @@ def test_all_branches_train_and_leave_their_weights(trained):
     assert [name for name in generator.output if name.startswith("image")] == [*BRANCHES]
 
 
+@pytest.mark.slow
 def test_stopped_and_continued_equals_unbroken_to_the_bit(root, trained, tmp_path):
     run(settings(root, train={"max_steps": 5}), tmp_path)
     again = run(settings(root), tmp_path)
@@ -187,6 +188,7 @@ def attngan(root, tmp_path_factory):
     return run(chosen, output_dir)
 
 
+@pytest.mark.slow
 def test_attngan_learns_by_its_words_and_leaves_its_encoders_as_they_were(root, attngan, tmp_path):
     lines = [json.loads(line) for line in (attngan.logs / "attngan/metrics.jsonl").read_text().splitlines()]
     assert all(line["damsm"] > 0 for line in lines)
@@ -242,7 +244,8 @@ def test_the_page_shows_where_words_were_looked_at(attngan):
 
 
 def test_exports_are_refused_where_words_are_read(attngan, monkeypatch, capsys):
-    code, _, errors = ended(export.main, ("--run", "tiny", "--output_dir", attngan.output_dir), monkeypatch, capsys)
+    arguments = ("--run", "tiny", "--output_dir", attngan.output_dir, "--format", "saved_model")
+    code, _, errors = ended(export.main, arguments, monkeypatch, capsys)
     assert code == 2 and "reads words" in errors
 
 
