@@ -575,7 +575,7 @@ def test_networks_of_the_family_are_named_by_what_they_are(tmp_path, command):
         "attngan_gen.weights.h5",
         "stackgan_v2_dis_64.weights.h5",
         "stackgan_v2_gen.weights.h5",
-        "word_encoder.weights.h5",
+        "text_encoder.weights.h5",
     ]
 
 
