@@ -11,10 +11,10 @@ from stackgan_keras.models.tensors import Tensor
 
 @keras.saving.register_keras_serializable("stackgan_keras")
 class Orthogonal(initializers.Orthogonal):
-    """Keras's numbers up to rounding, an order of magnitude faster for kernels of far more inputs than filters.
+    """Keras's numbers up to rounding, three times as fast for kernels of far more inputs than filters.
 
     The orthogonal factor of such a matrix A is A R^-1, with R from the Cholesky factorization of A^T A. The widest
-    discriminator is built in 5 s instead of 42 (one core).
+    discriminator is built in 5 s of one core instead of 18.
     """
 
     def __call__(self, shape: tuple, dtype: Any = None) -> Tensor:
