@@ -103,7 +103,7 @@ class Evaluation:
         """Of each of a run's images the size, and the outputs of the networks. No image is kept."""
         networks, made_by_run = replace(self.networks, encoders=run.encoders), images_of(run.model.generator)
         sizes = dict(reversed(made_by_run.items()))  # the final image first
-        if sizes.get("stage1_image", sizes[next(iter(sizes))]) < sizes[next(iter(sizes))]:
+        if "stage1_image" in sizes and sizes["stage1_image"] < sizes["image"]:
             sizes[ENLARGED] = sizes["image"]
         if not networks:
             return {output: (size, {}) for output, size in sizes.items()}

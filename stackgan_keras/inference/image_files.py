@@ -43,8 +43,8 @@ def write_images(
                 drawn = next(made)
                 weights = {name: drawn.pop(name) for name in [*drawn] if name.startswith("attention_")}
                 images = _titled(drawn)
+                name = f"{place:02d}_{_tag(sentence)}_{suffix}_copy{copy:02d}"
                 for title, pixels in images.items():
-                    name = f"{place:02d}_{_tag(sentence)}_{suffix}_copy{copy:02d}"
                     rgb.write(folder / f"{name}_{STAGES.get(title, title.split()[0])}.png", pixels)
                 if weights:
                     *_, final = images.values()

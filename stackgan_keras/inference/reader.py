@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from stackgan_keras.models import text_encoder
+from stackgan_keras.models import text_encoder, word_encoder
 from stackgan_keras.models.vocabulary import READ, Vocabulary
 
 
@@ -30,13 +30,13 @@ class Reader:
             return {"embedding": _joined(np.asarray(self._encode(row[None]), np.float32) for row in rows)}
         rows = self.vocabulary.encode(sentences, READ)
         read = [self._encode({"captions": row[None]}) for row in rows]
-        names = {"embedding": "sentence", "words": "words", "mask": "mask"}
-        return {ours: _joined(np.asarray(made[name]) for made in read) for ours, name in names.items()}
+        return {name: _joined(np.asarray(made[output]) for made in read) for name, output in word_encoder.TEXT.items()}
 
     def words_of(self, sentence: str) -> list[str]:
         """The words of a sentence that are read, in their order."""
-        known = () if self.vocabulary is None else self.vocabulary.numbers_of(sentence)[:READ]
-        return [self.vocabulary.words[number] for number in known] if self.vocabulary else []
+        if self.vocabulary is None:
+            return []
+        return [self.vocabulary.words[number] for number in self.vocabulary.numbers_of(sentence)[:READ]]
 
     def unread(self, sentence: str) -> str:
         """What is not read of a sentence, in words; empty where all is."""

@@ -13,7 +13,7 @@ from stackgan_keras.data import rgb
 from stackgan_keras.data.noise import generator_inputs, widths_of
 from stackgan_keras.errors import InputError, whole_number
 from stackgan_keras.inference.reader import Reader, between
-from stackgan_keras.models import hugging_face, weights
+from stackgan_keras.models import hugging_face, sentence_reader, weights
 from stackgan_keras.models.blocks import ARCHITECTURES
 from stackgan_keras.models.generators import images_of, text_dim_of
 from stackgan_keras.models.runs import GENERATORS, VOCABULARY, has_weights, missing_run, shipped_homes, weight_file
@@ -81,9 +81,11 @@ class StackGAN:
                 f"{found} holds generators but no text_encoder.weights.h5, so no sentence can be read: copy the "
                 "encoder that made the embeddings of its training data there, or draw embedded sentences"
             )
-        vocabulary = Vocabulary.load(found / VOCABULARY) if (found / VOCABULARY).is_file() else None
-        kind = "text_encoder" if vocabulary is None else "word_encoder"
-        encoder = None if embedded else weights.load(weight_file(found, "text_encoder"), kind)
+        encoder = vocabulary = None
+        if not embedded:
+            file, of_words = weight_file(found, "text_encoder"), (found / VOCABULARY).is_file()
+            encoder = weights.load(file, "word_encoder" if of_words else "text_encoder")
+            vocabulary = sentence_reader.vocabulary_of(file) if of_words else None
         config = weights.read_config(weight_file(found, best), NETWORKS[best])
         try:
             generator, architecture = weights.load(weight_file(found, best)), config.keywords.get("architecture")

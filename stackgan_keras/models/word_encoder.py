@@ -13,6 +13,7 @@ from keras import initializers, layers, ops
 from stackgan_keras.models.tensors import Tensor
 from stackgan_keras.models.vocabulary import READ, Vocabulary
 
+TEXT = {"embedding": "sentence", "words": "words", "mask": "mask"}  # inputs of AttnGAN's generator, by its outputs
 DIRECTIONS = ("lstm_forward", "lstm_backward")  # layers
 BATCH = 256  # sentences at a time
 KEPT = 0.5  # of the numbers of an embedded word, with dropout

@@ -33,8 +33,6 @@ class DamsmEncoders:
     image: keras.Model
     vocabulary: Vocabulary
 
-    extractor = None  # outside these networks, whose features `Encoders` may read
-
     @classmethod
     def load(cls, folder: Path) -> "DamsmEncoders":
         """The encoders of a run's folder of weights. Raises `InputError` where they do not belong together."""
@@ -135,7 +133,7 @@ def model_configs(settings: Settings, vocabulary: Vocabulary, network: str) -> d
 
 
 def _of_sentences(made: dict) -> dict:
-    return {"embedding": made["sentence"], "words": made["words"], "mask": made["mask"]}
+    return {name: made[output] for name, output in word_encoder.TEXT.items()}
 
 
 def _of_images(made: dict) -> dict:
