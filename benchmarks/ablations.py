@@ -3,17 +3,19 @@
 python benchmarks/ablations.py --output_dir DIR              the paper's comparisons in miniature: configs mini_...
 python benchmarks/ablations.py --output_dir DIR --helpers 1  one setting of `drawn_stage1` changed
 python benchmarks/ablations.py --output_dir DIR --helpers 2  one setting of `demo_stage2` changed
+python benchmarks/ablations.py --output_dir DIR --family     StackGAN, StackGAN++ and AttnGAN in miniature
 
 Every training starts from random weights, or Stage II from a Stage I made here, and sees the same number of images.
-The text encoder is that of the shipped run. A setting behind these options (--train.precision mixed_bfloat16) holds for
-all trainings. The same command goes on where it was stopped; to score a training again, delete its scores.json.
+The text encoder is that of the shipped run; AttnGAN's, which reads words, is trained before it. A setting behind these
+options (--train.precision mixed_bfloat16) holds for all trainings. The same command goes on where it was stopped; to
+score a training again, delete its scores.json.
 """
 
 import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +33,7 @@ from stackgan_keras.inference.stackgan import StackGAN
 from stackgan_keras.models import stages, weights
 from stackgan_keras.models.runs import CLASSIFIER, TEXT_ENCODER, find_run, weight_file
 from stackgan_keras.porting import extractors
-from stackgan_keras.training import stage
+from stackgan_keras.training import stage, text
 from stackgan_keras.training.precision import settled
 from stackgan_keras.training.run import check_same_run
 
@@ -54,6 +56,7 @@ class Variant:
     config: str
     change: str = ""  # settings as on a command line
     stage1: str | None = None  # the variant on whose Stage I this one, a Stage II, stands
+    text: str | None = None  # the config of its own text encoder, if it does not read by the shipped one
     images: int = 40_000  # seen in training, those of a warm-up included
 
 
@@ -88,6 +91,7 @@ STAGE2 = {  # adversarial training at 128 pixels, with a pixel loss beside it
     "warmup": (_WARMUP, "Ledig et al. 2017"),
     "warmup_alone": (f"{_WARMUP} --train.pixel_weight 0", ""),
 }
+FAMILY = ("mini_stage2", "mini_stackgan_v2", "mini_attngan")
 NARROW = "--generator.filters 16 --discriminator.filters 16"
 VARIANTS = {
     **{
@@ -96,6 +100,8 @@ VARIANTS = {
     },
     **{name: Variant(source, "drawn_stage1", f"{NARROW} {change}") for name, (change, source) in STAGE1.items()},
     **{name: Variant(source, "demo_stage2", change, "all", 9_000) for name, (change, source) in STAGE2.items()},
+    "mini_stackgan_v2": Variant("128 pixels, StackGAN++", "mini_stackgan_v2"),
+    "mini_attngan": Variant("128 pixels, AttnGAN", "mini_attngan", text="mini_attngan_text"),
 }
 
 
@@ -104,12 +110,13 @@ def main() -> None:
     add = parser.add_argument
     add("--output_dir", metavar="DIR", type=Path, required=True, help="parent of weights/, results/, logs/, data/")
     add("--helpers", type=int, choices=(1, 2), help="our settings of this stage in place of the paper's comparisons")
+    add("--family", action="store_true", help="StackGAN beside its successors in place of the paper's comparisons")
     add("--pictures", metavar="N", type=int, help="seen in each training (default 40,000; with --helpers 2 9,000)")
     add("--seeds", metavar="N", type=int, nargs="+", default=[0, 1], help="a training each (default 0 1)")
     add("--only", metavar="NAME", choices=VARIANTS, nargs="+", help=f"some of {', '.join(VARIANTS)}")
     given, words = parser.parse_known_args()
     bench = Bench(given.output_dir, given.pictures, words)
-    names = given.only or {None: PAPER, 1: STAGE1, 2: STAGE2}[given.helpers]
+    names = given.only or (FAMILY if given.family else {None: PAPER, 1: STAGE1, 2: STAGE2}[given.helpers])
     kept = {name: [bench.scores(name, seed) for seed in given.seeds] for name in names}
     print("\n".join(table(kept)))
     for note in dict.fromkeys(note for scores in kept.values() for each in scores for note in each["notes"]):
@@ -127,29 +134,36 @@ class Bench:
     def scores(self, name: str, seed: int) -> dict:
         """The scores of a training, which is made, or gone on with, if there are none yet."""
         variant, folders, settings = VARIANTS[name], self.folders(name, seed), self.settings(name, seed)
-        logs = folders.logs / ("stage2" if variant.stage1 else "stage1")
+        logs = folders.logs / trained_by(variant, settings)
         check_same_run(settled(settings, logs, chief=False), logs)
         file = folders.results / "scores.json"
         if not file.is_file():
-            made = self.train(settings, folders, variant.stage1)
+            self.train(variant, settings, folders)
             rows = self.evaluation.rows([Run(name, StackGAN.load(folders.weights))])
-            rows[name]["images_per_second"] = images_per_second(folders.logs / made.name / "metrics.jsonl")
+            rows[name]["images_per_second"] = images_per_second(logs / "metrics.jsonl")
             extractor = self.evaluation.networks.extractor
             of = {"extractor": extractor and extractor.name, "notes": self.evaluation.notes}
             with atomic_write(file) as unfinished:
                 unfinished.write_text(json.dumps({"rows": rows, **of}, indent=1) + "\n", encoding="utf-8")
         return json.loads(file.read_text(encoding="utf-8"))
 
-    def train(self, settings: Settings, folders: Folders, stage1: str | None) -> stages.Stage:
+    def train(self, variant: Variant, settings: Settings, folders: Folders) -> None:
         folders.weights.mkdir(parents=True, exist_ok=True)
-        shutil.copy(self.shipped / TEXT_ENCODER, folders.weights)
-        share_embeddings(folders)
-        if stage1:
-            self.scores(stage1, settings.train.seed)  # trains it
-            shutil.copy(weight_file(self.folders(stage1, settings.train.seed).weights, "stage1_gen"), folders.weights)
-        made = stages.stage2(settings, folders) if stage1 else stages.stage1(settings)
+        if variant.text:
+            seed = str(settings.train.seed)
+            text.train(
+                read(["--config", variant.text, *self.words, "--run", settings.run, "--train.seed", seed]), folders
+            )
+        else:
+            shutil.copy(self.shipped / TEXT_ENCODER, folders.weights)
+            share_embeddings(folders)
+        if variant.stage1:
+            self.scores(variant.stage1, settings.train.seed)  # trains it
+            home = self.folders(variant.stage1, settings.train.seed).weights
+            shutil.copy(weight_file(home, "stage1_gen"), folders.weights)
+        made_by = {"stage1": stages.stage1, "stage2": partial(stages.stage2, folders=folders)}
+        made = made_by.get(trained_by(variant, settings), stages.joint)(settings)
         stage.train(made, settings, folders)
-        return made
 
     def folders(self, name: str, seed: int) -> Folders:
         return Folders(self.output_dir, f"{name}_{self.images or VARIANTS[name].images}_{seed}")
@@ -189,6 +203,13 @@ class Bench:
             self.output_dir / "data" / "features",
             notes,
         )
+
+
+def trained_by(variant: Variant, settings: Settings) -> str:
+    """The name of its `stages.Stage`."""
+    if variant.stage1:
+        return "stage2"
+    return "stage1" if settings.generator.family == "stackgan" else settings.generator.family
 
 
 def read(words: list[str]) -> Settings:

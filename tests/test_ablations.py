@@ -70,6 +70,16 @@ def test_it_goes_on_where_it_was_stopped_and_keeps_its_scores(ablations, tmp_pat
     assert code == 2 and "train.r1_weight 0.05 (now 1.0)" in error
 
 
+@pytest.mark.slow
+def test_the_family_is_compared_on_the_same_birds(ablations, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(ablations, "EXTRACTOR", tmp_path / "missing.keras")
+    words = ["--output_dir", tmp_path, "--pictures", "16", "--seeds", "0", "--family", *TINY]
+    code, out, _ = ended(ablations.main, words, monkeypatch, capsys)
+    assert code == 0 and [out.count(f"| {name} |") for name in ablations.FAMILY] == [1, 1, 1]
+    assert (tmp_path / "logs/mini_attngan_16_0/text/metrics.jsonl").is_file()
+    assert len(list((tmp_path / "data").glob("drawn_*"))) == 1
+
+
 def test_without_an_extractor_its_scores_are_left_out_and_why_is_told(ablations, tmp_path, monkeypatch):
     monkeypatch.setattr(ablations, "EXTRACTOR", tmp_path / "missing.keras")
     evaluation = ablations.Bench(tmp_path, None, []).evaluation

@@ -43,11 +43,13 @@ def train(settings: Settings, folders: Folders, on_grid: OnGrid = None) -> Path:
 
     `on_grid` is called with the path of every grid that is written. Leaves grids of what sentences find in
     `results/<run>/text/`, checkpoints, metrics and settings in `logs/<run>/text/`, and goes on from there. An encoder
-    with which a stage was already trained is left as it is.
+    with which a generator was already trained is left as it is.
     """
     path = folders.weights / TEXT_ENCODER
-    if path.is_file() and any(folders.weights.glob("stage*_gen.weights.h5")):
-        print(f"{path} is left as it is: a stage of this run was trained with it; for another one give another --run")
+    if path.is_file() and any(folders.weights.glob("*_gen.weights.h5")):
+        print(
+            f"{path} is left as it is: a generator of this run was trained with it; for another one give another --run"
+        )
         return path
     logs, results = folders.logs / "text", folders.results / "text"
     make_writable(logs, results, folders.weights)
