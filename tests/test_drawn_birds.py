@@ -13,6 +13,7 @@ from PIL import Image
 
 from stackgan_keras.data import drawn_birds
 from stackgan_keras.data.drawn_birds import COLOURS, NOUNS, PLUMAGE, Bird, dataset
+from stackgan_keras.data.drawn_birds import species as species_of
 from stackgan_keras.data.drawn_birds.captions import describe
 from stackgan_keras.data.drawn_birds.embedding import embed
 from stackgan_keras.data.drawn_birds.painting import draw
@@ -186,6 +187,16 @@ def test_test_species_recombine_what_training_has(seed):
             assert len({crown, back, belly, wing}) <= 2 and len({crown, back, belly, wing, tail}) > 1
         else:
             assert belly != wing != back
+
+
+def test_plumages_of_one_colour_that_ran_out_are_not_looked_for_again(monkeypatch):
+    tried, draw = [], species_of._plain_plumage
+    monkeypatch.setattr(species_of, "COLOURS", dict(list(COLOURS.items())[:3]))
+    monkeypatch.setattr(species_of, "PLAIN", 1.0)
+    monkeypatch.setattr(species_of, "_plain_plumage", lambda *given, **named: tried.append(1) or draw(*given, **named))
+    species = invent_species(120, 1, np.random.default_rng(0))  # of these 78 can be of one colour
+    assert len({tuple(kind[part] for part in PLUMAGE) for kind in species}) == 121
+    assert len(tried) < 5 * species_of.TRIES
 
 
 def test_a_bird_of_one_colour_is_called_so():

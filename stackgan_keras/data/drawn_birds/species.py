@@ -1,8 +1,9 @@
 """A bird's attributes, and the invention of species: plumages that no two share, and names."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -100,7 +101,7 @@ MOST_SPECIES = len(EPITHETS) * len(FAMILIES) * (1 + len(KINDS))  # that there ar
 PLAIN = 0.3  # share of species of one colour but for one part, or one and the tail
 HOODED = 0.2  # share of the others whose back continues the crown's colour
 MATCHING_TAIL = 0.3  # share of the others whose tail continues the wing's colour
-TRIES = 2000  # draws of a plumage before giving up on a new one
+TRIES = 1000  # draws of a plumage before giving up on a new one
 
 
 def invent_species(train: int, test: int, rng: Rng) -> list[dict[str, str]]:
@@ -117,9 +118,23 @@ def _new_species(count: int, palettes: dict, known: list[dict], rng: Rng) -> lis
     """Species with colours from the palettes, each colour used about equally often, and none a known plumage."""
     used: dict[str, Counter[str]] = {part: Counter() for part in (*PLUMAGE, *BEAK)}
     taken = {tuple(species[part] for part in PLUMAGE) for species in known}
-    new = []
+    ways = [  # a way that finds nothing new is not tried again
+        partial(_plain_plumage, palettes, rng=rng),
+        partial(_random_plumage, palettes, rng=rng, strict=True),
+        partial(_random_plumage, palettes, rng=rng, strict=False),
+    ]
+    plain, new = ways[0], []
     for _ in range(count):
-        plumage = _new_plumage(palettes, used, taken, rng)
+        wants_plain, plumage = rng.random() < PLAIN, None
+        for way in [way for way in ways if wants_plain or way is not plain]:
+            if plumage := _new_plumage(way, used, taken):
+                break
+            ways.remove(way)
+        if plumage is None:
+            raise InputError(
+                f"found no new combination of colours after {len(taken)} species: ask for fewer classes, or leave "
+                f"more of them for training"
+            )
         taken.add(tuple(plumage.values()))
         new.append(plumage | {trait: _least_used(options, used[trait], rng) for trait, options in BEAK.items()})
         for part, value in new[-1].items():
@@ -127,25 +142,17 @@ def _new_species(count: int, palettes: dict, known: list[dict], rng: Rng) -> lis
     return new
 
 
-def _new_plumage(palettes: dict, used: dict, taken: set, rng: Rng) -> dict[str, str]:
-    """Colours for each part that no earlier species combines; the least used ones where that is possible."""
+def _new_plumage(way: Callable, used: dict, taken: set) -> dict[str, str] | None:
+    """Colours for each part, found in this way, that no earlier species combines; the least used ones if possible."""
     unused: dict[str, Counter[str]] = {part: Counter() for part in PLUMAGE}
-    plain = rng.random() < PLAIN
     for attempt in range(TRIES):
-        counts, strict = unused if attempt else used, attempt < TRIES // 2
-        if plain and strict:
-            plumage = _plain_plumage(palettes, counts, rng)
-        else:
-            plumage = _random_plumage(palettes, counts, rng, strict)
+        plumage = way(unused if attempt else used)
         if plumage and tuple(plumage.values()) not in taken:
             return plumage
-    raise InputError(
-        f"found no new combination of colours after {len(taken)} species: ask for fewer classes, or leave more of "
-        f"them for training"
-    )
+    return None
 
 
-def _random_plumage(palettes: dict, used: dict, rng: Rng, strict: bool) -> dict[str, str] | None:
+def _random_plumage(palettes: dict, used: dict, *, rng: Rng, strict: bool) -> dict[str, str] | None:
     """One colour for each part; when strict, a wing never melts into the body nor a crown into the face."""
 
     def choose(part: str, unlike: tuple[str | None, ...]) -> str | None:
@@ -164,7 +171,7 @@ def _random_plumage(palettes: dict, used: dict, rng: Rng, strict: bool) -> dict[
     return plumage if len(plumage) == len(PLUMAGE) else None
 
 
-def _plain_plumage(palettes: dict, used: dict, rng: Rng) -> dict[str, str] | None:
+def _plain_plumage(palettes: dict, used: dict, *, rng: Rng) -> dict[str, str] | None:
     """One colour that all parts may have; one part, or one and the tail, in others."""
     common = [colour for colour in COLOURS if all(colour in palettes[part] for part in PLUMAGE)]
     if not common:
