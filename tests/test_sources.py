@@ -369,6 +369,14 @@ def test_one_or_two_classes_are_split_by_image(count):
     assert "images, chosen" in notes[0]
 
 
+def test_few_classes_of_unequal_size_are_split_by_image():
+    sizes = {"rose": 57, "tulip": 5, "daisy": 4, "lily": 3, "iris": 2}
+    examples, notes = divide([example(f"{kind}/{i}", kind) for kind, size in sizes.items() for i in range(size)])
+    assert 3 <= sum(e.split == "test" for e in examples) <= 14
+    assert len({e.class_id for e in examples if e.split == "train"}) >= 4
+    assert "of 71 images" in notes[0] and "1 of 5 classes would be" in notes[0]
+
+
 def test_three_images_are_enough_and_two_are_not():
     examples, _ = divide([example(name, name) for name in "abc"])
     assert Counter(e.split for e in examples) == {"train": 2, "test": 1}
@@ -468,6 +476,13 @@ def test_flowers_without_the_published_list(tmp_path):
     first = source.examples[0]
     assert (first.name, first.text_name) == ("jpg/image_00001", "class_00001/image_00001")
     assert "not the published one" in source.notes[0]
+
+
+def test_own_images_named_as_a_camera_does_are_no_published_set(tmp_path):
+    captioned(tmp_path, "image_00191.jpg", "image_00192.jpg")
+    assert recognise(tmp_path).name == "folder"
+    (tmp_path / "imagelabels.mat").write_bytes(b"which the archive has")
+    assert recognise(tmp_path).name == "oxford102"
 
 
 @pytest.mark.parametrize("kind", ["text", "pickle"])

@@ -11,6 +11,7 @@ from stackgan_keras.errors import InputError
 from stackgan_keras.files import read_text
 
 CLASSES = 102
+ARCHIVE = ("imagelabels.mat", "setid.mat")  # beside the archive's jpg/
 TEST_EVERY = 5  # without the published list: classes 5, 10, …, 100 are the test split, 20 as published
 
 
@@ -45,6 +46,11 @@ def image_folder(folder: Path) -> Path | None:
     return next((each for each in candidates if next(each.glob("image_?????.jpg"), None)), None)
 
 
+def _is_oxford102(folder: Path) -> bool:
+    """Whether Reed's captions or the archive's own files are there; images of these names any camera makes."""
+    return any((folder / "text_c10").glob("class_?????")) or any((folder / name).is_file() for name in ARCHIVE)
+
+
 def _test_classes(folder: Path, images: Path | None, source: Source) -> set[int]:
     names = ("testclasses.txt", "flowers_icml/testclasses.txt", "cvpr2016_flowers/testclasses.txt")
     homes = [home for home in (folder, folder.parent, images) if home]
@@ -64,7 +70,7 @@ def _test_classes(folder: Path, images: Path | None, source: Source) -> set[int]
 READER = published_reader(
     "oxford102",
     2,
-    lambda folder: bool(image_folder(folder) or any((folder / "text_c10").glob("class_?????"))),
+    _is_oxford102,
     read,
     config="flowers_stage1",
 )

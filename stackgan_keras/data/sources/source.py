@@ -76,24 +76,17 @@ class Source:
 def divide(examples: Sequence[Example]) -> tuple[list[Example], list[str]]:
     """The examples with the splits and class numbers that their source left open, and notes for the user.
 
-    Where the source does not tell, about a tenth of the classes is the test split, or of the images if there are
-    fewer than three classes, by a hash of their names, so that more images do not move those that were there. Where
-    training has fewer than two classes, every image becomes a class of its own, as an image needs others that its
-    sentence does not fit. Raises `InputError` where a split would be empty.
+    Where the source does not tell, about a tenth of the classes is the test split, by a hash of their names, so that
+    more images do not move those that were there. It is a tenth of the images where there are fewer than three
+    classes, or where those classes hold more than a fifth of the images. Where training has fewer than two classes,
+    every image becomes a class of its own, as an image needs others that its sentence does not fit. Raises
+    `InputError` where a split would be empty.
     """
     notes = []
     if any(example.split is None for example in examples):
-        labels = {example.label for example in examples}
-        by_class = len(labels) >= 3
-        keys = [example.label if by_class else example.name for example in examples]
-        ranked = sorted({*keys}, key=hash_of)
-        # at least one and, where chance would have it otherwise, at most a fifth
-        count = max(1, min(sum(hash_of(key) < TEST_SHARE for key in ranked), len(ranked) // 5))
-        test = set(ranked[:count])
-        splits = ["test" if key in test else "train" for key in keys]
+        splits, note = _held_out(examples)
         examples = [replace(e, split=e.split or split) for e, split in zip(examples, splits, strict=True)]
-        what = "classes" if by_class and len(labels) < len(examples) else "images"
-        notes.append(f"no splits given: the test split is {count} of {len(ranked)} {what}, chosen by their names")
+        notes.append(f"no splits given: {note}")
     counts = Counter(example.split for example in examples)
     if counts["train"] < 2 or counts["test"] < 1:
         found = f"{counts['train']} usable images are for training and {counts['test']} for the test"
@@ -103,6 +96,30 @@ def divide(examples: Sequence[Example]) -> tuple[list[Example], list[str]]:
         notes.append("fewer than two classes to train on: every image counts as a class of its own")
     numbers = {label: number for number, label in enumerate(sorted({e.label for e in examples}), start=1)}
     return [replace(e, class_id=numbers[e.label] if e.class_id is None else e.class_id) for e in examples], notes
+
+
+def _held_out(examples: Sequence[Example]) -> tuple[list[str], str]:
+    """The split of each example, as `divide` says, and in words what is held out and why."""
+    labels, names = [example.label for example in examples], [example.name for example in examples]
+    if len({*labels}) < 3:
+        splits, count = _share_out(names)
+        return splits, f"the test split is {count} of {len(names)} images, chosen by their names"
+    splits, count = _share_out(labels)
+    what = "classes" if len({*labels}) < len(examples) else "images"
+    if (held := splits.count("test")) > len(examples) // 5 and what == "classes":
+        of_classes = f"{count} of {len({*labels})} classes would be {held} of them"
+        splits, count = _share_out(names)
+        return splits, f"the test split is {count} of {len(names)} images, chosen by their names, as {of_classes}"
+    return splits, f"the test split is {count} of {len({*labels})} {what}, chosen by their names"
+
+
+def _share_out(keys: Sequence[str]) -> tuple[list[str], int]:
+    """The split of each key, equal ones together, by their hashes, and how many different ones are held out."""
+    ranked = sorted({*keys}, key=hash_of)
+    # at least one and, where chance would have it otherwise, at most a fifth
+    count = max(1, min(sum(hash_of(key) < TEST_SHARE for key in ranked), len(ranked) // 5))
+    test = set(ranked[:count])
+    return ["test" if key in test else "train" for key in keys], count
 
 
 def hash_of(key: str) -> float:
