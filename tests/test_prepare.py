@@ -112,8 +112,8 @@ def test_a_folder_of_ones_own(run, folder, encoder, tmp_path):
     assert sorted(n for r in splits.values() for n in r.names) == sorted(
         f"{kind}/no {i}" for kind in ("wren", "blåmeis", "owl", "jay", "red finch") for i in range(4)
     )
-    assert not set(splits["train"].class_ids) & set(splits["test"].class_ids)
-    assert len(set(splits["train"].class_ids)) == 4
+    assert set(splits["train"].class_ids) == {1, 2, 3, 4, 5} > set(splits["test"].class_ids)
+    assert "2 of 20 images, chosen by their names, as the 5 classes are few" in printed
     assert not (out / UNFINISHED).exists()
     for split in published.SPLITS:
         for name in ("filenames", "class_info", "char-CNN-RNN-embeddings"):
@@ -126,7 +126,7 @@ def test_a_folder_of_ones_own(run, folder, encoder, tmp_path):
     assert "skipped files that are no whole images: 1 (owl/fake (cannot identify" in printed
     assert "skipped images without captions: 1 (jay/silent.png)" in printed
     assert printed.rstrip().endswith(
-        "next: python -m stackgan_keras.train_stage1 --config few_stage1 --train.epochs 2500 "
+        "next: python -m stackgan_keras.train_stage1 --config few_stage1 --train.epochs 2223 "
         f"--data.root {out} --generator.text_dim {DIM} --run out"
     )
     record = json.loads((out / RECORD).read_text())
@@ -190,6 +190,13 @@ def test_many_images_and_drawn_ones_get_the_published_widths(source, images):
     record = {"asked": asked, "splits": {"train": {"images": images}}, "text_dim": 8, "run": "mine"}
     command = next_command(record, Path("out"))
     assert f"--config {sources.readers()[source].config} --data.root out" in command and "epochs" not in command
+
+
+@pytest.mark.parametrize("images, batch", [(14, "--train.batch_size 14"), (16, "")])
+def test_no_batch_is_larger_than_few_images(images, batch):
+    record = {"asked": {"source": "folder"}, "splits": {"train": {"images": images}}, "text_dim": 8, "run": "mine"}
+    command = next_command(record, Path("out"))
+    assert batch in command and ("batch_size" in command) == bool(batch)
 
 
 def test_real_flowers_are_the_same_from_their_archive_and_from_a_captioned_folder(shared, run, encoder, tmp_path):

@@ -374,7 +374,7 @@ def test_few_classes_of_unequal_size_are_split_by_image():
     examples, notes = divide([example(f"{kind}/{i}", kind) for kind, size in sizes.items() for i in range(size)])
     assert 3 <= sum(e.split == "test" for e in examples) <= 14
     assert len({e.class_id for e in examples if e.split == "train"}) >= 4
-    assert "of 71 images" in notes[0] and "1 of 5 classes would be" in notes[0]
+    assert "of 71 images" in notes[0] and "the 5 classes are few or of unequal size" in notes[0]
 
 
 def test_three_images_are_enough_and_two_are_not():

@@ -255,8 +255,11 @@ class _TextOutputs:
         figures = {"recall": found.recall(), "chance": found.chance(), "sentences": len(found.scores)}
         figures["r_precision"] = found.r_precision()
         (self.folders.logs / "retrieval.json").write_text(json.dumps(figures) + "\n")
+        if figures["chance"] == 1:
+            print("all test images are of one class, so how often sentences find theirs says nothing")
+            return
         print(
-            f"of {figures['sentences']} sentences of classes never trained on, {figures['recall']:.1%} find their "
+            f"of {figures['sentences']} sentences of images never trained on, {figures['recall']:.1%} find their "
             f"class (chance {figures['chance']:.1%}), and {figures['r_precision']:.1%} are found by their image among "
             f"{OTHERS} of other classes (chance {1 / (OTHERS + 1):.1%})"
         )

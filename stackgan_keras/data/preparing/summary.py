@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from stackgan_keras import config
 from stackgan_keras.data import sources
 from stackgan_keras.data.preparing.record import RECORD
 from stackgan_keras.models.runs import TEXT_ENCODER
@@ -38,8 +39,10 @@ def next_command(record: dict, out: Path) -> str:
     known = sources.readers()[record["asked"]["source"]].config
     settings = ["--config", known] if known else []
     if _are_few(record):
-        epochs = math.ceil(SEEN / record["splits"]["train"]["images"])
-        settings = ["--config", "few_stage1", "--train.epochs", str(epochs)]
+        images = record["splits"]["train"]["images"]
+        settings = ["--config", "few_stage1", "--train.epochs", str(math.ceil(SEEN / images))]
+        if images < config.read("few_stage1")["train"]["batch_size"]:
+            settings += ["--train.batch_size", str(images)]
     command = ["python", "-m", "stackgan_keras.train_stage1", *settings, "--data.root", str(out)]
     return shlex.join([*command, "--generator.text_dim", str(record["text_dim"]), "--run", record["run"]])
 

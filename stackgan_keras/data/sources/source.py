@@ -16,6 +16,7 @@ from stackgan_keras.files import read_text
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")  # of equal names the first counts
 SYSTEM_FILES = ("thumbs.db", "desktop.ini", "__macosx")  # left there by file managers; hidden files count as such too
 TEST_SHARE = 0.1  # of the classes, or images, of a source that does not say
+FEW_CLASSES = 10  # below which no class is held out as a whole
 LONGEST_NAME = 100  # characters of a folder's or image's name in the published layout
 
 Box = tuple[float, float, float, float]  # x, y, width, height in pixels
@@ -77,9 +78,9 @@ def divide(examples: Sequence[Example]) -> tuple[list[Example], list[str]]:
     """The examples with the splits and class numbers that their source left open, and notes for the user.
 
     Where the source does not tell, about a tenth of the classes is the test split, by a hash of their names, so that
-    more images do not move those that were there. It is a tenth of the images where there are fewer than three
-    classes, or where those classes hold more than a fifth of the images. Where training has fewer than two classes,
-    every image becomes a class of its own, as an image needs others that its sentence does not fit. Raises
+    more images do not move those that were there. It is a tenth of the images where there are fewer than ten classes,
+    or where those classes do not hold between a twentieth and a fifth of the images. Where training has fewer than two
+    classes, every image becomes a class of its own, as an image needs others that its sentence does not fit. Raises
     `InputError` where a split would be empty.
     """
     notes = []
@@ -101,23 +102,22 @@ def divide(examples: Sequence[Example]) -> tuple[list[Example], list[str]]:
 def _held_out(examples: Sequence[Example]) -> tuple[list[str], str]:
     """The split of each example, as `divide` says, and in words what is held out and why."""
     labels, names = [example.label for example in examples], [example.name for example in examples]
-    if len({*labels}) < 3:
-        splits, count = _share_out(names)
-        return splits, f"the test split is {count} of {len(names)} images, chosen by their names"
-    splits, count = _share_out(labels)
-    what = "classes" if len({*labels}) < len(examples) else "images"
-    if (held := splits.count("test")) > len(examples) // 5 and what == "classes":
-        of_classes = f"{count} of {len({*labels})} classes would be {held} of them"
-        splits, count = _share_out(names)
-        return splits, f"the test split is {count} of {len(names)} images, chosen by their names, as {of_classes}"
-    return splits, f"the test split is {count} of {len({*labels})} {what}, chosen by their names"
+    classes, why = len({*labels}), ""
+    if 1 < classes < len(examples):
+        splits, count = _share_out(labels, least=2)
+        held = splits.count("test") / len(examples)
+        if classes >= FEW_CLASSES and 0.05 <= held <= 0.2:
+            return splits, f"the test split is {count} of {classes} classes, chosen by their names"
+        why = f", as the {classes} classes are few or of unequal size"
+    splits, count = _share_out(names, least=1)
+    return splits, f"the test split is {count} of {len(examples)} images, chosen by their names{why}"
 
 
-def _share_out(keys: Sequence[str]) -> tuple[list[str], int]:
+def _share_out(keys: Sequence[str], least: int) -> tuple[list[str], int]:
     """The split of each key, equal ones together, by their hashes, and how many different ones are held out."""
     ranked = sorted({*keys}, key=hash_of)
-    # at least one and, where chance would have it otherwise, at most a fifth
-    count = max(1, min(sum(hash_of(key) < TEST_SHARE for key in ranked), len(ranked) // 5))
+    # and, where chance would have it otherwise, at most a fifth
+    count = max(least, min(sum(hash_of(key) < TEST_SHARE for key in ranked), len(ranked) // 5))
     test = set(ranked[:count])
     return ["test" if key in test else "train" for key in keys], count
 
