@@ -236,6 +236,15 @@ def test_an_encoder_of_another_size(copy):
     assert sentence.startswith(f"{copy}: the text encoder makes embeddings of 8 dimensions but the generator reads 6")
 
 
+def test_the_encoder_of_another_run(copy):
+    encoder, generator = (weights.load(copy / f"{name}.weights.h5") for name in ("text_encoder", "stage2_gen"))
+    learned = {"text_encoder": weights.checksum(encoder)}
+    weights.save(generator, CONFIGS["stage2_gen"], copy / "stage2_gen.weights.h5", learned)
+    StackGAN.load(copy)
+    weights.save(CONFIGS["text_encoder"].build(), CONFIGS["text_encoder"], copy / "text_encoder.weights.h5")
+    assert "is not the text encoder that stage2_gen was trained with" in refusal(StackGAN.load, copy)
+
+
 def test_no_encoder(copy):
     (copy / "text_encoder.weights.h5").unlink()
     assert refusal(StackGAN.load, copy).startswith(f"{copy} holds generators but no text_encoder.weights.h5")

@@ -319,3 +319,18 @@ def test_a_folder_in_the_files_place(saved):
     assert f"{path} could not be written" in refusal(weights.save, model, CONFIGS["stage1_generator"], path)
     assert path.is_dir()
     shutil.rmtree(path)
+
+
+def test_flipped_bytes_are_noticed(tmp_path):
+    path, config = tmp_path / "stage1_gen.weights.h5", CONFIGS["stage1_generator"]
+    weights.save(build(config), config, path)
+    assert weights.read_checksum(path) == weights.checksum(build(config))
+    content = bytearray(path.read_bytes())
+    values_of = np.asarray(max(build(config).variables, key=lambda variable: np.size(variable))).tobytes()
+    place = content.find(values_of[:64])
+    content[place : place + 40] = bytes(byte ^ 1 for byte in content[place : place + 40])
+    path.write_bytes(content)
+    assert "not those that were saved" in refusal(weights.load, path)
+    with h5py.File(path, "a") as file:
+        del file.attrs[weights.CHECKSUM]
+    weights.load(path)  # files of before had none

@@ -86,6 +86,12 @@ class StackGAN:
             file, of_words = weight_file(found, "text_encoder"), (found / VOCABULARY).is_file()
             encoder = weights.load(file, "word_encoder" if of_words else "text_encoder")
             vocabulary = sentence_reader.vocabulary_of(file) if of_words else None
+            learned_with = weights.read_training(weight_file(found, best)).get("text_encoder")
+            if learned_with not in (None, weights.checksum(encoder)):
+                raise InputError(
+                    f"{file} is not the text encoder that {best} was trained with, so it would not read what is "
+                    "said: copy the one of its run there"
+                )
         config = weights.read_config(weight_file(found, best), NETWORKS[best])
         try:
             generator, architecture = weights.load(weight_file(found, best)), config.keywords.get("architecture")

@@ -1,5 +1,6 @@
 """Weight files: Keras's `.weights.h5` with the model config that builds their network and the list of its variables."""
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from stackgan_keras.models import (
 
 CONFIG = "stackgan_keras_recipe"  # attribute: JSON of the network's name and its builder's keywords
 VARIABLES = "stackgan_keras_variables"  # attribute: JSON list of [path, shape]
+CHECKSUM = "stackgan_keras_checksum"  # attribute: that of the variables
 TRAINING = "stackgan_keras_training"  # attribute: JSON of what a reader should know of the training
 
 NETWORKS = {
@@ -73,6 +75,15 @@ def _walk(model: keras.Model, prefix: str) -> Iterator[tuple[str, keras.Variable
             yield from ((f"{prefix}{layer.name}/{variable.name}", variable) for variable in layer.weights)
 
 
+def checksum(model: keras.Model) -> str:
+    """SHA-256 of all variables with their paths: equal networks with equal weights have the same."""
+    found = hashlib.sha256()
+    for path, variable in named_variables(model).items():
+        found.update(path.encode())
+        found.update(np.ascontiguousarray(variable).data)
+    return found.hexdigest()
+
+
 def save(model: keras.Model, config: ModelConfig, path: str | Path, training: dict | None = None) -> None:
     """Writes a weight file that `load` and Keras's own `load_weights` read; an older one is replaced in one move.
 
@@ -89,6 +100,7 @@ def save(model: keras.Model, config: ModelConfig, path: str | Path, training: di
             with h5py.File(unfinished, "a") as file:
                 file.attrs[CONFIG] = json.dumps(asdict(config))
                 file.attrs[VARIABLES] = json.dumps(_listed(model))
+                file.attrs[CHECKSUM] = checksum(model)
                 if training:
                     file.attrs[TRAINING] = json.dumps(training)
     except (OSError, RuntimeError) as problem:
@@ -128,13 +140,14 @@ def load_into(model: keras.Model, path: str | Path) -> None:
     """Loads a weight file into a model whose variables are exactly the listed ones.
 
     Keras matches such files by layer class and order and would load swapped layers without a word; so the list of
-    (path, shape) in the file is compared first. Raises `InputError` naming the first difference.
+    (path, shape) in the file is compared first. Raises `InputError` naming the first difference, and where the weights
+    do not have the file's checksum.
     """
     path = Path(path)
     if not path.name.endswith(".weights.h5"):
         raise InputError(f"{path} does not end in .weights.h5, by which Keras knows the format: rename it so")
     with _open(path) as file:
-        listed = _attribute(file, VARIABLES, path)
+        listed, kept = _attribute(file, VARIABLES, path), file.attrs.get(CHECKSUM)
     expected = _listed(model)
     for theirs, mine in zip(listed, expected, strict=False):
         if theirs != mine:
@@ -151,6 +164,14 @@ def load_into(model: keras.Model, path: str | Path) -> None:
         model.load_weights(path)
     except (ValueError, KeyError, OSError, RuntimeError) as problem:
         raise InputError(f"{path} is damaged ({first_line(problem)}): make or copy it again") from None
+    if kept not in (None, checksum(model)):  # files of before have none
+        raise InputError(f"{path} is damaged (its weights are not those that were saved): make or copy it again")
+
+
+def read_checksum(path: str | Path) -> str | None:
+    """The `checksum` of the network in a weight file; None where the file is older than these are."""
+    with _open(path) as file:
+        return file.attrs.get(CHECKSUM)
 
 
 def read_config(path: str | Path, network: str | None = None) -> ModelConfig:

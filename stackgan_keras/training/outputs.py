@@ -14,6 +14,7 @@ from stackgan_keras.models.stages import Stage
 from stackgan_keras.training import curves, logs
 from stackgan_keras.training.memorization import Memorization
 from stackgan_keras.training.objective import Objective
+from stackgan_keras.training.run import own_text_encoder
 from stackgan_keras.training.samples import SampleGrid
 
 
@@ -41,8 +42,12 @@ class WarmupOutputs:
         return path
 
     def save(self) -> None:
-        features = self.settings.discriminator.features
-        read = {} if features is None else {"discriminator_features": features}
+        encoder = own_text_encoder(self.folders)
+        read = {
+            "discriminator_features": self.settings.discriminator.features,
+            "text_encoder": encoder and weights.read_checksum(encoder),
+        }
+        read = {name: value for name, value in read.items() if value is not None}
         file = weight_file(self.folders.weights, next(iter(self.stage.networks)))
         weights.save(self.generator, self.stage.generator, file, read)
 
