@@ -64,6 +64,7 @@ def _arguments() -> argparse.Namespace:
     )
     add("--output_dir", metavar="DIR", type=Path, default=Path(), help="parent of weights/ and results/ (default .)")
     add("--count", metavar="N", type=int, help="images of each sentence (default 4)")
+    add("--yes", action="store_true", help="draw more than a thousand images, too")
     add("--seed", metavar="N", type=int, default=0, help="same seed, same images (default 0)")
     scale: dict[str, Any] = {"metavar": "X", "type": float, "default": 1.0}
     add("--epsilon_scale", **scale, help="how far a sentence's reading may stray; 0: not at all (default 1)")

@@ -358,10 +358,11 @@ def test_no_weights_as_text(refused):
         ([RED, "--epsilon_scale", "nan"], "epsilon_scale is nan: give a number from 0 to 100"),
         ([RED, "--noise_scale", "-1"], "noise_scale is -1.0: give a number from 0 to 100"),
         ([RED, "--steps", "4"], "--steps belongs to --interpolate: give that and two sentences, or leave it out"),
-        ([RED, "--interpolate"], "--interpolate goes from one sentence to another, but 1 were given: give two"),
+        ([RED, BLUE, "--count", 501], "that makes 1,002 images: add --yes if you mean it, or lower --count"),
+        ([RED, "--interpolate"], "--interpolate goes from one sentence to another: give two sentences, not 1"),
         (
             [RED, RED, RED, "--interpolate"],
-            "--interpolate goes from one sentence to another, but 3 were given: give two",
+            "--interpolate goes from one sentence to another: give two sentences, not 3",
         ),
         (
             [RED, BLUE, "--interpolate", "--count", "4"],

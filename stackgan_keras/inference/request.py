@@ -9,6 +9,7 @@ import numpy as np
 from stackgan_keras.errors import InputError
 from stackgan_keras.inference import sentences
 
+MANY = 1000  # images, more of which want to be confirmed
 EXAMPLES = """\
 examples:
   two sentences, four images of each, from the weights that came with the package
@@ -58,10 +59,12 @@ def read(given: argparse.Namespace) -> Request:
     if not given.interpolate and given.steps is not None:
         raise InputError("--steps belongs to --interpolate: give that and two sentences, or leave it out")
     if given.interpolate and len(texts) != 2:
-        raise InputError(f"--interpolate goes from one sentence to another, but {len(texts)} were given: give two")
+        raise InputError(f"--interpolate goes from one sentence to another: give two sentences, not {len(texts)}")
     if given.interpolate and given.count is not None:
         raise InputError("--interpolate draws one row of images: leave out --count, and give --steps for a longer one")
     count = 4 if given.count is None else given.count
+    if not given.interpolate and len(texts) * count > MANY and not given.yes:
+        raise InputError(f"that makes {len(texts) * count:,} images: add --yes if you mean it, or lower --count")
     steps = (8 if given.steps is None else given.steps) if given.interpolate else None
     if given.interpolate and given.attention:
         raise InputError("--attention belongs to single sentences: leave it out with --interpolate")

@@ -211,8 +211,8 @@ class StackGAN:
             made = {name: np.asarray(outputs[name])[0] for name in (*images, *maps)}
             if not all(np.isfinite(values).all() for values in made.values()):
                 raise InputError(
-                    f"the generator gives NaN or infinity for sentence {place}: its training went astray, take weights "
-                    "from before that, or train again at a lower learning rate"
+                    f"the generator gives NaN or infinity for sentence {place + 1}: its training went astray, take "
+                    "weights from before that, or train again at a lower learning rate"
                 )
             return {name: rgb.to_uint8(values) if name in images else values for name, values in made.items()}
 
@@ -250,9 +250,9 @@ def _sentences(given: str | Iterable[str]) -> list[str]:
     sentences = [given] if isinstance(given, str) else list(given)
     if not sentences:
         raise InputError("there is no sentence: give at least one")
-    for place, sentence in enumerate(sentences):
+    for place, sentence in enumerate(sentences, start=1):
         if not isinstance(sentence, str):
-            raise InputError(f"sentence {place} is a {type(sentence).__name__}: give strings")
+            raise InputError(f"sentence {place} is of type {type(sentence).__name__}: give strings")
     return sentences
 
 
