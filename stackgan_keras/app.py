@@ -2,11 +2,12 @@
 
 import argparse
 import os
+import socket
 import sys
 from pathlib import Path
 
 from stackgan_keras.command_line import Parser, run
-from stackgan_keras.errors import InputError, whole_number
+from stackgan_keras.errors import InputError, first_line, whole_number
 from stackgan_keras.inference.studio import Studio
 
 LONGEST_QUEUE = 64  # people who wait; the next is told to come again
@@ -14,6 +15,9 @@ LONGEST_QUEUE = 64  # people who wait; the next is told to come again
 
 def main() -> None:
     given = _arguments(sys.argv[1:])
+    _check_address(given.host, given.port)
+    if not given.output_dir.is_dir():
+        raise InputError(f"--output_dir {given.output_dir} is no folder: give the one that holds weights/ and results/")
     studio = Studio(given.output_dir)
     names = studio.runs()
     if not names:
@@ -41,6 +45,17 @@ def main() -> None:
     )
     print(f"Running on {address}", flush=True)
     blocks.block_thread()
+
+
+def _check_address(host: str, port: int) -> None:
+    try:
+        with socket.create_server((host, port)):
+            pass
+    except OSError as problem:
+        raise InputError(
+            f"{host} cannot be listened on at port {port} ({first_line(problem)}): give --port another number, or "
+            "--host an address of this machine"
+        ) from None
 
 
 def _arguments(arguments: list[str]) -> argparse.Namespace:

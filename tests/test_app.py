@@ -200,6 +200,17 @@ def test_wrong_arguments(arguments, expected, monkeypatch, capsys):
     assert code == 2 and errors.count("\n") == 1 and expected in errors
 
 
+def test_a_taken_port_a_strange_host_and_a_missing_folder(monkeypatch, capsys, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        code, _, errors = ended(app.main, ["--port", port], monkeypatch, capsys)
+    assert code == 2 and f"127.0.0.1 cannot be listened on at port {port}" in errors and errors.count("\n") == 1
+    code, _, errors = ended(app.main, ["--host", "nowhere.invalid"], monkeypatch, capsys)
+    assert code == 2 and "nowhere.invalid cannot be listened on" in errors and errors.count("\n") == 1
+    code, _, errors = ended(app.main, ["--output_dir", str(tmp_path / "nope")], monkeypatch, capsys)
+    assert code == 2 and "nope is no folder" in errors and errors.count("\n") == 1
+
+
 def test_without_gradio_it_says_what_to_install(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "gradio", None)
     monkeypatch.delitem(sys.modules, "stackgan_keras.inference.page", raising=False)
@@ -234,6 +245,21 @@ def test_progress_of_a_training(training, tmp_path):
     assert (found.grid() == 2).all()
     assert found.curves().shape == (468, 552, 3)  # one panel
     assert "there is no training '../mine'" in refusal(progress.read, tmp_path, "../mine")
+
+
+def test_a_training_that_begins_is_shown_where_the_one_before_is_finished(training, tmp_path):
+    settings = {"run": "mine", "train": {"epochs": 2000, "max_steps": 200, "batch_size": 8}}
+    (training / "config.yaml").write_text(yaml.safe_dump(settings))
+    assert progress.read(tmp_path, "mine/stage2").sentence == "Epoch 2 of 2, 2.0 images per second. It is finished."
+    assert progress.to_show(tmp_path, None, []) == progress.to_show(tmp_path, "mine/gone", []) == "mine/stage2"
+    known = progress.trainings(tmp_path)
+    (tmp_path / "logs/next/stage1").mkdir(parents=True)
+    (tmp_path / "logs/next/stage1/config.yaml").write_text("run: next")
+    assert progress.to_show(tmp_path, "mine/stage2", known) == "next/stage1"
+    assert progress.to_show(tmp_path, "mine/stage2", ["next/stage1", *known]) == "mine/stage2"  # as was chosen
+    (training / "config.yaml").write_text("train: {epochs: 4}")
+    assert progress.to_show(tmp_path, "mine/stage2", known) == "mine/stage2"  # it goes on
+    assert progress.to_show(tmp_path / "nothing", None, []) is None
 
 
 def test_progress_while_files_are_half_written(training, tmp_path):

@@ -145,11 +145,11 @@ def _training_tab(studio: Studio, tab: gr.Tab) -> None:
     def follow(training, seen):
         """How far a training is; its image grid and its losses only where they are not those that were `seen`."""
         names = progress.trainings(studio.output_dir)
-        if not names:
+        training = progress.to_show(studio.output_dir, training, [] if seen is None else seen[0])
+        if training is None:
             return gr.skip(), "No training has begun yet.", gr.skip(), gr.skip(), seen
-        training = training if training in names else names[0]
         found = progress.read(studio.output_dir, training)
-        newest = [training, found.newest]
+        newest = [names, training, found.newest]
         if seen == newest:
             return gr.skip(), found.sentence, gr.skip(), gr.skip(), seen
         image, plot = (gr.Image(each, visible=each is not None) for each in (found.grid(), found.curves()))

@@ -1,6 +1,8 @@
 """How far a training is: its newest image grid, its losses and the time left, read while it writes them."""
 
+import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from stackgan_keras.errors import InputError
 from stackgan_keras.training import curves, logs
 
 GRIDS = "*_[0-9]*.png"  # of an epoch, or of one of Stage II's warm-up
+FINISHED = "It is finished."
 SLOW = 3  # times as long as an epoch took without a new line: it may have been stopped
 
 
@@ -57,6 +60,18 @@ def trainings(output_dir: Path) -> list[str]:
     return sorted(last, key=last.__getitem__, reverse=True)
 
 
+def to_show(output_dir: Path, shown: str | None, known: Sequence[str]) -> str | None:
+    """The training that a page is to show, which `shown` now and when it last looked `known` ones; None: there is none.
+
+    It is another one if the one shown is gone, or finished and another has begun since.
+    """
+    names = trainings(output_dir)
+    if shown not in names:
+        return next(iter(names), None)
+    begun = [name for name in names if name not in known]
+    return begun[0] if begun and read(output_dir, shown).sentence.endswith(FINISHED) else shown
+
+
 def read(output_dir: Path, training: str) -> Progress:
     """How far one of the `trainings` is. Raises `InputError` if there is none of this name."""
     if training not in trainings(output_dir):
@@ -87,9 +102,9 @@ def _sentence(folder: Path, metrics: Path, lines: list[dict]) -> str:
     steps = min(epochs * per_epoch, settings.train.max_steps or np.inf)
     seconds_a_step = section.batch_size / max(last["images_per_second"], 1e-9)
     silent = time.time() - metrics.stat().st_mtime
-    text = f"{text} of {epochs}, {pace}"
+    text = f"{text} of {min(epochs, math.ceil(steps / per_epoch))}, {pace}"
     if last["step"] >= steps:
-        return f"{text}. {'The first epoch after it is not over.' if warmup else 'It is finished.'}"
+        return f"{text}. {'The first epoch after it is not over.' if warmup else FINISHED}"
     if silent > SLOW * per_epoch * seconds_a_step + 60:
         return f"{text}. Nothing new for {_span(silent)}: it may have been stopped."
     return f"{text}, {_span(max(0, (steps - last['step']) * seconds_a_step - silent))} left."
