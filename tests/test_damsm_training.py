@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import ended, make_dataset, refusal
+from helpers import ended, make_dataset, refusal, train_encoders
 
 from stackgan_keras import config, convert, prepare, train_text
 from stackgan_keras.data import numbered_captions
@@ -20,10 +20,9 @@ from stackgan_keras.models.region_encoder import region_encoder
 from stackgan_keras.models.vocabulary import END, Vocabulary
 from stackgan_keras.models.word_encoder import word_encoder
 from stackgan_keras.porting import extractors, frozen_networks
-from stackgan_keras.training import optimizers, run, text
+from stackgan_keras.training import optimizers, run
 from stackgan_keras.training.damsm_encoders import DamsmEncoders, DamsmStep
 from stackgan_keras.training.retrieval import Retrieval
-from stackgan_keras.training.text import TextFolders
 
 
 def settings(**changes):
@@ -174,16 +173,11 @@ def test_r_precision_by_hand(tmp_path):
 # -- a whole training ---------------------------------------------------------------------------------------------
 
 
-def train(folder, chosen, dataset, start=None):
-    folders = TextFolders(folder / "weights", folder / "logs", folder / "results")
-    return text.train_encoders((dataset, dataset), chosen, folders, start)
-
-
 @pytest.fixture(scope="module")
 def trained(dataset, tmp_path_factory):
     """The folder of a training of two epochs, and the text encoder that it gave; not to be changed."""
     folder = tmp_path_factory.mktemp("trained")
-    return folder, train(folder, settings(), dataset)
+    return folder, train_encoders(folder, settings(), dataset)
 
 
 def test_a_training_leaves_encoders_vocabulary_figures_and_grids(trained, dataset):
@@ -221,8 +215,8 @@ def test_the_command_trains_on_synthetic_birds(tmp_path, capsys):
 
 
 def test_a_stopped_training_ends_like_an_unbroken_one(trained, dataset, tmp_path):
-    train(tmp_path, settings(epochs=1), dataset)
-    train(tmp_path, settings(), dataset)
+    train_encoders(tmp_path, settings(epochs=1), dataset)
+    train_encoders(tmp_path, settings(), dataset)
     for name in (runs.TEXT_ENCODER, runs.IMAGE_ENCODER):
         unbroken, resumed = (weights.load(folder / "weights" / name) for folder in (trained[0], tmp_path))
         for mine, theirs in zip(unbroken.get_weights(), resumed.get_weights(), strict=True):
@@ -232,7 +226,7 @@ def test_a_stopped_training_ends_like_an_unbroken_one(trained, dataset, tmp_path
 def test_a_training_begins_with_weights_and_vocabulary_of_another(trained, dataset, tmp_path):
     start = trained[0] / "weights"
     fewer = dataset.subset(range(4))  # which would number words otherwise
-    train(tmp_path, settings(epochs=1, learning_rate=1e-9), fewer, start)
+    train_encoders(tmp_path, settings(epochs=1, learning_rate=1e-9), fewer, start)
     made, given = (DamsmEncoders.load(folder) for folder in (tmp_path / "weights", start))
     assert made.vocabulary.words == given.vocabulary.words
     for mine, theirs in zip(made.text.get_weights(), given.text.get_weights(), strict=True):
@@ -248,10 +242,12 @@ def test_encoders_that_do_not_belong_together_are_refused(trained, tmp_path):
 
 
 def test_what_cannot_be_trained_is_refused(dataset, tmp_path):
-    assert "no feature extractor squirrel" in refusal(train, tmp_path, settings(image_encoder="squirrel"), dataset)
+    assert "no feature extractor squirrel" in refusal(
+        train_encoders, tmp_path, settings(image_encoder="squirrel"), dataset
+    )
     odd = config.make({"generator": {"text_dim": 7}, "data": {"image_size": 32}, "text": {"loss": "damsm"}})
-    assert "text.whiten" in refusal(train, tmp_path, settings(whiten=True), dataset)
-    assert "even number" in refusal(train, tmp_path, odd, dataset)
+    assert "text.whiten" in refusal(train_encoders, tmp_path, settings(whiten=True), dataset)
+    assert "even number" in refusal(train_encoders, tmp_path, odd, dataset)
 
 
 def test_a_prepared_folder_has_encoder_and_vocabulary(tmp_path, capsys):
@@ -305,7 +301,7 @@ def random_efficientnet(tmp_path):
 
 def test_a_frozen_network_reads_the_images(random_efficientnet, dataset, tmp_path):
     path, network = random_efficientnet
-    train(tmp_path, settings(image_encoder=str(path), epochs=1, batch_size=8), dataset)
+    train_encoders(tmp_path, settings(image_encoder=str(path), epochs=1, batch_size=8), dataset)
     made = DamsmEncoders.load(tmp_path / "weights")
     assert made.image.output["regions"].shape == (None, 14, 14, 8)
     for name in ("stem_conv", "block12_project_norm", "head_conv"):
