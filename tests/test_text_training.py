@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import make_dataset, refusal, train_encoders
+from helpers import eager, make_dataset, refusal, train_encoders
 
 from stackgan_keras import config
 from stackgan_keras.data import drawn_birds, published
@@ -20,6 +20,7 @@ from stackgan_keras.training.encoders import Encoders, EncoderStep
 from stackgan_keras.training.retrieval import Retrieval
 from stackgan_keras.training.text import TextFolders
 
+pytestmark = pytest.mark.usefixtures("eagerly")
 TEXT = {"filters": 6, "recurrent_dim": 8}
 
 
@@ -168,7 +169,8 @@ def test_retrieval_scores_are_products(tmp_path):
 def trained(dataset, tmp_path_factory):
     """The folder of a training of two epochs, and the text encoder that it gave; not to be changed."""
     folder = tmp_path_factory.mktemp("trained")
-    return folder, train_encoders(folder, settings(), dataset)
+    with eager():
+        return folder, train_encoders(folder, settings(), dataset)
 
 
 def test_a_training_leaves_encoders_figures_and_grids(trained):
