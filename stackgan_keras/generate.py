@@ -1,4 +1,4 @@
-"""Generate images of sentences from a run's weights: both stages as PNGs, and a grid of all of them."""
+"""Generate images of sentences from a run's weights: PNGs of each stage or size, and a grid of all of them."""
 
 import argparse
 import sys
@@ -49,7 +49,7 @@ def _arguments() -> argparse.Namespace:
     parser = Parser(
         formatter=argparse.RawDescriptionHelpFormatter,
         prog="python -m stackgan_keras.generate",
-        description="Generates images of sentences, of Stage I and Stage II, and a grid of all of them.",
+        description="Generates images of sentences, of each stage or size that the run has, and a grid of all of them.",
         epilog=request.EXAMPLES,
     )
     add = parser.add_argument

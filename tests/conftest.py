@@ -10,6 +10,7 @@ with suppress(ImportError):
     import triton  # noqa: F401  PyTorch's compiler: where LiteRT is loaded before it, the process dies
 
 import pytest
+from helpers import eager
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -21,3 +22,10 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}: set STACKGAN_SHARED to the folder that holds birds/ and golden/")
     return folder
+
+
+@pytest.fixture
+def eagerly():
+    """Trainings of a few steps, which are over before TensorFlow would have compiled them, run without that."""
+    with eager():
+        yield

@@ -88,6 +88,26 @@ def awake(config):
     return model
 
 
+@contextmanager
+def eager() -> Iterator[None]:
+    """Until the block ends, nothing is compiled before it is computed."""
+    import tensorflow as tf  # only here, as it takes seconds
+
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(False)
+
+
+def train_encoders(folder, chosen, dataset, start=None):
+    """The text encoder that a training in a folder gives; the folder then holds `weights`, `logs` and `results`."""
+    from stackgan_keras.training import text  # only here, as it takes seconds
+
+    folders = text.TextFolders(folder / "weights", folder / "logs", folder / "results")
+    return text.train_encoders((dataset, dataset), chosen, folders, start)
+
+
 def random_features():
     """What heads on pretrained features read, of a network with random weights."""
     import keras  # only here, as it takes seconds

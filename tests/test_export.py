@@ -13,6 +13,7 @@ from stackgan_keras import export
 from stackgan_keras.inference import saved_model
 from stackgan_keras.inference.stackgan import StackGAN
 from stackgan_keras.models import text_encoder, weights
+from stackgan_keras.models.sentence_reader import CharacterReader
 from stackgan_keras.models.weights import ModelConfig
 
 STAGE1 = {"image_size": 16, "filters": 4, "text_dim": 6, "condition_dim": 3, "noise_dim": 4}
@@ -95,7 +96,7 @@ def test_a_saved_model_draws_the_images_of_stackgan(model, tmp_path, command):
 
 def test_its_epsilons_are_truncated_as_those_of_stackgan():
     generator = ModelConfig("stage1_generator", {**STAGE1, "architecture": "tensorflow"})
-    model = StackGAN(awake(CONFIGS["text_encoder"]), awake(generator), "tensorflow")
+    model = StackGAN(CharacterReader(awake(CONFIGS["text_encoder"])), awake(generator), "tensorflow")
     sentences = ["a red bird"] * 20
     made = saved_model.generate(model, tf.constant(sentences), tf.constant(3))
     assert same_images(made, model, sentences, 3)

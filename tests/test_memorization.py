@@ -38,17 +38,20 @@ def memorization(datasets):
     return Memorization(stream, test_set, SIZE)
 
 
-def against(generator, network, text):
-    return objective.adversarial(generator, {"image": network}, config.make({"discriminator": {"text": text}}))
+def against(generator, network, text, loss="cross_entropy"):
+    settings = config.make({"discriminator": {"text": text}, "train": {"adversarial_loss": loss}})
+    return objective.adversarial(generator, {"image": network}, settings)
 
 
-@pytest.mark.parametrize("text", ["embedding", "mean"])
-def test_the_losses_are_those_of_real_images_with_their_own_sentences(datasets, generator, text):
+@pytest.mark.parametrize(
+    ("text", "loss"), [("embedding", "cross_entropy"), ("mean", "cross_entropy"), ("mean", "hinge")]
+)
+def test_the_losses_are_those_of_real_images_with_their_own_sentences(datasets, generator, text, loss):
     keras.utils.set_random_seed(1)
     network = discriminators.discriminator(
         image_size=SIZE, filters=2, text=text, text_dim=TEXT_DIM, condition_dim=4, batch_norm=False
     )
-    found = memorization(datasets)(against(generator, network, text))
+    found = memorization(datasets)(against(generator, network, text, loss))
     assert list(found) == ["real_train", "real_test"]
     for value, dataset in zip(found.values(), datasets, strict=True):
         image = decode(dataset, SIZE)[:, 1:17, 1:17].astype(np.float32) / 127.5 - 1  # the middle of 19 pixels
@@ -57,7 +60,8 @@ def test_the_losses_are_those_of_real_images_with_their_own_sentences(datasets, 
             zeros = {name: np.zeros((5, *x.shape[1:]), np.float32) for name, x in generator.input.items()}
             sentence = np.asarray(generator({**zeros, "embedding": sentence}, training=False)["mean"])
         logits = np.asarray(network({"image": image, "text": sentence}, training=False)["conditional"])
-        assert value == pytest.approx(np.mean(np.log1p(np.exp(-logits))), rel=1e-4)
+        expected = np.log1p(np.exp(-logits)) if loss == "cross_entropy" else np.maximum(1 - logits, 0)
+        assert value == pytest.approx(np.mean(expected), rel=1e-4)
 
 
 def test_a_discriminator_that_knows_its_images_by_heart_is_found_out(datasets, generator):

@@ -19,7 +19,7 @@ from stackgan_keras.data.preparing.record import RECORD
 from stackgan_keras.data.preparing.summary import RETRIEVAL, next_command
 from stackgan_keras.data.sources.reader import UNFINISHED
 from stackgan_keras.errors import InputError
-from stackgan_keras.models import text_encoder, weights
+from stackgan_keras.models import sentence_reader, text_encoder, weights
 from stackgan_keras.models.runs import TEXT_ENCODER
 
 DIM = 8
@@ -341,7 +341,7 @@ def test_embeddings_that_are_there_are_kept_unless_captions_change(run, folder, 
         patch.setattr(writing, "write_pickle", stop_at_pickles)
         with pytest.raises(KeyboardInterrupt):
             run(*arguments)
-        patch.setattr(text_encoder, "embed", stop_at_pickles)  # nor is anything embedded again
+        patch.setattr(sentence_reader.SentenceReader, "embed", stop_at_pickles)  # nor is anything embedded again
         with pytest.raises(KeyboardInterrupt):
             run(*arguments)
     assert not is_complete(tmp_path / "out")

@@ -15,6 +15,7 @@ from helpers import ended, pixels, refusal
 from stackgan_keras import config, evaluate, export, generate, train, train_stage1, train_text
 from stackgan_keras.config import Folders
 from stackgan_keras.data import drawn_birds, uncaptioned
+from stackgan_keras.evaluation import scores
 from stackgan_keras.inference.stackgan import StackGAN
 from stackgan_keras.inference.studio import Studio
 from stackgan_keras.models import blocks, stages, weights
@@ -57,8 +58,11 @@ def run(chosen, output_dir):
 
 @pytest.fixture(scope="module")
 def trained(root, tmp_path_factory):
-    """An output folder with a run of two epochs and a text encoder; not to be changed."""
-    folders = run(settings(root), tmp_path_factory.mktemp("out"))
+    """An output folder with a run of two epochs by the command, and a text encoder; not to be changed."""
+    chosen, output_dir = settings(root), tmp_path_factory.mktemp("out")
+    config.write(chosen, output_dir / "tiny.yaml")
+    train.main(["--config", str(output_dir / "tiny.yaml"), "--output_dir", str(output_dir)])
+    folders = Folders(output_dir, chosen.run)
     encoder = ModelConfig("text_encoder", {"filters": 3, "recurrent_dim": 4, "text_dim": 16})
     weights.save(encoder.build(), encoder, folders.weights / TEXT_ENCODER)
     return folders
@@ -94,7 +98,7 @@ def test_images_of_all_branches_are_drawn(trained, monkeypatch, capsys):
     arguments = ("--run", "tiny", "--output_dir", trained.output_dir, "--count", 2, RED, BLUE)
     code, printed, errors = ended(generate.main, arguments, monkeypatch, capsys)
     assert code == 0, errors
-    assert "no Stage II" not in printed
+    assert "2 of each size for each of 2 sentences" in printed and "Stage II" not in printed
     folder = trained.results / "generated"
     for name, size in BRANCHES.items():
         files = sorted(folder.glob(f"02_*copy02_{size}.png"))
@@ -104,7 +108,9 @@ def test_images_of_all_branches_are_drawn(trained, monkeypatch, capsys):
 
 
 def test_every_branch_is_a_row_of_scores(root, trained, monkeypatch, capsys):
+    monkeypatch.setattr(scores, "PAIRS", 4)
     arguments = ("--run", "tiny", "--output_dir", trained.output_dir, "--data.root", root, "--metrics", "diversity")
+    arguments = (*arguments, "--count", 4)
     code, printed, errors = ended(evaluate.main, arguments, monkeypatch, capsys)
     assert code == 0, errors
     rows = json.loads((trained.results / "evaluation.json").read_text())["rows"]
@@ -131,23 +137,23 @@ def test_restarts_from_the_average_are_as_often_as_asked_for():
 
 @pytest.fixture(scope="module")
 def without_text(root, tmp_path_factory):
-    generator = {"conditional": False}
-    return run(settings(root / "CUB_200_2011/images", generator=generator), tmp_path_factory.mktemp("plain"))
+    changed = {"generator": {"conditional": False}, "data": {"image_size": 32}, "train": {"epochs": 1}}
+    return run(settings(root / "CUB_200_2011/images", **changed), tmp_path_factory.mktemp("plain"))
 
 
 def test_a_folder_of_images_is_enough_without_text(without_text, monkeypatch, capsys):
     lines = (without_text.logs / "stackgan_v2/metrics.jsonl").read_text().splitlines()
     last = json.loads(lines[-1])
-    assert {"real_unconditional_64", "fake_unconditional_64"} <= last.keys() and "mismatched_64" not in last
+    assert {"real_unconditional_32", "fake_unconditional_32"} <= last.keys() and "mismatched_32" not in last
     arguments = ("--run", "tiny", "--output_dir", without_text.output_dir, "--count", 5)
     code, _, errors = ended(generate.main, arguments, monkeypatch, capsys)
     assert code == 0, errors
-    files = sorted((without_text.results / "generated").glob("01_tiny_*_64.png"))
+    files = sorted((without_text.results / "generated").glob("01_tiny_*_32.png"))
     assert len(files) == 5 and len({pixels(file).tobytes() for file in files}) == 5
 
 
 def test_runs_without_text_are_scored(root, without_text, monkeypatch, capsys):
-    arguments = ("--run", "tiny", "--output_dir", without_text.output_dir, "--metrics", "diversity")
+    arguments = ("--run", "tiny", "--output_dir", without_text.output_dir, "--metrics", "diversity", "--count", 4)
     folder = root / "CUB_200_2011/images"
     code, _, errors = ended(evaluate.main, (*arguments, "--data.root", folder), monkeypatch, capsys)
     assert code == 0, errors
@@ -165,7 +171,7 @@ def test_all_images_of_a_folder_are_in_one_of_its_splits(root, tmp_path):
 
 
 def of_words(root, **train):
-    changed = {"generator": {"family": "attngan"}, "discriminator": {"text": "embedding"}}
+    changed = {"generator": {"family": "attngan"}, "discriminator": {"text": "embedding"}, "data": {"image_size": 32}}
     chosen = settings(root, **changed, train={"damsm_weight": 5, "kl_weight": 1, **train})
     text = {"loss": "damsm", "image_filters": 4, "batch_size": 4, "epochs": 1, "words": 8}
     return chosen.model_copy(update={"text": config.make({"text": text}).text})
@@ -212,7 +218,7 @@ def test_attngan_stopped_and_continued_equals_unbroken_to_the_bit(root, attngan,
 def test_a_sentence_alone_is_drawn_as_beside_longer_ones(attngan):
     model = StackGAN.load(attngan.weights)
     alone, beside = model.generate(RED, 1), model.generate([RED, BLUE], 1)
-    for name in BRANCHES:
+    for name in ("image_16", "image_32"):
         np.testing.assert_array_equal(alone[name][0], beside[name][0])
     assert "zebra" in model.unread("a red zebra") and model.words_of("a red zebra bird") == ["a", "red", "bird"]
 
@@ -223,15 +229,16 @@ def test_attention_maps_are_written_beside_the_images(attngan, monkeypatch, caps
     assert code == 0, errors
     assert len([*(attngan.results / "generated").glob("01_*_attention.png")]) == 1
     (made,) = StackGAN.load(attngan.weights).images(RED, 1, attention=True)
-    for size in (16, 32):
-        weights_ = made[f"attention_{size}"]
-        np.testing.assert_allclose(weights_.sum(axis=0), 1, atol=1e-3)
-        assert np.abs(weights_[len(RED.split()) :]).max() < 1e-6  # nothing past the sentence's end
+    weights_ = made["attention_16"]
+    np.testing.assert_allclose(weights_.sum(axis=0), 1, atol=1e-3)
+    assert np.abs(weights_[len(RED.split()) :]).max() < 1e-6  # nothing past the sentence's end
 
 
 def test_attngan_is_scored_by_its_own_encoders(root, attngan, monkeypatch, capsys):
+    monkeypatch.setattr(scores, "PAIRS", 4)
     arguments = ("--run", "tiny", "--output_dir", attngan.output_dir, "--data.root", root, "--split", "train")
-    code, _, errors = ended(evaluate.main, (*arguments, "--metrics", "r_precision,diversity"), monkeypatch, capsys)
+    arguments = (*arguments, "--metrics", "r_precision,diversity", "--count", 4)
+    code, _, errors = ended(evaluate.main, arguments, monkeypatch, capsys)
     rows = json.loads((attngan.results / "evaluation.json").read_text())
     assert code == 0, errors
     assert 0 <= rows["rows"]["tiny"]["r_precision"] <= 1 or rows["notes"]
@@ -239,8 +246,8 @@ def test_attngan_is_scored_by_its_own_encoders(root, attngan, monkeypatch, capsy
 
 def test_the_page_shows_where_words_were_looked_at(attngan):
     images, command = Studio(attngan.output_dir).draw("tiny", f"{RED}\n{BLUE}", 2, 0, 1, 1, False)
-    assert [*images] == ["64 pixels", "Words"] and len(images["Words"]) == 4 and "--run tiny" in command
-    assert pixels(images["Words"][0][0]).shape[1] > pixels(images["64 pixels"][0][0]).shape[1]
+    assert [*images] == ["32 pixels", "Words"] and len(images["Words"]) == 4 and "--run tiny" in command
+    assert pixels(images["Words"][0][0]).shape[1] > pixels(images["32 pixels"][0][0]).shape[1]
 
 
 def test_exports_are_refused_where_words_are_read(attngan, monkeypatch, capsys):
@@ -280,21 +287,12 @@ def test_settings_of_another_member_of_the_family_are_refused(root, section, cha
     assert words in refusal(stages.joint, settings(root, **{section: changed}))
 
 
-def test_the_stages_refuse_successors(root, tmp_path):
-    assert "run train in place of train_stage1" in refusal(stages.stage1, settings(root))
+def test_the_stages_refuse_successors(root, trained, tmp_path, monkeypatch, capsys):
+    arguments = ("--config", trained.output_dir / "tiny.yaml", "--output_dir", tmp_path)
+    code, _, errors = ended(train_stage1.main, arguments, monkeypatch, capsys)
+    assert code == 2 and "run train in place of train_stage1" in errors
     chosen = settings(root, generator={"family": "stackgan"})
     assert "generator.first_size is 16, which means nothing to StackGAN" in refusal(stages.stage1, chosen)
-
-
-def test_train_is_a_command(root, tmp_path, monkeypatch, capsys):
-    sizes = ("--generator.first_size", 16, "--generator.filters", 2, "--discriminator.filters", 2)
-    given = ("--data.root", root, "--output_dir", tmp_path, "--generator.text_dim", 16, "--data.image_size", 32)
-    more = ("--generator.family", "stackgan_v2", "--train.batch_size", 4, "--train.max_steps", 1)
-    code, printed, errors = ended(train.main, (*sizes, *given, *more), monkeypatch, capsys)
-    assert code == 0, errors
-    assert "images: " in printed
-    code, _, errors = ended(train_stage1.main, (*sizes, *given, *more), monkeypatch, capsys)
-    assert code == 2 and "run train in place" in errors
 
 
 # -- several devices ----------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import make_dataset, refusal
+from helpers import eager, make_dataset, refusal, train_encoders
 
 from stackgan_keras import config
 from stackgan_keras.data import drawn_birds, published
@@ -20,6 +20,7 @@ from stackgan_keras.training.encoders import Encoders, EncoderStep
 from stackgan_keras.training.retrieval import Retrieval
 from stackgan_keras.training.text import TextFolders
 
+pytestmark = pytest.mark.usefixtures("eagerly")
 TEXT = {"filters": 6, "recurrent_dim": 8}
 
 
@@ -164,16 +165,12 @@ def test_retrieval_scores_are_products(tmp_path):
 # -- a whole training ---------------------------------------------------------------------------------------------
 
 
-def train(folder, chosen, dataset, start=None):
-    folders = TextFolders(folder / "weights", folder / "logs", folder / "results")
-    return text.train_encoders((dataset, dataset), chosen, folders, start)
-
-
 @pytest.fixture(scope="module")
 def trained(dataset, tmp_path_factory):
     """The folder of a training of two epochs, and the text encoder that it gave; not to be changed."""
     folder = tmp_path_factory.mktemp("trained")
-    return folder, train(folder, settings(), dataset)
+    with eager():
+        return folder, train_encoders(folder, settings(), dataset)
 
 
 def test_a_training_leaves_encoders_figures_and_grids(trained):
@@ -187,7 +184,7 @@ def test_a_training_leaves_encoders_figures_and_grids(trained):
 
 
 def test_embeddings_get_the_scale_that_is_asked_for(dataset, tmp_path):
-    model = train(tmp_path, settings(embedding_scale=0.5, epochs=1), dataset)
+    model = train_encoders(tmp_path, settings(embedding_scale=0.5, epochs=1), dataset)
     made = text_encoder.embed(model, [captions[0] for captions in dataset.captions])
     assert made.std() == pytest.approx(0.5, rel=1e-3)
 
@@ -222,9 +219,9 @@ def test_whitened_embeddings_differ_alike_in_all_directions_but_the_dead(tmp_pat
 
 
 def test_an_encoder_is_whitened_once_it_has_been_scored(trained, dataset, tmp_path, capsys):
-    white = train(tmp_path, settings(whiten=True), dataset)
+    white = train_encoders(tmp_path, settings(whiten=True), dataset)
     assert "chance 25.0%" in capsys.readouterr().out
-    again = train(tmp_path, settings(whiten=True), dataset)  # is over: it is not whitened twice
+    again = train_encoders(tmp_path, settings(whiten=True), dataset)  # is over: it is not whitened twice
     files = [trained[0] / f"weights/{name}_encoder.weights.h5" for name in ("text", "image")]
     plain = weights.load(files[0])
     text.whiten(Encoders(plain, weights.load(files[1])), dataset)
@@ -237,8 +234,8 @@ def test_an_encoder_is_whitened_once_it_has_been_scored(trained, dataset, tmp_pa
 
 
 def test_a_stopped_training_ends_like_an_unbroken_one(trained, dataset, tmp_path):
-    train(tmp_path, settings(epochs=1), dataset)
-    resumed = train(tmp_path, settings(), dataset)
+    train_encoders(tmp_path, settings(epochs=1), dataset)
+    resumed = train_encoders(tmp_path, settings(), dataset)
     for mine, theirs in zip(trained[1].get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_array_equal(mine, theirs)
 
@@ -246,7 +243,7 @@ def test_a_stopped_training_ends_like_an_unbroken_one(trained, dataset, tmp_path
 def test_a_training_begins_with_the_weights_of_another(trained, dataset, tmp_path):
     start = trained[0] / "weights"
     still = {"learning_rate": 1e-9, "epochs": 1, "embedding_scale": embedding_scale(trained[1], dataset)}
-    train(tmp_path, settings(**still), dataset, start)
+    train_encoders(tmp_path, settings(**still), dataset, start)
     for name in ("text_encoder", "image_encoder"):
         made, given = (weights.load(folder / f"{name}.weights.h5") for folder in (tmp_path / "weights", start))
         for mine, theirs in zip(made.trainable_variables, given.trainable_variables, strict=True):
@@ -259,7 +256,7 @@ def embedding_scale(encoder, dataset):
 
 def test_one_class_is_refused(dataset, tmp_path):
     one_class = replace(dataset, class_ids=np.zeros(8, np.int64))
-    assert "one class" in refusal(train, tmp_path, settings(), one_class)
+    assert "one class" in refusal(train_encoders, tmp_path, settings(), one_class)
 
 
 def test_images_without_captions_are_left_out(dataset):
@@ -303,7 +300,7 @@ def extractor_file(tmp_path_factory):
 
 
 def test_an_image_encoder_may_read_features_of_a_frozen_network(dataset, extractor_file, tmp_path):
-    train(tmp_path, settings(image_encoder=str(extractor_file)), dataset)
+    train_encoders(tmp_path, settings(image_encoder=str(extractor_file)), dataset)
     head = weights.load(tmp_path / "weights/image_encoder.weights.h5")
     assert head.input_shape == (None, 5) and head.output_shape == (None, 8)
     assert weights.read_config(tmp_path / "weights/image_encoder.weights.h5").keywords["network"] == str(extractor_file)
@@ -314,7 +311,7 @@ def test_an_image_encoder_may_read_features_of_a_frozen_network(dataset, extract
     np.testing.assert_allclose(
         kept[3, 9], extractor(images[3:4, 6:, :5:-1])[0][0], rtol=1e-5
     )  # a corner's mirror image
-    train(tmp_path, settings(image_encoder=str(extractor_file), epochs=3), dataset)
+    train_encoders(tmp_path, settings(image_encoder=str(extractor_file), epochs=3), dataset)
     assert file.stat().st_mtime_ns == date  # read, not computed again
 
 
@@ -332,4 +329,6 @@ def test_batches_hold_the_features_of_their_own_images(dataset):
 
 
 def test_an_extractor_that_is_not_there_is_refused(dataset, tmp_path):
-    assert "no feature extractor squirrel" in refusal(train, tmp_path, settings(image_encoder="squirrel"), dataset)
+    assert "no feature extractor squirrel" in refusal(
+        train_encoders, tmp_path, settings(image_encoder="squirrel"), dataset
+    )

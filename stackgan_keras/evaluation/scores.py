@@ -15,9 +15,8 @@ from stackgan_keras.evaluation.evaluation_set import Caption, EvaluationSet
 from stackgan_keras.evaluation.features import AnyEncoders, Networks, batched, joined
 from stackgan_keras.evaluation.metrics import METRICS, Metric, Sample
 from stackgan_keras.evaluation.real_images import framed, real_outputs
-from stackgan_keras.models import text_encoder
 from stackgan_keras.models.generators import images_of
-from stackgan_keras.training.damsm_encoders import DamsmEncoders
+from stackgan_keras.training.damsm_encoders import DamsmEncoders, unit
 
 ENLARGED = "enlarged"  # the Stage-I image, bicubically, to the size of Stage II
 PAIRS = 100  # of images whose difference is the diversity (Odena et al. 2017)
@@ -54,7 +53,7 @@ class Evaluation:
             read = self.read(run, data.captions)
             pairs, texts = self._pairs(run, read), {"captions": data.captions, "embeddings": read.get("embedding")}
             if isinstance(run.encoders, DamsmEncoders):
-                texts["embeddings"] = run.encoders.embed_sentences(data.sentences(data.captions))
+                texts["embeddings"] = unit(read["embedding"])
             for output, (size, outputs) in self._run_outputs(run, read).items():
                 if size not in real:
                     real[size] = self._real_outputs(data.dataset, size, encoders)
@@ -79,10 +78,7 @@ class Evaluation:
         """What the run's generator takes of captions: by its text encoder, or else the embeddings that the data has."""
         if run.model.encoder is None:
             return {"embedding": np.stack([self.evaluation_set.dataset.embeddings_of(i)[j] for i, j in captions])}
-        sentences = self.evaluation_set.sentences(captions)
-        if "words" in run.model.takes:
-            return run.model.read(sentences)
-        return {"embedding": text_encoder.embed(run.model.encoder, sentences, progress=True)}
+        return run.model.reader(self.evaluation_set.sentences(captions), progress=True)
 
     def _metrics(self) -> list[tuple[str, Metric]]:
         """Those of the evaluation, in the table's order."""

@@ -35,7 +35,7 @@ def write_images(
     stem = f"grid_{_tag(sentences[0])}{others}_{suffix}_copies{count}"
     per_page = max(1, PAGE // min(count, MOST_COPIES))
     lines: list[str] = []
-    page: dict[str, list[dict[str, np.ndarray]]] = {}  # caption -> its copies, each an image for each stage
+    page: dict[str, list[dict[str, np.ndarray]]] = {}  # caption -> its copies, each an image of each stage or size
     with tqdm(desc="drawing", total=number * count, unit=" images", leave=False, disable=None) as bar:
         for place, sentence in enumerate(sentences, start=1):
             kept = page.setdefault(f"{place}. {_caption(sentence)}", [])
@@ -60,7 +60,8 @@ def write_images(
                 page = {}
     if count > MOST_COPIES:
         lines.insert(0, f"note: the grid shows the first {MOST_COPIES} of {count} copies")
-    return [f"images: {folder}: {count} of each stage for each of {number} sentence{'s' * (number > 1)}", *lines]
+    kind = "stage" if images.keys() <= STAGES.keys() else "size"
+    return [f"images: {folder}: {count} of each {kind} for each of {number} sentence{'s' * (number > 1)}", *lines]
 
 
 def _page(copies: dict[str, list[dict[str, np.ndarray]]]) -> np.ndarray:

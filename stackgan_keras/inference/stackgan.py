@@ -12,12 +12,11 @@ import tensorflow as tf
 from stackgan_keras.data import rgb
 from stackgan_keras.data.noise import generator_inputs, widths_of
 from stackgan_keras.errors import InputError, whole_number
-from stackgan_keras.inference.reader import Reader, between
 from stackgan_keras.models import hugging_face, sentence_reader, weights
 from stackgan_keras.models.blocks import ARCHITECTURES
 from stackgan_keras.models.generators import images_of, text_dim_of
-from stackgan_keras.models.runs import GENERATORS, VOCABULARY, has_weights, missing_run, shipped_homes, weight_file
-from stackgan_keras.models.vocabulary import Vocabulary
+from stackgan_keras.models.runs import GENERATORS, has_weights, missing_run, shipped_homes, weight_file
+from stackgan_keras.models.sentence_reader import CharacterReader, SentenceReader
 
 NETWORKS = {  # in a run's files
     "attngan_gen": "attngan_generator",
@@ -41,27 +40,33 @@ class StackGAN:
 
     def __init__(
         self,
-        encoder: keras.Model | None,
+        reader: SentenceReader | None,
         generator: keras.Model,
         architecture: str = "pytorch",
-        vocabulary: Vocabulary | None = None,
     ):
-        """A text encoder, or None to draw embeddings alone, and a generator and its architecture.
+        """What reads sentences, or None to draw embeddings alone, and a generator and its architecture.
 
-        `vocabulary` is that of an encoder of words. Raises `InputError` if the embeddings of both differ in size.
+        Raises `InputError` if the embeddings of both differ in size, and if the generator needs words but the reader
+        gives none.
         """
         read = self.text_dim = text_dim_of(generator)
-        self.reader = None if encoder is None else Reader(encoder, vocabulary)
-        made = read if self.reader is None else self.reader.text_dim
+        made = read if reader is None else reader.text_dim
         if made != read:
             raise InputError(
                 f"the text encoder makes embeddings of {made} dimensions but the generator reads {read}: they come "
                 "from different runs, take both from one, or the encoder whose embeddings the generator learned from"
             )
-        self.encoder, self.generator = encoder, generator
+        self.takes = [name for name in ("embedding", "words", "mask") if name in generator.input]
+        if isinstance(reader, CharacterReader) and "words" in self.takes:
+            raise InputError(
+                "the generator reads words but the text encoder characters: they come from different runs, take both "
+                "from one"
+            )
+        self.reader, self.encoder = reader, None if reader is None else reader.encoder
+        self.generator = generator
         self.widths = widths_of(generator)
         self.truncated = ARCHITECTURES[architecture].truncated_epsilon
-        self.takes = [name for name in ("embedding", "words", "mask") if name in generator.input]
+        self._read = None if reader is None else tf.function(reader.read)
         self._generate = tf.function(self._image_of)
 
     @classmethod
@@ -81,21 +86,19 @@ class StackGAN:
                 f"{found} holds generators but no text_encoder.weights.h5, so no sentence can be read: copy the "
                 "encoder that made the embeddings of its training data there, or draw embedded sentences"
             )
-        encoder = vocabulary = None
+        reader = None
         if not embedded:
-            file, of_words = weight_file(found, "text_encoder"), (found / VOCABULARY).is_file()
-            encoder = weights.load(file, "word_encoder" if of_words else "text_encoder")
-            vocabulary = sentence_reader.vocabulary_of(file) if of_words else None
+            reader = sentence_reader.load(weight_file(found, "text_encoder"))
             learned_with = weights.read_training(weight_file(found, best)).get("text_encoder")
-            if learned_with not in (None, weights.checksum(encoder)):
+            if learned_with not in (None, weights.checksum(reader.encoder)):
                 raise InputError(
-                    f"{file} is not the text encoder that {best} was trained with, so it would not read what is "
-                    "said: copy the one of its run there"
+                    f"{weight_file(found, 'text_encoder')} is not the text encoder that {best} was trained with, so it "
+                    "would not read what is said: copy the one of its run there"
                 )
         config = weights.read_config(weight_file(found, best), NETWORKS[best])
         try:
             generator, architecture = weights.load(weight_file(found, best)), config.keywords.get("architecture")
-            return cls(encoder, generator, architecture or "pytorch", vocabulary)
+            return cls(reader, generator, architecture or "pytorch")
         except InputError as problem:
             raise InputError(f"{found}: {problem}") from None
 
@@ -141,14 +144,14 @@ class StackGAN:
         steps = whole_number("steps", steps, 2, MAX_STEPS)
         ends = [self.read(each[None] if isinstance(each, np.ndarray) else [each]) for each in (first, second)]
         texts = {name: np.concatenate([each[name] for each in ends]) for name in self.takes}
-        texts = between(texts, np.linspace(0, 1, steps, dtype=np.float32))
+        texts = _between(texts, np.linspace(0, 1, steps, dtype=np.float32))
         how: dict[str, Any] = {"epsilon_scale": epsilon_scale, "noise_scale": noise_scale, "same_noise": True}
         made = self.images(texts, 1, seed, **how)
         return {name: rows[:, 0] for name, rows in _stacked(made, 1).items()}
 
     def embed(self, sentences: str | Iterable[str]) -> np.ndarray:
         """The embeddings (N, text_dim) float32 of sentences."""
-        return self._reader()(_sentences(sentences))["embedding"]
+        return self._each(_sentences(sentences))["embedding"]
 
     def read(self, sentences: str | Iterable[str] | np.ndarray) -> dict[str, np.ndarray]:
         """What the generator takes of sentences, N rows each, by the names of its inputs.
@@ -162,12 +165,14 @@ class StackGAN:
                 wanted = f"give sentences, or an array (N, {self.text_dim})"
                 raise InputError(f"the embeddings are {sentences.shape}: {wanted}")
             return {"embedding": sentences.astype(np.float32)}
-        return self._reader()(_sentences(sentences)) if self.takes else {}
+        return self._each(_sentences(sentences)) if self.takes else {}
 
-    def _reader(self) -> Reader:
-        if self.reader is None:
+    def _each(self, sentences: list[str]) -> dict[str, np.ndarray]:
+        """What is read of sentences, each on its own, so that it depends on no other, to the bit."""
+        if self.reader is None or self._read is None:
             raise InputError("this run was loaded to draw embeddings alone, so it reads no sentence: load it without")
-        return self.reader
+        rows = [self._read(codes[None]) for codes in self.reader.encode(sentences)]
+        return {name: np.concatenate([np.asarray(row[name]) for row in rows]) for name in rows[0]}
 
     def words_of(self, sentence: str) -> list[str]:
         """The words of a sentence that AttnGAN's text encoder reads, in the order of its attention maps."""
@@ -235,6 +240,21 @@ def _find(folder: str | Path) -> Path:
     if found is None:
         raise InputError(missing_run(folder))
     return found
+
+
+def _between(texts: dict[str, np.ndarray], along: np.ndarray) -> dict[str, np.ndarray]:
+    """Texts (N, ...) at places `along` (N,), 0 to 1, of the way from the first of two to the second.
+
+    Words are taken place by place, and a place of either counts.
+    """
+    made = {}
+    for name, (start, end) in texts.items():
+        if start.dtype == bool:
+            made[name] = np.repeat((start | end)[None], len(along), axis=0)
+        else:
+            share = along.reshape(-1, *[1] * start.ndim).astype(np.float32)
+            made[name] = (1 - share) * start + share * end
+    return made
 
 
 def _stacked(images: Iterator[dict], count: int) -> dict[str, np.ndarray]:

@@ -71,6 +71,13 @@ class Stage:
         return [file for name in others if not (file := weight_file(home, name)).is_file()]
 
 
+def of_command(name: str, settings: Settings, folders: Folders) -> Stage:
+    """What the command `train_stage1`, `train_stage2` or `train` trains."""
+    if name == "train_stage2":
+        return stage2(settings, folders)
+    return stage1(settings) if name == "train_stage1" else joint(settings)
+
+
 def stage1(settings: Settings) -> Stage:
     """Stage I. Raises `InputError` for settings that are about Stage II, or a successor, alone."""
     _check_family(settings, joint=False)

@@ -3,19 +3,15 @@
 Layer names are public, as in `generators`. Source: the release and section 3.2 of the paper (Xu et al., CVPR 2018).
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 from keras import initializers, layers, ops
 
 from stackgan_keras.models.tensors import Tensor
-from stackgan_keras.models.vocabulary import READ, Vocabulary
 
 TEXT = {"embedding": "sentence", "words": "words", "mask": "mask"}  # inputs of AttnGAN's generator, by its outputs
 DIRECTIONS = ("lstm_forward", "lstm_backward")  # layers
-BATCH = 256  # sentences at a time
 KEPT = 0.5  # of the numbers of an embedded word, with dropout
 
 
@@ -46,22 +42,6 @@ def with_dropout(encoder: keras.Model) -> keras.Model:
     captions = keras.Input((None,), dtype="int32", name="captions")
     keep = keras.Input((None, built["embed"].output_dim), dtype="bool", name="keep")
     return keras.Model({"captions": captions, "keep": keep}, _read(built, captions, keep), name="word_encoder")
-
-
-def embed(
-    encoder: keras.Model, vocabulary: Vocabulary, sentences: Sequence[str], *, progress: bool = False
-) -> np.ndarray:
-    """The embeddings (N, text_dim) float32 of the first `READ` words of sentences; `progress` shows a bar."""
-    from tqdm import tqdm  # only here: networks are also built where there is none
-
-    embeddings = np.empty((len(sentences), encoder.output["sentence"].shape[-1]), np.float32)
-    with tqdm(total=len(sentences), desc="embedding", unit=" sentences", disable=not progress, leave=False) as bar:
-        for start in range(0, len(sentences), BATCH):
-            codes = vocabulary.encode(sentences[start : start + BATCH], READ)
-            made = encoder({"captions": codes}, training=False)["sentence"]
-            embeddings[start : start + len(codes)] = ops.convert_to_numpy(made)
-            bar.update(len(codes))
-    return embeddings
 
 
 def _read(built: dict[str, layers.Layer], captions: Tensor, keep: Tensor | None = None) -> dict[str, Tensor]:

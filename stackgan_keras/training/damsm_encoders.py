@@ -17,6 +17,7 @@ from stackgan_keras.data import rgb
 from stackgan_keras.errors import InputError
 from stackgan_keras.models import sentence_reader, weights, word_encoder
 from stackgan_keras.models.runs import IMAGE_ENCODER, TEXT_ENCODER
+from stackgan_keras.models.sentence_reader import WordReader
 from stackgan_keras.models.vocabulary import Vocabulary
 from stackgan_keras.models.weights import ModelConfig
 from stackgan_keras.training import damsm
@@ -70,11 +71,11 @@ class DamsmEncoders:
     def embed_inputs(self, inputs: np.ndarray) -> np.ndarray:
         """The codes (N, D) of images, of length 1, so that products with those of sentences are cosines."""
         parts = (inputs[i : i + AT_ONCE] for i in range(0, len(inputs), AT_ONCE))
-        return _unit(np.concatenate([self.see(rgb.to_range(part.astype(np.float32)))["code"] for part in parts]))
+        return unit(np.concatenate([self.see(rgb.to_range(part.astype(np.float32)))["code"] for part in parts]))
 
     def embed_sentences(self, sentences: Sequence[str]) -> np.ndarray:
         """The embeddings (N, D) of sentences, of length 1."""
-        return _unit(word_encoder.embed(self.text, self.vocabulary, sentences))
+        return unit(WordReader(self.text, self.vocabulary).embed(sentences))
 
     @property
     def variables(self) -> list:
@@ -142,5 +143,6 @@ def _of_images(made: dict) -> dict:
     return {"regions": tf.reshape(regions, (tf.shape(regions)[0], -1, regions.shape[-1])), "code": made["code"]}
 
 
-def _unit(rows: np.ndarray) -> np.ndarray:
+def unit(rows: np.ndarray) -> np.ndarray:
+    """Embeddings (N, D) at length 1, as DAMSM compares them."""
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), damsm.LEAST_NORM)

@@ -13,7 +13,6 @@ from stackgan_keras.data.decoding import decode
 from stackgan_keras.data.pipeline import AdversarialStream
 from stackgan_keras.data.published import Dataset
 from stackgan_keras.models.projected import FRAMING
-from stackgan_keras.training import losses
 from stackgan_keras.training.objective import Objective
 from stackgan_keras.training.samples import TextsOf, embeddings_of
 
@@ -34,12 +33,15 @@ class Memorization:
         }
 
     def __call__(self, objective: Objective) -> dict[str, float]:
-        """The mean losses of the final image's discriminator on real images of both sets with their own sentences."""
+        """The mean losses of the final image's discriminator on real images of both sets with their own sentences.
+
+        They are what `train.adversarial_loss` has for real images, and means over the discriminator's parts.
+        """
         return {name: float(np.mean(_losses(*pairs, objective))) for name, pairs in self.pairs.items()}
 
 
 def _losses(images: np.ndarray, embeddings: np.ndarray, objective: Objective) -> np.ndarray:
-    """The losses (N,) of the conditional logits or, without text, of the others."""
+    """The losses (N, parts) of the conditional logits or, without text, of the others."""
     generator, adversary, found = objective.generator, objective.adversaries[-1], []
     for start in range(0, len(images), BATCH):
         image = rgb.to_range(ops.cast(images[start : start + BATCH], "float32"))
@@ -50,7 +52,7 @@ def _losses(images: np.ndarray, embeddings: np.ndarray, objective: Objective) ->
         seen = adversary.inputs(image, ops.zeros((len(image), FRAMING)))
         seen |= {"text": sentence} if "text" in adversary.discriminator.input else {}
         logits = next(iter(adversary.discriminator(seen, training=False).values()))  # the conditional ones, if any
-        found.append(ops.convert_to_numpy(losses.binary_cross_entropy(logits, 1.0)))
+        found.append(ops.convert_to_numpy(adversary.adversarial.real(logits)))
     return np.concatenate(found)
 
 

@@ -6,7 +6,7 @@ A new term of the generator's loss is a function here that returns a `Term`, and
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 from keras import ops
@@ -17,6 +17,7 @@ from stackgan_keras.models.tensors import Tensor
 from stackgan_keras.training import damsm, losses
 from stackgan_keras.training.adversary import FAKE, Adversary
 from stackgan_keras.training.distribution import GlobalBatch
+from stackgan_keras.training.words import Words
 
 COVARIANCE = 5.0  # weight of the difference of colours' covariances, beside 1 of their means (Zhang et al. 2018)
 
@@ -53,11 +54,11 @@ def adversarial(
     discriminators: dict[str, keras.Model],
     settings: Settings,
     pretrained: keras.Model | None = None,
-    words: Any = None,
+    words: Words | None = None,
 ) -> Objective:
     """Generator against discriminators, which are named by the image that each sees; `pretrained` feeds their heads.
 
-    `words`, a `words.Words`, is what AttnGAN's training has of sentences.
+    `words` is what AttnGAN's training has of sentences.
     """
     weights = settings.train
     adversaries = [Adversary(image, network, settings, pretrained) for image, network in discriminators.items()]
@@ -71,7 +72,7 @@ def adversarial(
     if weights.pixel_weight:
         terms.append(_pixel(weights.pixel_weight, without_stage1(generator)))
     if words is not None:
-        terms.append(words.term(weights.damsm_weight, [*images_of(generator)][-1]))
+        terms.append(damsm_term(weights.damsm_weight, words.encoders.see, [*images_of(generator)][-1]))
     terms = [term for term in terms if term.weight]
     made = Objective(generator, tuple(adversaries), tuple(terms))
     return made if words is None else replace(made, complete=words.complete)

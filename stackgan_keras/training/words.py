@@ -1,4 +1,4 @@
-"""What AttnGAN's training has of sentences: their words, by a frozen text encoder, and how well images fit them."""
+"""What AttnGAN's training has of sentences: their words, by encoders that stay as they are."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,6 @@ from stackgan_keras.errors import InputError
 from stackgan_keras.models.runs import VOCABULARY
 from stackgan_keras.models.vocabulary import READ
 from stackgan_keras.training.damsm_encoders import DamsmEncoders
-from stackgan_keras.training.objective import Term, damsm_term
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +56,3 @@ class Words:
             order = tf.argsort(tf.math.count_nonzero(batch["captions"], axis=1), direction="DESCENDING", stable=True)
             batch = {name: tf.gather(values, order) for name, values in batch.items()}
         return batch | self.encoders.read(batch["captions"])
-
-    def term(self, weight: float, image: str) -> Term:
-        """The generator's loss by DAMSM on its final `image`."""
-        return damsm_term(weight, self.encoders.see, image)
