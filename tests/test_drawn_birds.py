@@ -16,7 +16,7 @@ from stackgan_keras.data.drawn_birds import COLOURS, NOUNS, PLUMAGE, Bird, datas
 from stackgan_keras.data.drawn_birds import species as species_of
 from stackgan_keras.data.drawn_birds.captions import describe
 from stackgan_keras.data.drawn_birds.embedding import embed
-from stackgan_keras.data.drawn_birds.painting import draw
+from stackgan_keras.data.drawn_birds.painting import PARTS, draw, part_map
 from stackgan_keras.data.drawn_birds.species import individual, invent_species, species_names
 from stackgan_keras.errors import InputError
 
@@ -249,6 +249,21 @@ def test_every_part_wears_its_colour_and_can_be_seen(facing, wing_pose):
             median = np.median(pixels[region[part]], 0)
             nearest = names[np.linalg.norm(palette - median, axis=1).argmin()]
             assert nearest == getattr(bird, part), (part, median)
+
+
+@pytest.mark.parametrize("wing_pose", ["folded", "raised"])
+@pytest.mark.parametrize("facing", ["left", "right"])
+@pytest.mark.parametrize("perch", ["post", "ground"])
+def test_the_map_of_parts_is_where_the_image_shows_them(facing, wing_pose, perch):
+    plain = Bird(*["grey"] * 6, perch=perch, facing=facing, wing_pose=wing_pose, tilt=8.0)
+    image, _ = draw(plain, np.random.default_rng(4))
+    numbers = part_map(plain, np.random.default_rng(4))
+    assert numbers.shape == (image.height, image.width) and {*np.unique(numbers)} == {*range(len(PARTS) + 1)}
+    for place, part in enumerate(PARTS, start=1):
+        other, _ = draw(replace(plain, **{part: "red"}), np.random.default_rng(4))
+        changed = np.abs(np.asarray(other, int) - np.asarray(image, int)).max(-1) > 40
+        mapped = numbers == place
+        assert (changed & mapped).sum() / (changed | mapped).sum() > 0.85, part
 
 
 def test_drawing_is_a_pure_function(birds):

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,15 +27,29 @@ _PHRASES = (
 )
 
 
-def named_parts(sentence: str) -> dict[str, str]:
-    """The parts whose colour a sentence in the words of the drawn captions names, such as {"wing": "yellow"}."""
-    named = {}
-    for phrase in _PHRASES:
-        for match in phrase.finditer(sentence.lower()):
+class Phrase(NamedTuple):
+    """The colour of a part, as a sentence names it, and where in the sentence the words for both begin."""
+
+    part: str
+    colour: str
+    colour_at: int
+    noun_at: int
+
+
+def phrases(sentence: str) -> list[Phrase]:
+    """What a sentence in the words of the drawn captions says of parts' colours."""
+    found = []
+    for pattern in _PHRASES:
+        for match in pattern.finditer(sentence.lower()):
             part, colour = _PART_OF[match["noun"]], match["colour"].replace("gray", "grey")
             if colour in PARTS[part]:
-                named[part] = colour
-    return named
+                found.append(Phrase(part, colour, match.start("colour"), match.start("noun")))
+    return found
+
+
+def named_parts(sentence: str) -> dict[str, str]:
+    """The parts whose colour a sentence in the words of the drawn captions names, such as {"wing": "yellow"}."""
+    return {phrase.part: phrase.colour for phrase in phrases(sentence)}
 
 
 def truth(root: Path, names: Sequence[str]) -> list[dict[str, str]]:

@@ -10,13 +10,12 @@ from stackgan_keras.data.drawn_birds.species import COLOURS, PLUMAGE, SIZES, Bir
 
 IMAGE_SIZES = ((480, 420), (460, 440), (440, 460))  # width and height, pixels
 LEG = (96, 76, 70)
+PARTS = (*PLUMAGE, "beak")  # that have a colour of their own
 
 
 def draw(bird: Bird, rng: Rng) -> tuple[Image.Image, tuple[int, int, int, int]]:
     """The bird's image (RGB, 460 or 480 pixels on the long side) and the bird's box in it: x, y, w, h in pixels."""
-    width, height = pick(rng, IMAGE_SIZES)
-    parts = outlines(bird)
-    frame = _place(parts, bird, (width, height), rng)
+    (width, height), parts, frame = _posed(bird, rng)
     canvas = Canvas(scenery.background(bird.background, (width, height), rng), frame)
     feet = frame(np.array([[0.04, GROUND]]))[0]
     scenery.paint_perch(canvas, bird, feet, rng)
@@ -30,6 +29,33 @@ def draw(bird: Bird, rng: Rng) -> tuple[Image.Image, tuple[int, int, int, int]]:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         x, right = width - right, width - x
     return image, (int(x), int(y), int(right - x), int(bottom - y))
+
+
+def part_map(bird: Bird, rng: Rng) -> np.ndarray:
+    """Where each of `PARTS` is seen in the image that `draw` makes of the bird with an `rng` in this state.
+
+    (height, width) uint8: 0 where there is none, else the part's place in `PARTS`, counted from 1. Legs and what stands
+    before the feet count as none, and what of it hides a part does not show; the eye belongs to what is around it.
+    """
+    (width, height), parts, frame = _posed(bird, rng)
+    canvas = Canvas(Image.new("RGB", (SUPERSAMPLE * width, SUPERSAMPLE * height)), frame)
+    number = {part: (place, 0, 0) for place, part in enumerate(PARTS, start=1)}
+    body = canvas.mask(frame(parts.body))
+    for part, shapes in (("wing", parts.far_wing), ("tail", parts.tail), ("beak", [parts.beak])):
+        for shape in shapes:
+            canvas.polygon(frame(shape), number[part])
+    for part, shape in (("belly", parts.body), ("back", parts.back), ("crown", parts.crown)):
+        canvas.overlap(canvas.mask(frame(shape)), body, number[part])
+    for shape in (*parts.wing, *parts.coverts):
+        canvas.polygon(frame(shape), number["wing"])
+    seen = np.asarray(canvas.image)[::SUPERSAMPLE, ::SUPERSAMPLE, 0]
+    return seen[:, ::-1] if bird.facing == "left" else seen
+
+
+def _posed(bird: Bird, rng: Rng) -> tuple[Size, Outlines, Frame]:
+    """The size of the bird's image, the bird's outlines, and where in the image they are."""
+    size, parts = pick(rng, IMAGE_SIZES), outlines(bird)
+    return size, parts, _place(parts, bird, size, rng)
 
 
 def _place(parts: Outlines, bird: Bird, size: Size, rng: Rng) -> Frame:
@@ -50,7 +76,7 @@ def _jittered(name: str, rng: Rng) -> Colour:
 
 def _paint_bird(canvas: Canvas, parts: Outlines, bird: Bird, rng: Rng) -> None:
     """Back to front: far wing, tail, beak, legs, body, wing, eye."""
-    colours = {part: _jittered(getattr(bird, part), rng) for part in (*PLUMAGE, "beak")}
+    colours = {part: _jittered(getattr(bird, part), rng) for part in PARTS}
     _paint_feathers(canvas, parts.far_wing, tinted(colours["wing"], 0.8))
     _paint_feathers(canvas, parts.tail, colours["tail"])
     _paint_legs(canvas, parts)
