@@ -13,7 +13,7 @@ from stackgan_keras.training import command
 
 def main(arguments: list[str] | None = None, on_grid: Callable[[Path], None] | None = None) -> None:
     """What the command does with these arguments, else with its own; `on_grid` gets the path of every new grid."""
-    settings, output_dir = command.train(
+    command.train(
         "train_stage1",
         arguments,
         on_grid,
@@ -21,8 +21,6 @@ def main(arguments: list[str] | None = None, on_grid: Callable[[Path], None] | N
         preset="drawn_stage1",
         defaults={},
     )
-    data = f" --data.root {settings.data.root}" if settings.data.root else ""
-    print(f"next: python -m stackgan_keras.train_stage2 --run {settings.run} --output_dir {output_dir}{data}")
 
 
 if __name__ == "__main__":

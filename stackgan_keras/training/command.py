@@ -5,7 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stackgan_keras.command_line import OF_STAGES, quietly, settings_from
-from stackgan_keras.config import Folders, Settings
+from stackgan_keras.config import Folders
+from stackgan_keras.training import next_command
 
 
 def train(
@@ -16,14 +17,15 @@ def train(
     description: str,
     preset: str,
     defaults: dict,
-) -> tuple[Settings, Path]:
-    """Trains what the command `name` trains, with these arguments or else its own, and prints where it is.
+) -> None:
+    """Trains what the command `name` trains, with these arguments or else its own; prints where it is, and what next.
 
-    `on_grid` gets the path of every new grid; the others are as `settings_from` takes them. Returns (`Settings`,
-    output folder). Raises `InputError` for wrong arguments, and for data and networks that do not fit them.
+    `on_grid` gets the path of every new grid; the others are as `settings_from` takes them. Raises `InputError` for
+    wrong arguments, and for data and networks that do not fit them.
     """
+    words = sys.argv[1:] if arguments is None else arguments
     settings, output_dir = settings_from(
-        sys.argv[1:] if arguments is None else arguments,
+        words,
         prog=f"python -m stackgan_keras.{name}",
         description=description,
         preset=preset,
@@ -37,4 +39,4 @@ def train(
     folders = Folders(output_dir, settings.run)
     grid = stage.train(stages.of_command(name, settings, folders), settings, folders, on_grid)
     print(f"images: {grid}\nweights: {folders.weights}")
-    return settings, output_dir
+    print(f"next: {next_command.after(name, words, settings, output_dir)}")
