@@ -373,6 +373,21 @@ def test_an_encoder_is_trained_where_none_is_given_and_goes_on(run, folder, tmp_
     assert list((tmp_path / "out" / RETRIEVAL).glob("*.png"))
 
 
+@pytest.mark.parametrize("loss", ["cross_entropy", "damsm"])
+def test_captions_that_the_text_encoder_cannot_read(run, refused, folder, tmp_path, loss):
+    texts = sorted(folder.rglob("*.txt"))
+    (folder / "wren/no 1.txt").write_text("a small red bird\n" * 3 + "红色的鸟\n" + "long " * 3000 + "\n")
+    arguments = (folder, "--out", tmp_path / "out", *TRAINING, "--text.loss", loss)
+    printed = run(*arguments)
+    assert "in part and 1 not at all, such as " in printed and " captions the text encoder reads " in printed
+    for text in texts:
+        text.write_text("红色的鸟\n")
+    assert "reads nothing of any caption, such as '红色的鸟'" in refused(
+        folder, "--out", tmp_path / "none", *arguments[3:]
+    )
+    assert not (tmp_path / "none" / TEXT_ENCODER).exists()
+
+
 def test_an_unfinished_folder_takes_no_other_settings(run, refused, folder, encoder, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         steps(patch, 3)

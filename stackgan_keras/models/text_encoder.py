@@ -63,12 +63,17 @@ def encode(sentences: Sequence[str]) -> np.ndarray:
     return codes
 
 
+def reads(sentence: str) -> bool:
+    """Whether `encode` reads anything of a sentence."""
+    return any(character in ALPHABET and not character.isspace() for character in sentence.lower()[:LENGTH])
+
+
 def unread(sentence: str) -> str:
     """What `encode` does not read of a sentence, in words; empty where it reads all."""
     text = sentence.lower()
     read = text[:LENGTH]
     foreign = sum(character not in ALPHABET and not character.isspace() for character in read)
-    if not any(character in ALPHABET and not character.isspace() for character in read):
+    if not reads(sentence):
         found = "the text encoder knows none of its characters" if foreign else "it is empty"
         return f"{found}, so its images show what is drawn when nothing is asked for"
     notes = []

@@ -63,6 +63,10 @@ class Vocabulary:
         """The numbers (N, T) int32 of the first `limit` words of each sentence, as `padded` puts them."""
         return padded([self.numbers_of(sentence) for sentence in sentences], limit)
 
+    def reads(self, sentence: str) -> bool:
+        """Whether `encode` reads anything of a sentence."""
+        return bool(self.numbers_of(sentence))
+
     def unread(self, sentence: str, limit: int | None = None) -> str:
         """What `encode` does not read of a sentence, in words; empty where it reads all."""
         found = words_of(sentence)

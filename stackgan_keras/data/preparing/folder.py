@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from stackgan_keras.command_line import quietly
 from stackgan_keras.data import published
@@ -14,6 +15,7 @@ from stackgan_keras.data.sources.source import divide
 from stackgan_keras.errors import InputError
 from stackgan_keras.files import atomic_write
 from stackgan_keras.models.runs import TEXT_ENCODER, VOCABULARY
+from stackgan_keras.models.vocabulary import Vocabulary
 
 Train = Callable[[tuple[Dataset, Dataset]], None]  # puts a text encoder, trained on the splits, into the folder
 
@@ -36,6 +38,7 @@ def make(request: Request, asked: dict, train: Train) -> dict:
     has_boxes = all(example.box for example in source.examples)
     home = out / ("CUB_200_2011/images" if has_boxes else "images")
     examples, notes = divide(steps.copy_images(source, home))
+    notes += _unread([caption for example in examples for caption in example.captions], request)
     steps.write_captions(examples, out / "text_c10")
     if has_boxes:
         steps.write_tables(examples, home)
@@ -67,6 +70,31 @@ def check_unchanged(request: Request, made: dict) -> None:
         raise InputError(
             f"{request.source} has changed since it became {request.out}: delete that, or name another --out"
         )
+
+
+def _unread(captions: list[str], request: Request) -> list[str]:
+    """A note of how many captions the text encoder will not read in full. Raises `InputError` if it reads none."""
+    with quietly():
+        from stackgan_keras.models import sentence_reader, text_encoder
+
+    reader: Any = text_encoder
+    if request.text_encoder is not None and sentence_reader.reads_words(request.text_encoder):
+        reader = sentence_reader.vocabulary_of(request.text_encoder)
+    elif request.text_encoder is None and request.settings.text.loss == "damsm":
+        reader = Vocabulary.of(captions)
+    unread = [caption for caption in captions if not reader.reads(caption)]
+    if len(unread) == len(captions):
+        raise InputError(
+            f"the text encoder reads nothing of any caption, such as {unread[0][:40]!r}: it knows a to z, digits and "
+            "punctuation, so give captions in English"
+        )
+    in_part = [caption for caption in captions if reader.unread(caption)]
+    if not in_part:
+        return []
+    return [
+        f"of {len(captions):,} captions the text encoder reads {len(in_part) - len(unread):,} in part and "
+        f"{len(unread):,} not at all, such as {in_part[0][:40]!r}: {reader.unread(in_part[0])}"
+    ]
 
 
 def _text_encoder(request: Request, train: Callable[[], None]) -> tuple[Callable, int]:
