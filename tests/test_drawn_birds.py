@@ -1,14 +1,19 @@
 """Drawn birds: images and captions show their attributes, in the published layout, the same for the same seed."""
 
 import json
+import os
 import pickle
 import re
+import signal
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import REPOSITORY
 from PIL import Image
 
 from stackgan_keras.data import drawn_birds
@@ -135,6 +140,31 @@ def test_a_finished_set_is_kept_and_anything_else_refused(root, tmp_path):
         drawn_birds.write(tmp_path, **SMALL)
     with pytest.raises(InputError, match="something other"):
         drawn_birds.write(tmp_path / "notes.txt", **SMALL)
+
+
+def test_a_polite_kill_of_all_its_processes_ends_without_a_traceback(tmp_path):
+    code = f"""
+import signal
+from stackgan_keras.command_line import run
+from stackgan_keras.data import drawn_birds
+if __name__ == "__main__":
+    run(lambda: drawn_birds.write({str(tmp_path / "birds")!r}, count=5000, workers=2, progress=True))
+"""
+    (tmp_path / "draw.py").write_text(code)
+    process = subprocess.Popen(
+        [sys.executable, tmp_path / "draw.py"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        start_new_session=True,  # a group of its own
+    )
+    begun = ""
+    while not re.search(r"[1-9]\d*/5000", begun):
+        begun += process.stderr.read(1)
+    os.killpg(process.pid, signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in errors
+    assert not (tmp_path / "birds").exists()
 
 
 def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -178,8 +179,14 @@ def _draw_all(
         yield from tqdm(map(draw_one, images), **bar)
         return
     spawn = multiprocessing.get_context("spawn")  # a forked TensorFlow may hang
-    with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
+    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_leave_stopping_to_the_parent) as pool:
         yield from tqdm(pool.map(draw_one, images, chunksize=16), **bar)
+
+
+def _leave_stopping_to_the_parent() -> None:
+    """Ctrl-C and a polite kill reach all processes of a terminal's command; the parent ends the others."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _cores() -> int:
