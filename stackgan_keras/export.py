@@ -31,11 +31,6 @@ def main() -> None:
         from stackgan_keras.models.runs import GENERATORS, find_run, weight_file
 
     folder = find_run(given.output_dir, given.run)
-    if weight_file(folder, "attngan_gen").is_file():
-        raise InputError(
-            f"{given.run} reads words, whose vocabulary has no place in these formats: draw with StackGAN.load in "
-            "Python, or export a run of StackGAN or StackGAN++"
-        )
     out = given.output_dir / "exported" / given.run if given.out is None else given.out
     print(f"weights: {folder}")
     if "saved_model" in formats:

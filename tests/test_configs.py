@@ -21,6 +21,7 @@ from stackgan_keras.training.train_step import TrainStep
 
 FILES = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"))
 STAGE_FILES = [file for file in FILES if not file.stem.endswith("_text")]
+WITHOUT_TEXT = [f"{name}_stackgan_v2" for name in ("dog", "cat", "bedroom", "church")]  # their networks are one's
 WORDS = 3  # of a sentence
 NARROW = {"filters": 8, "text_dim": 6, "condition_dim": 4, "noise_dim": 5, "residual_blocks": 1}
 
@@ -45,14 +46,14 @@ def test_header_and_settings(file):
 
 
 def image_size(config_name):
-    if config_name in ("small_flowers_text", "birds_attngan_text"):
+    if config_name in ("small_flowers_text", "birds_attngan_text", "coco_attngan_text"):
         return 256  # what their feature extractors take
     if config_name.endswith(("text", "stage1")) and "_single_" not in config_name:
         return 64
     return 128 if config_name.startswith(("demo_", "mini_")) or "_128_" in config_name else 256
 
 
-@pytest.mark.parametrize("file", STAGE_FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", [f for f in STAGE_FILES if f.stem not in WITHOUT_TEXT[1:]], ids=lambda file: file.stem)
 def test_a_step_at_reduced_width(file, tmp_path):
     """With everything else as it stands there; adversarially."""
     settings = config.make(config.read(file))
@@ -140,6 +141,12 @@ def test_published_recipes():
     coco = config.make(config.read("coco_stage2"))
     assert (coco.generator.filters, coco.discriminator.filters, coco.generator.residual_blocks) == (192, 96, 2)
     assert (coco.train.batch_size, coco.train.epochs, coco.train.lr_decay_epochs) == (40, 100, 20)
+
+
+@pytest.mark.parametrize("name", WITHOUT_TEXT[1:])
+def test_the_release_trains_without_text_alike_on_all_data(name):
+    length = {"train.epochs", "train.lr_decay_epochs", "train.sample_every", "train.save_every"}
+    assert {*differences(WITHOUT_TEXT[0], name)} <= length
 
 
 COMPARISONS = {  # what is added to a family's name, what it is compared with, and all settings in which they differ

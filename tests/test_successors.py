@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from helpers import ended, pixels, refusal
 
-from stackgan_keras import config, evaluate, export, generate, train, train_stage1, train_text
+from stackgan_keras import config, evaluate, generate, train, train_stage1, train_text
 from stackgan_keras.config import Folders
 from stackgan_keras.data import drawn_birds, uncaptioned
 from stackgan_keras.evaluation import scores
@@ -248,12 +248,6 @@ def test_the_page_shows_where_words_were_looked_at(attngan):
     images, command = Studio(attngan.output_dir).draw("tiny", f"{RED}\n{BLUE}", 2, 0, 1, 1, False)
     assert [*images] == ["32 pixels", "Words"] and len(images["Words"]) == 4 and "--run tiny" in command
     assert pixels(images["Words"][0][0]).shape[1] > pixels(images["32 pixels"][0][0]).shape[1]
-
-
-def test_exports_are_refused_where_words_are_read(attngan, monkeypatch, capsys):
-    arguments = ("--run", "tiny", "--output_dir", attngan.output_dir, "--format", "saved_model")
-    code, _, errors = ended(export.main, arguments, monkeypatch, capsys)
-    assert code == 2 and "reads words" in errors
 
 
 def test_without_words_there_is_no_attention(trained, monkeypatch, capsys):

@@ -14,7 +14,9 @@ from stackgan_keras.command_line import without_notices
 from stackgan_keras.files import atomic_write
 from stackgan_keras.inference import saved_model
 from stackgan_keras.inference.stackgan import StackGAN
+from stackgan_keras.models.attngan import with_aligned_masks
 from stackgan_keras.models.generators import images_of
+from stackgan_keras.models.vocabulary import READ
 
 TRIED = 3  # images by which what was written is compared with what it was made of
 SENTENCES = ["this bird is red with black wings", "a small yellow bird", "a blue bird with a white belly"]
@@ -23,11 +25,14 @@ SENTENCES = ["this bird is red with black wings", "a small yellow bird", "a blue
 def write_saved_model(model: StackGAN, folder: Path) -> None:
     import tensorflow as tf
 
-    with _whole_folder(folder) as unfinished:
-        saved_model.archive(model).write_out(str(unfinished), verbose=False)
+    graph, seed = saved_model.Graph(model), tf.constant(0)
+    without_text = graph.read is None
+    asked = tf.constant(TRIED if without_text else SENTENCES)
+    with _whole_folder(folder) as unfinished, without_notices():
+        graph.archive().write_out(str(unfinished), verbose=False)
         loaded = tf.saved_model.load(str(unfinished))
-        served = loaded.serve(tf.constant(SENTENCES), tf.constant(0))
-    made = saved_model.generate(model, tf.constant(SENTENCES), tf.constant(0))
+        served = loaded.serve(asked, seed)
+        made = graph.of_count(asked, seed) if without_text else graph.of_sentences(asked, seed)
     apart = max(int(np.abs(served[name].numpy().astype(int) - made[name].numpy()).max()) for name in made)
     _tell(folder, f"its images differ from those of the Keras models by {apart} of 255 at most")
 
@@ -47,7 +52,7 @@ def write_litert(image: keras.Model, paths: dict[str, Path]) -> None:
     import tensorflow as tf
     from ai_edge_litert.interpreter import Interpreter
 
-    shapes = {name: tf.TensorSpec((1, *x.shape[1:]), tf.float32, name) for name, x in image.input.items()}
+    shapes = {name: tf.TensorSpec(x.shape, x.dtype, name) for name, x in _inputs(image, 1).items()}
     archive = keras.export.ExportArchive()
     archive.track(image)
     archive.add_endpoint("serve", lambda inputs: {"image": image(inputs, training=False)}, [shapes])
@@ -70,9 +75,10 @@ def write_litert(image: keras.Model, paths: dict[str, Path]) -> None:
 
 
 def image_of(generator: keras.Model) -> keras.Model:
-    """A generator that gives its image alone."""
+    """A generator that gives its image alone; the words of AttnGAN's sentences have masks of their own in any batch."""
+    generator = with_aligned_masks(generator)
     image = keras.Model(generator.input, generator.output[[*images_of(generator)][-1]], name=generator.name)
-    image({name: np.zeros((1, *x.shape[1:]), np.float32) for name, x in generator.input.items()})  # Keras wants it so
+    image(_inputs(image, 1))  # Keras wants it so
     return image
 
 
@@ -80,11 +86,19 @@ def image_of(generator: keras.Model) -> keras.Model:
 
 
 def _compare(image: keras.Model, path: Path, draw: Callable[[dict], np.ndarray]) -> None:
-    rng = np.random.default_rng(0)
-    inputs = {name: rng.normal(size=(TRIED, *x.shape[1:])).astype(np.float32) for name, x in image.input.items()}
+    inputs = _inputs(image, TRIED)
     with without_notices():
         apart = np.abs(draw(inputs) - np.asarray(image(inputs, training=False))).max()
     _tell(path, f"its images differ from those of the Keras model by {apart:.1e} at most, where they go from -1 to 1")
+
+
+def _inputs(image: keras.Model, count: int) -> dict[str, np.ndarray]:
+    """Random inputs of a generator, `count` rows each; sentences of AttnGAN's have as many words as are read of any."""
+    rng, made = np.random.default_rng(0), {}
+    for name, x in image.input.items():
+        values = rng.normal(size=(count, *(READ if n is None else n for n in x.shape[1:])))
+        made[name] = values > 0 if x.dtype == "bool" else values.astype(np.float32)
+    return made
 
 
 def _tell(path: Path, comparison: str) -> None:

@@ -60,3 +60,16 @@ def attngan_generator(
     shown = sizes[-1:] if final_image_only else sizes
     images = {f"image_{size}": to_image(maps[size], name=f"image_{size}", kernel=orthogonal_kernel) for size in shown}
     return keras.Model(inputs, {**images, **attention, **text}, name="attngan_generator")
+
+
+def with_aligned_masks(generator: keras.Model) -> keras.Model:
+    """A generator whose sentences each have their own mask in any batch; its other layers are those of `generator`."""
+
+    def aligned(layer: layers.Layer) -> layers.Layer:
+        if not isinstance(layer, WordAttention):
+            return layer
+        return WordAttention.from_config({**layer.get_config(), "mask_order": "aligned"})
+
+    if all(getattr(layer, "mask_order", "aligned") == "aligned" for layer in generator.layers):
+        return generator
+    return keras.models.clone_model(generator, clone_function=aligned)

@@ -57,7 +57,7 @@ class Vocabulary:
 
     def numbers_of(self, sentence: str) -> list[int]:
         """The numbers of the words of a sentence; unknown ones are left out, as in the release."""
-        return [self._numbers[word] for word in words_of(sentence) if word in self._numbers]
+        return [self.numbers[word] for word in words_of(sentence) if word in self.numbers]
 
     def encode(self, sentences: Iterable[str], limit: int | None = None) -> np.ndarray:
         """The numbers (N, T) int32 of the first `limit` words of each sentence, as `padded` puts them."""
@@ -70,8 +70,8 @@ class Vocabulary:
     def unread(self, sentence: str, limit: int | None = None) -> str:
         """What `encode` does not read of a sentence, in words; empty where it reads all."""
         found = words_of(sentence)
-        known = [word for word in found if word in self._numbers]
-        unknown = ", ".join(dict.fromkeys(word for word in found if word not in self._numbers))
+        known = [word for word in found if word in self.numbers]
+        unknown = ", ".join(dict.fromkeys(word for word in found if word not in self.numbers))
         if not known:
             reason = f"the text encoder knows none of its words ({unknown})" if found else "it holds no words"
             return f"{reason}, so its images show what is drawn when nothing is asked for"
@@ -83,7 +83,8 @@ class Vocabulary:
         return "; ".join(notes)
 
     @cached_property
-    def _numbers(self) -> dict[str, int]:
+    def numbers(self) -> dict[str, int]:
+        """The numbers of all words but `END`."""
         return {word: number for number, word in enumerate(self.words) if number}
 
 
