@@ -2,6 +2,7 @@
 
 import importlib
 import os
+from contextlib import nullcontext
 from typing import Any
 
 __version__ = "1.0.0"
@@ -20,6 +21,9 @@ SHORT_NAMES = {  # fetched when they are asked for, as TensorFlow takes seconds 
 def __getattr__(name: str) -> Any:
     if name not in SHORT_NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from stackgan_keras import command_line  # only here, as it takes a part of a second
+
     module, attribute = SHORT_NAMES[name]
-    found = importlib.import_module(f"stackgan_keras.{module}")
+    with command_line.quietly() if name == "StackGAN" else nullcontext():
+        found = importlib.import_module(f"stackgan_keras.{module}")
     return found if attribute is None else getattr(found, attribute)
