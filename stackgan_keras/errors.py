@@ -18,6 +18,8 @@ class InputError(Exception):
 
 def first_line(problem: Exception) -> str:
     """What another library's error says, for the middle of a sentence: its first line, or else its kind."""
+    if "allow_pickle" in str(problem):  # by which numpy advises to run what stands in a file
+        return "it holds Python objects, or is no file of arrays"
     return (str(problem).strip() or type(problem).__name__).splitlines()[0].rstrip(".:")
 
 

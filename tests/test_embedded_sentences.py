@@ -38,7 +38,7 @@ def test_arrays(tmp_path):
         ("a.npy", np.zeros((0, 3)), "holds an array (0, 3)"),
         ("a.npy", np.array([[1, np.nan]]), "infinite or none"),
         ("a.npy", np.array([[1, np.inf]]), "infinite or none"),
-        ("a.npy", np.array([{}]), "cannot be read as arrays (Object arrays cannot be loaded"),
+        ("a.npy", np.array([{}]), "cannot be read as arrays (it holds Python objects"),
         ("a.npz", {"x": ROWS}, "holds no embedded sentences"),
         ("a.npz", {"embeddings": ROWS, "sentences": np.array(["a"])}, "holds 1 sentences and 2 embeddings"),
     ],

@@ -157,7 +157,7 @@ def test_files_are_those_of_pytorch_fid(tmp_path):
         ({"mu": np.zeros(3)}, "sigma"),
         ({"mu": np.zeros(3), "sigma": np.eye(4)}, "mu of shape (3,) and sigma of shape (4, 4)"),
         ({"mu": np.zeros(3), "sigma": np.full((3, 3), np.nan)}, "NaN"),
-        ({"mu": np.array([{}]), "sigma": np.eye(1)}, "allow_pickle"),
+        ({"mu": np.array([{}]), "sigma": np.eye(1)}, "it holds Python objects"),
     ],
 )
 def test_other_files_are_refused(arrays, found, tmp_path):

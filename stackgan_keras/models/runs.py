@@ -50,6 +50,9 @@ def runs_in(homes: Iterable[Path], names: Iterable[str] = GENERATORS) -> list[st
 
 def missing_run(folder: Path, names: Iterable[str] = GENERATORS) -> str:
     """The sentence for a run whose weights are not in `folder`."""
+    if folder.parent.name != "weights":
+        found = "holds no generator (…_gen.weights.h5)" if folder.exists() else "is not there"
+        return f"{folder} {found}: give the folder weights/NAME of a run"
     runs = runs_in((folder.parent, *shipped_homes()), names)
     remedy = f"take one of the runs {', '.join(runs)}, or train it" if runs else "train it"
     kind, command = ("text encoder", "train_text") if "text_encoder" in names else ("generator", "train_stage1")
