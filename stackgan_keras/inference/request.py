@@ -13,22 +13,24 @@ MANY = 1000  # images, more of which want to be confirmed
 EXAMPLES = """\
 examples:
   two sentences, four images of each, from the weights that came with the package
-    python -m stackgan_keras.generate "this bird is red with black wings" "a small yellow bird"
+    python -m stackgan_keras.generate "this flower has pink petals and a yellow center" "a white flower"
   eight images of every line of a file, or of another command's output
     python -m stackgan_keras.generate --file sentences.txt --count 8
-    echo "a blue bird with a white belly" | python -m stackgan_keras.generate
+    echo "this flower has petals that are purple" | python -m stackgan_keras.generate
   other images of the same sentence; calmer ones, nearer to what is typical
-    python -m stackgan_keras.generate "a red bird" --seed 1
-    python -m stackgan_keras.generate "a red bird" --epsilon_scale 0.5 --noise_scale 0.7
-  the same pose for every sentence, other colours
-    python -m stackgan_keras.generate "a red bird" "a blue bird" "a green bird" --same_noise
+    python -m stackgan_keras.generate "a red flower" --seed 1
+    python -m stackgan_keras.generate "a red flower" --epsilon_scale 0.5 --noise_scale 0.7
+  the same noise for every sentence, other colours
+    python -m stackgan_keras.generate "a red flower" "a yellow flower" "a white flower" --same_noise
   from one sentence to another, as a strip and an animated GIF
-    python -m stackgan_keras.generate --interpolate "a red bird" "a blue bird" --steps 12
+    python -m stackgan_keras.generate --interpolate "a red flower" "a white flower" --steps 12
+  synthetic birds, whose weights came with the package, too
+    python -m stackgan_keras.generate --run drawn "this bird is red with black wings"
   from the weights of a run of your own; sentences that another program has embedded
     python -m stackgan_keras.generate --run birds --output_dir DIR "a red bird"
     python -m stackgan_keras.generate --run birds --embedded example_captions.t7
 
-results/<run>/generated/ then holds 01_a-red-bird_seed0_copy01_stage1.png and so on, and a grid of all of them. Names
+results/<run>/generated/ then holds 01_a-red-flower_seed0_copy01_stage1.png and so on, and a grid of all of them. Names
 carry everything that was asked for (a sentence too long or too odd for a file name by a short code at its end), so
 other sentences, seeds or scales make other files, and the same call makes the same files again.
 """
