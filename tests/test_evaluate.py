@@ -18,7 +18,7 @@ from PIL import Image
 from stackgan_keras import evaluate
 from stackgan_keras.data import photographs, published, rgb
 from stackgan_keras.data.writing import write_embeddings, write_lines, write_pickle
-from stackgan_keras.evaluation import attributes, evaluation_set, inputs, r_precision
+from stackgan_keras.evaluation import attributes, evaluation_set, inputs, r_precision, scores
 from stackgan_keras.evaluation.attributes import PARTS
 from stackgan_keras.evaluation.diversity import diversity
 from stackgan_keras.evaluation.evaluation_set import SEED, spread_captions
@@ -87,6 +87,7 @@ def call(out: Path, *arguments) -> Called:
     """Calls the command on few birds and none but the weights below `out`."""
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as output:
         patch.setattr(evaluation_set, "BIRDS", BIRDS)
+        patch.setattr(scores, "PAIRS", CAPTIONS)
         patch.setattr(inputs, "EXTRACTOR", str(out / "net.keras"))
         patch.setattr(inputs, "INDEPENDENT", str(out / "independent.keras"))
         patch.setattr(runs, "__file__", str(out / "stackgan_keras/models/runs.py"))  # where shipped weights are sought

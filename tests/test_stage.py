@@ -7,12 +7,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import refusal
+from helpers import eager, refusal
 
 from stackgan_keras import config, train_text
 from stackgan_keras.config import Folders
 from stackgan_keras.data import drawn_birds, published
-from stackgan_keras.models import runs, stages, text_encoder, weights
+from stackgan_keras.models import runs, sentence_reader, stages, text_encoder, weights
 from stackgan_keras.training import run, stage, text
 from stackgan_keras.training.trainer import Trainer
 
@@ -99,7 +99,7 @@ def test_embeddings_are_kept_until_the_encoder_changes(drawn, folders, monkeypat
     put_encoder(folders.weights)
     first = [embeddings_of(dataset) for dataset in run.read_datasets(settings(drawn), folders)]
     with monkeypatch.context() as patch:
-        patch.setattr(text_encoder, "embed", None)  # not called again
+        patch.setattr(sentence_reader.SentenceReader, "embed", None)  # not called again
         again = [embeddings_of(dataset) for dataset in run.read_datasets(settings(drawn), folders)]
     for mine, theirs in zip(first, again, strict=True):
         np.testing.assert_array_equal(mine, theirs)
@@ -157,6 +157,7 @@ def test_train_text_leaves_what_the_stages_need(drawn, tmp_path, capsys):
     assert (folders.weights / runs.TEXT_ENCODER).read_bytes() == before
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_encoders_can_init_from_those_of_another_run(drawn, tmp_path):
     first, second = Folders(tmp_path, "first"), Folders(tmp_path, "second")
     text.train(settings(drawn), first)
@@ -176,6 +177,7 @@ def test_encoders_can_init_from_those_of_another_run(drawn, tmp_path):
 # -- what a stage leaves ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_the_moving_average_is_what_is_saved(drawn, tmp_path):
     saved = {}
     for decay in (0.0, 0.9):
@@ -186,6 +188,7 @@ def test_the_moving_average_is_what_is_saved(drawn, tmp_path):
         assert 0 < np.abs(last.numpy() - mean.numpy()).max() < 0.05  # the same training, seen through its average
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_r1_is_logged(drawn, folders):
     train_stage1(settings(drawn, r1_weight=0.1), folders)
     assert '"r1"' in (folders.logs / "stage1/metrics.jsonl").read_text()
@@ -212,8 +215,19 @@ def with_features(made, network):
     return made.model_copy(update={"discriminator": discriminator})
 
 
+@pytest.mark.usefixtures("eagerly")
+def test_a_frozen_network_is_in_no_file(drawn, network, folders):
+    train_stage1(with_features(settings(drawn, max_steps=1), network), folders)
+    discriminator = weights.load(runs.weight_file(folders.weights, "stage1_dis"))
+    assert not [path for path in weights.named_variables(discriminator) if "block" in path]
+    read = [weights.read_training(runs.weight_file(folders.weights, f"stage1_{name}")) for name in ("gen", "dis")]
+    assert read == [{"discriminator_features": str(network)}, {}]
+    saved = tf.train.list_variables(tf.train.latest_checkpoint(str(folders.logs / "stage1/checkpoints")))
+    assert sum(np.prod(shape) for _, shape in saved) < 2.5e6  # EfficientNet-Lite0 has 4.6 million weights
+
+
+@pytest.mark.slow
 def test_with_features_stopped_and_continued_equals_unbroken_to_the_bit(drawn, network, tmp_path):
-    """And the frozen network is in no file."""
     unbroken, stopped = (Folders(tmp_path / name, "tiny") for name in ("unbroken", "stopped"))
     train_stage1(with_features(settings(drawn, max_steps=4, augmentation="translation,cutout"), network), unbroken)
     for steps in (3, 4):
@@ -222,14 +236,8 @@ def test_with_features_stopped_and_continued_equals_unbroken_to_the_bit(drawn, n
     for name in ("stage1_gen", "stage1_dis"):
         files = [runs.weight_file(folders.weights, name) for folders in (unbroken, stopped)]
         one, other = (weights.named_variables(weights.load(file)) for file in files)
-        assert not [path for path in one if "block" in path]
         for path, variable in one.items():
             np.testing.assert_array_equal(variable, other[path], err_msg=path)
-    assert weights.read_training(files[0]) == {}
-    generator = runs.weight_file(unbroken.weights, "stage1_gen")
-    assert weights.read_training(generator) == {"discriminator_features": str(network)}
-    saved = tf.train.list_variables(tf.train.latest_checkpoint(str(unbroken.logs / "stage1/checkpoints")))
-    assert sum(np.prod(shape) for _, shape in saved) < 2.5e6  # EfficientNet-Lite0 has 4.6 million weights
 
 
 def test_no_discriminator_at_all_is_refused(drawn):
@@ -242,7 +250,8 @@ def test_no_discriminator_at_all_is_refused(drawn):
 def with_stage1(drawn, tmp_path_factory):
     """A folder with a trained Stage I; not to be changed."""
     folders = Folders(tmp_path_factory.mktemp("stage1"), "tiny")
-    train_stage1(settings(drawn, max_steps=1), folders)
+    with eager():
+        train_stage1(settings(drawn, max_steps=1), folders)
     return folders
 
 
@@ -259,6 +268,7 @@ def copy_of(with_stage1, output_dir, name):
     return folders
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_stage2_without_the_sentence_trains_and_draws(drawn, second):
     chosen = stage2_settings(drawn, warmup_epochs=1, pixel_weight=1.0, max_steps=2)
     alone = chosen.model_copy(
@@ -291,6 +301,7 @@ def test_a_warm_up_comes_before_the_discriminator_and_has_draws_of_its_own(drawn
         assert not np.allclose(first[name], then[name]), name
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_stopped_in_its_warm_up_and_after_it_equals_unbroken(drawn, with_stage1, tmp_path, monkeypatch):
     chosen = stage2_settings(drawn, warmup_epochs=2, epochs=1, save_every=1)
     epoch, begun = Trainer._epoch, []
@@ -317,6 +328,7 @@ def test_stopped_in_its_warm_up_and_after_it_equals_unbroken(drawn, with_stage1,
     assert "train.warmup_epochs 2 (now 3)" in refusal(train_stage2, other, folders)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_stage2_holds_its_stage1_as_it_was(drawn, second):
     before = weights_of(second, "stage1_gen")
     train_stage2(stage2_settings(drawn, pixel_weight=1.0), second)
@@ -339,6 +351,7 @@ def test_a_stage1_that_does_not_fit_is_refused(drawn, second, folders):
 # -- weights to start from ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_training_can_start_from_the_weights_of_another(drawn, tmp_path, capsys):
     first, second, third = (Folders(tmp_path, name) for name in ("first", "tiny", "third"))
     train_stage1(settings(drawn), first)

@@ -1,4 +1,4 @@
-"""A stage's training, from settings to trained weights: what `train_stage1` and `train_stage2` do."""
+"""A stage's training, from settings to trained weights: what `train_stage1`, `train_stage2` and `train` do."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
