@@ -52,7 +52,7 @@ def _arguments(arguments: list[str]) -> argparse.Namespace:
         description="Writes a run for other runtimes: a SavedModel from strings to pixels, its generators as ONNX and "
         "LiteRT. Each is read again by its own runtime and compared.",
     )
-    parser.add_argument("--run", metavar="NAME", default="flowers", help="run to take (default flowers, which is shipped)")
+    parser.add_argument("--run", metavar="NAME", default="flowers", help="run to take (default flowers, as shipped)")
     parser.add_argument("--output_dir", metavar="DIR", type=Path, default=Path(), help="parent of weights/ (default .)")
     parser.add_argument("--out", metavar="DIR", type=Path, help="where to (default exported/<run> below --output_dir)")
     parser.add_argument(
