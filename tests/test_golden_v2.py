@@ -246,6 +246,7 @@ def stated(key: str, shape: tuple) -> np.ndarray:
     return random.normal(0, 0.05, shape) if key.endswith("bias") else random.normal(1, 0.1, shape)
 
 
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 def test_regions_and_codes(shared, dtype):
     golden = Golden(shared / "golden/attngan_small.npz", dtype)
     shapes = {str(k): tuple(map(int, re.findall(r"\d+", str(s)))) for k, s in zip(*_cnn(golden), strict=True)}
