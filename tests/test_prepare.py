@@ -248,7 +248,7 @@ def read(folder, out, *, colours):
     for i in range(int(colours)):
         (out / "made").mkdir(parents=True, exist_ok=True)
         image = out / f"made/{i}.ppm"
-        image.write_bytes(b"P6 1 1 255 " + bytes([i, 0, 0]))
+        image.write_bytes(b"P6 4 4 255 " + bytes([i, 0, 0] * 16))
         source.add(Example(f"plain/{i}", "plain", (f"colour {i}",), file=image))
     return source.finished()
 

@@ -213,7 +213,8 @@ def test_what_cannot_be_used_is_counted_with_its_reason(tmp_path):
     assert captions(source) == {"images/a": ("a bird",)}
     assert source.examples[0].file == tmp_path / "a.jpg"
     assert source.skipped == {
-        "images without captions": ["a.png", "empty.jpg", "silent.jpg"],
+        "images without captions": ["empty.jpg", "silent.jpg"],
+        "images whose captions are another image's": ["a.png, a.txt"],
         "captions without an image": ["metadata.jsonl line 1: gone.jpg", "lonely.txt"],
         "files that are neither images nor captions": ["notes.pdf"],
         "links to other folders or to nothing": ["dead.jpg"],
@@ -336,6 +337,14 @@ def test_class_folders_in_split_folders(tmp_path):
     }  # fmt: skip
     assert len({e.name for e in examples}) == 12
     assert {e.class_id for e in examples} == {1, 2}
+
+
+def test_one_text_belongs_to_one_image(tmp_path):
+    captioned(tmp_path, "pair.jpg", "other.jpg")
+    put(tmp_path, "pair.png")
+    source = captioned_folder.read(tmp_path)
+    assert {e.file.name for e in source.examples} == {"pair.jpg", "other.jpg"}
+    assert source.skipped == {"images whose captions are another image's": ["pair.png, pair.txt"]}
 
 
 def test_a_train_folder_alone_is_no_split(tmp_path):

@@ -259,6 +259,7 @@ def _dataset(keep):
         (_config(keywords={**STAGE1, "colour": "red"}), "unexpected keyword argument 'colour'"),
         (_config(keywords={**STAGE1, "filters": "wide"}), "cannot be built"),
         (_config(keywords={**STAGE1, "filters": 0}), "cannot be built"),
+        (_config(keywords={**STAGE1, "filters": 10_000_000}), "cannot be built"),
         (_config(keywords={**STAGE1, "image_size": 65}), "cannot be built"),
         (_config(keywords={**STAGE1, "image_size": None}), "cannot be built"),
         (_config(network="stage2_generator", keywords={}), "cannot be built"),

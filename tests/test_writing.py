@@ -31,6 +31,13 @@ def half():
     return pixels
 
 
+@pytest.mark.parametrize("size", [(1, 300), (300, 1), (3, 3)])
+def test_an_image_that_shows_nothing_is_refused(tmp_path, size):
+    source = save(tmp_path / "a.png", np.zeros((*size, 3)))
+    with pytest.raises(writing.BadImage, match="pixels, less than"):
+        writing.write_image(source, tmp_path / "x", upright=True)
+
+
 @pytest.mark.parametrize(
     ("name", "expected"), [("a.jpg", "x.jpg"), ("a.JPEG", "x.jpeg"), ("a.png", "x.png"), ("a.PNG", "x.png")]
 )

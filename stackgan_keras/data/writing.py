@@ -16,10 +16,11 @@ from stackgan_keras.files import atomic_write, write_lines
 KEPT = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png"}  # formats whose files are left as they are
 SUFFIXES = (".jpg", ".jpeg", ".png")  # of images in this layout
 JPEG_QUALITY = 95
+SMALLEST = 4  # pixels, below which nothing can be seen
 
 
 class BadImage(Exception):
-    """What Pillow says of a file that it cannot decode whole."""
+    """What is wrong with an image: what Pillow says of a file that it cannot decode whole, or its size."""
 
 
 def write_pickle(path: Path, content: object) -> None:
@@ -68,14 +69,19 @@ def write_image(source: Path | bytes, target: Path, *, upright: bool) -> Path:
 
     JPEG and PNG files stay as they are, to the byte (linked, else copied). Other formats become PNG, as do images
     with transparent parts, put on white, and with 16 bits; of several frames the first is taken. If `upright`,
-    photographs taken with a turned camera are turned. Raises `BadImage` for a file that cannot be decoded whole.
+    photographs taken with a turned camera are turned. Raises `BadImage` for a file that cannot be decoded whole, and
+    for an image too small to show anything.
     """
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
+            if min(file.size) < SMALLEST:
+                raise BadImage(f"{file.size[0]} x {file.size[1]} pixels, less than {SMALLEST} on a side")
             file.load()
             changed, suffix = _changed(file, upright), Path(os.fsdecode(file.filename or "")).suffix.lower()
             if changed or suffix not in SUFFIXES:
                 suffix = KEPT.get(file.format or "", ".png")
+    except BadImage:
+        raise
     except Exception as problem:  # decoders of two dozen formats raise whatever a damaged file leads to
         raise BadImage(first_line(problem)) from None
     path = target.with_name(target.name + suffix)

@@ -32,6 +32,8 @@ VARIABLES = "stackgan_keras_variables"  # attribute: JSON list of [path, shape]
 CHECKSUM = "stackgan_keras_checksum"  # attribute: that of the variables
 TRAINING = "stackgan_keras_training"  # attribute: JSON of what a reader should know of the training
 
+# what odd keywords can lead to, beside TensorFlow's words for a memory that is too small
+ODD_KEYWORDS = (InputError, TypeError, ValueError, AttributeError, KeyError, ArithmeticError, MemoryError)
 NETWORKS = {
     network.__name__: network
     for network in (
@@ -127,10 +129,12 @@ def load(path: str | Path, network: str | None = None) -> keras.Model:
     config = read_config(path, network)
     try:
         model = config.build()
-    except (InputError, TypeError, ValueError, AttributeError, KeyError, ArithmeticError) as problem:
-        raise InputError(  # odd keywords can lead to any of these
+    except Exception as problem:
+        if not isinstance(problem, ODD_KEYWORDS) and type(problem).__name__ != "ResourceExhaustedError":
+            raise
+        raise InputError(
             f"{path} asks for a {config.network} with {config.keywords}, which cannot be built "
-            f"({first_line(problem)}): use the version of this package that wrote it"
+            f"({first_line(problem)}): use the version of this package that wrote it, or copy the file again"
         ) from None
     load_into(model, path)
     return model

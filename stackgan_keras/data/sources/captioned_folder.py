@@ -54,11 +54,15 @@ def read(root: Path, leave_out: Path | None = None) -> Source:
     in_tables, texts, names = _table_captions(root, tables, images, source), CaptionFiles(root, files), set()
     for file, (inside, label, split) in _places(images, source).items():
         places = (stem(file), stem(file) + posixpath.splitext(file)[1], f"text_c10/{stem(inside)}")
-        text = next((text for place in places if (text := texts.find(place)) and text not in texts.taken), None)
+        fitting = [text for place in places if (text := texts.find(place))]
+        text = next((text for text in fitting if text not in texts.taken), None)
         captions = in_tables.get(file, ())
         captions += tuple(caption for caption in texts.read(text) if caption not in captions)
         if not captions:
-            source.skip("images without captions", file)
+            if fitting and text is None:
+                source.skip("images whose captions are another image's", f"{file}, {fitting[0]}")
+            else:
+                source.skip("images without captions", file)
             continue
         name = "/".join(map(plain, stem(inside if "/" in inside else f"images/{inside}").split("/")))
         while name.casefold() in names:  # the same file on some systems
