@@ -1,5 +1,7 @@
 """Images keep their range, their crop and their place in a grid; labels stay within theirs."""
 
+import warnings
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -185,3 +187,13 @@ def test_centre_crops_and_ten_crops_take_the_same_middle():
         np.testing.assert_array_equal(crops[0], middle)
         np.testing.assert_array_equal(crops[4], image[12:, 12:])
         np.testing.assert_array_equal(crops[5:], crops[:5, :, ::-1])
+
+
+def test_a_palette_with_transparent_colours_is_read_without_a_warning(tmp_path):
+    pixels = np.random.default_rng(1).integers(0, 256, (90, 90, 3), np.uint8)
+    Image.fromarray(pixels).quantize(16).save(tmp_path / "plain.png")
+    Image.fromarray(pixels).quantize(16).save(tmp_path / "transparent.png", transparency=bytes([255] * 4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plain, transparent = (photographs.read(tmp_path / f"{name}.png", None, 76) for name in ("plain", "transparent"))
+    assert np.array_equal(plain, transparent)

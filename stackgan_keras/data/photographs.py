@@ -21,7 +21,8 @@ def read(path: Path, box: Sequence[float] | np.ndarray | None, size: int) -> np.
     """
     try:
         with Image.open(path) as file:
-            image = file.convert("RGB")
+            transparent = file.mode == "P" and "transparency" in file.info  # of which Pillow warns
+            image = (file.convert("RGBA") if transparent else file).convert("RGB")
     except Exception as problem:  # decoders of two dozen formats raise whatever a damaged file leads to
         raise InputError(
             f"the image {path} cannot be read ({first_line(problem)}): replace it or leave it out of filenames.pickle"
