@@ -1,6 +1,6 @@
 """Take a run elsewhere: a SavedModel that draws strings, and its generators as ONNX and LiteRT.
 
-python -m stackgan_keras.export                                          the run `drawn`, everything
+python -m stackgan_keras.export                                          the run `flowers`, everything
 python -m stackgan_keras.export --run mine --format onnx litert          some of it
 """
 
@@ -11,12 +11,14 @@ from pathlib import Path
 
 from stackgan_keras.command_line import Parser, quietly, run
 from stackgan_keras.errors import InputError
+from stackgan_keras.models.runs import GENERATORS, find_run, weight_file
 
 NEEDS = {"saved_model": (), "onnx": ("tf2onnx", "onnxruntime"), "litert": ("ai_edge_litert",)}
 
 
 def main() -> None:
     given = _arguments(sys.argv[1:])
+    folder = find_run(given.output_dir, given.run)
     formats = list(dict.fromkeys(given.format or NEEDS))
     for name in formats:
         if missing := [package for package in NEEDS[name] if find_spec(package) is None]:
@@ -28,9 +30,7 @@ def main() -> None:
         from stackgan_keras.inference import export_formats
         from stackgan_keras.inference.stackgan import StackGAN
         from stackgan_keras.models import weights
-        from stackgan_keras.models.runs import GENERATORS, find_run, weight_file
 
-    folder = find_run(given.output_dir, given.run)
     out = given.output_dir / "exported" / given.run if given.out is None else given.out
     print(f"weights: {folder}")
     if "saved_model" in formats:

@@ -298,6 +298,8 @@ def test_a_format_whose_package_is_not_there(name, package, command, tmp_path, m
     assert (code, output) == (2, "")
     assert f"error: {name} needs {package}, which is not installed: pip install 'stackgan_keras[{name}]'" in errors
     assert not (tmp_path / "exported").exists()
+    code, _, errors = command("--run", "nothere")
+    assert code == 2 and "nothere is not there" in errors  # which comes before what to install
 
 
 def test_runs_that_are_not_there_or_cannot_read(out, command, tmp_path):
