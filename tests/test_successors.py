@@ -1,6 +1,7 @@
 """StackGAN++ and AttnGAN as users meet them: trained by `train`, resumed, drawn with and without text, refused."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -259,6 +260,44 @@ def test_without_words_there_is_no_attention(trained, monkeypatch, capsys):
 def test_attngan_without_encoders_of_words_is_refused(root, tmp_path):
     chosen = of_words(root)
     assert "run python -m stackgan_keras.train_text --text.loss damsm" in refusal(run, chosen, tmp_path)
+
+
+# -- what StackGAN's training has ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    """The file of a pretrained network, whose weights are random."""
+    path = tmp_path_factory.mktemp("network") / "network.weights.h5"
+    keras.utils.set_random_seed(5)
+    made = ModelConfig("efficientnet_lite0", {})
+    weights.save(made.build(), made, path)
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["stackgan_v2", "attngan"])
+def test_features_augmentation_and_r1_go_together_and_on_to_the_bit(root, network, family, tmp_path):
+    def chosen(steps):
+        train = {"max_steps": steps, "augmentation": "translation,cutout", "r1_weight": 0.5}
+        made = of_words(root, **train) if family == "attngan" else settings(root, train=train)
+        changed = {"features": str(network), "batch_norm": False}
+        data = made.data.model_copy(update={"image_size": 32})
+        return made.model_copy(update={"data": data, "discriminator": made.discriminator.model_copy(update=changed)})
+
+    if family == "attngan":
+        train_words(chosen(4), tmp_path / "unbroken")
+        shutil.copytree(tmp_path / "unbroken", tmp_path / "stopped")
+    made = []
+    for name, ends in (("unbroken", (4,)), ("stopped", (3, 4))):
+        folders = [run(chosen(steps), tmp_path / name) for steps in ends][-1]
+        files = [folders.weights / f"{family}_{part}.weights.h5" for part in ("gen", "dis_16", "dis_32")]
+        made.append([array for file in files for array in weights.load(file).get_weights()])
+    lines = [json.loads(line) for line in (folders.logs / family / "metrics.jsonl").read_text().splitlines()]
+    assert {"r1_16", "r1_32", "mismatched_32", "generator"} <= lines[-1].keys()
+    assert all(np.isfinite(value) for value in lines[-1].values())
+    for mine, theirs in zip(*made, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
 
 
 # -- what does not go together ------------------------------------------------------------------------------------
