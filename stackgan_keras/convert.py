@@ -19,7 +19,9 @@ import glob
 from pathlib import Path
 
 from stackgan_keras.command_line import Parser, quietly, run
+from stackgan_keras.data import captions_pickle
 from stackgan_keras.errors import InputError
+from stackgan_keras.models.runs import VOCABULARY
 
 
 def main() -> None:
@@ -33,10 +35,20 @@ def main() -> None:
     into_folder = not out.name.endswith(".weights.h5")
     if into_folder and (out.is_file() or out.suffix in (".h5", ".hdf5", ".keras", ".weights")):
         raise InputError(f"--out is {out}: give FILE.weights.h5, or a folder for the file's networks")
+    if file.suffix == ".pickle":
+        _convert_words(file, out if out.suffix == ".json" else out / VOCABULARY)
+        return
     with quietly():  # only now, as it takes seconds: help and wrong arguments answer at once
         from stackgan_keras.porting import whole_files
 
     whole_files.convert(file, out, into_folder=into_folder)
+
+
+def _convert_words(file: Path, out: Path) -> None:
+    """Writes the vocabulary of a `captions.pickle`."""
+    vocabulary = captions_pickle.read(file)
+    vocabulary.save(out)
+    print(f"wrote {out}: the {len(vocabulary):,} words of {file}, for the text encoder that came with it")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from PIL import Image
 from stackgan_keras.inference.stackgan import StackGAN
 from stackgan_keras.models.attngan import attngan_generator
 from stackgan_keras.models.region_encoder import region_encoder
+from stackgan_keras.models.sentence_reader import WordReader
 from stackgan_keras.models.vocabulary import READ, Vocabulary
 from stackgan_keras.models.word_encoder import word_encoder
 from stackgan_keras.training.damsm_encoders import DamsmEncoders
@@ -32,7 +33,7 @@ def networks(birds) -> tuple[StackGAN, DamsmEncoders]:
     text = word_encoder(vocabulary=len(vocabulary), text_dim=8)
     image = region_encoder(text_dim=8, network="small", image_size=32, filters=4)
     generator = attngan_generator(image_size=32, first_size=16, filters=4, text_dim=8, condition_dim=4, noise_dim=4)
-    return StackGAN(text, generator, vocabulary=vocabulary), DamsmEncoders(text, image, vocabulary)
+    return StackGAN(WordReader(text, vocabulary), generator), DamsmEncoders(text, image, vocabulary)
 
 
 def scenes(attention, model, looks):

@@ -2,21 +2,16 @@
 
 from pathlib import Path
 
-from stackgan_keras.data import captions_pickle
 from stackgan_keras.errors import InputError
 from stackgan_keras.models import weights
-from stackgan_keras.models.runs import VOCABULARY
 from stackgan_keras.porting import checkpoints, conversion, tensorflow_release
 
 
 def convert(file: Path, out: Path, *, into_folder: bool) -> None:
-    """Writes the networks or the vocabulary in `file` to `out`, and prints what they are.
+    """Writes the networks in `file` to `out`, and prints what they are.
 
     Raises `InputError` for files that hold none, and for several networks that would have the same name.
     """
-    if file.suffix == ".pickle":
-        _convert_words(file, out)
-        return
     states, left = conversion.networks(checkpoints.read(file))
     listed = ", ".join(left[:3]) + (f" and {len(left) - 3} more" if len(left) > 3 else "")
     if not states:
@@ -49,11 +44,3 @@ def _standard_name(group: str, config: weights.ModelConfig) -> str:
     if "family" in keywords:
         return f"{keywords['family']}_dis_{keywords['image_size']}"
     return f"stage{2 if 'unconditional' in keywords['logits'] else 1}_dis"
-
-
-def _convert_words(file: Path, out: Path) -> None:
-    """Writes the vocabulary of a `captions.pickle`, into a folder or a file of another name."""
-    path = out if out.suffix == ".json" else out / VOCABULARY
-    vocabulary = captions_pickle.read(file)
-    vocabulary.save(path)
-    print(f"wrote {path}: the {len(vocabulary):,} words of {file}, for the text encoder that came with it")
