@@ -15,7 +15,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -161,8 +161,8 @@ class Bench:
             self.scores(variant.stage1, settings.train.seed)  # trains it
             home = self.folders(variant.stage1, settings.train.seed).weights
             shutil.copy(weight_file(home, "stage1_gen"), folders.weights)
-        made_by = {"stage1": stages.stage1, "stage2": partial(stages.stage2, folders=folders)}
-        made = made_by.get(trained_by(variant, settings), stages.joint)(settings)
+        commands = {"stage1": "train_stage1", "stage2": "train_stage2"}
+        made = stages.of_command(commands.get(trained_by(variant, settings), "train"), settings, folders)
         stage.train(made, settings, folders)
 
     def folders(self, name: str, seed: int) -> Folders:

@@ -15,7 +15,7 @@ from typing import Any, NoReturn, get_args
 
 from stackgan_keras import config
 from stackgan_keras.config import Settings
-from stackgan_keras.errors import InputError
+from stackgan_keras.errors import InputError, is_exhausted
 
 NO_FOLDER = "a file stands where a folder should be: move it or give another path"
 FULL_DISK = "the disk is full: make room and run the same command again"
@@ -141,8 +141,7 @@ def run(main: Callable[[], None]) -> None:
         )
         sentence = f"{problem.filename or 'a file'}: {problem.strerror or problem}; {remedy}"
     except Exception as problem:
-        of_tensorflow = type(problem).__name__ == "ResourceExhaustedError"  # for a full memory and a full disk
-        if not of_tensorflow and not isinstance(problem, MemoryError):
+        if not is_exhausted(problem):
             raise
         sentence = FULL_DISK if os.strerror(errno.ENOSPC) in str(problem) else FULL_MEMORY
     print(f"error: {sentence}", file=sys.stderr)

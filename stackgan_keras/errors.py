@@ -23,6 +23,11 @@ def first_line(problem: Exception) -> str:
     return (str(problem).strip() or type(problem).__name__).splitlines()[0].rstrip(".:")
 
 
+def is_exhausted(problem: Exception) -> bool:
+    """Whether it says that the memory is full, or by TensorFlow's error, known by its name, memory or disk."""
+    return isinstance(problem, MemoryError) or type(problem).__name__ == "ResourceExhaustedError"
+
+
 def whole_number(name: str, value: Any, least: int, most: int | None = None) -> int:
     """`value`, a number or its digits, as an integer from `least` to `most`. Raises `InputError` naming it if not."""
     try:

@@ -11,7 +11,7 @@ import h5py
 import keras
 import numpy as np
 
-from stackgan_keras.errors import InputError, first_line
+from stackgan_keras.errors import InputError, first_line, is_exhausted
 from stackgan_keras.files import atomic_write
 from stackgan_keras.models import (
     attngan,
@@ -32,8 +32,8 @@ VARIABLES = "stackgan_keras_variables"  # attribute: JSON list of [path, shape]
 CHECKSUM = "stackgan_keras_checksum"  # attribute: that of the variables
 TRAINING = "stackgan_keras_training"  # attribute: JSON of what a reader should know of the training
 
-# what odd keywords can lead to, beside TensorFlow's words for a memory that is too small
-ODD_KEYWORDS = (InputError, TypeError, ValueError, AttributeError, KeyError, ArithmeticError, MemoryError)
+# what odd keywords can lead to, beside a memory that is too small
+ODD_KEYWORDS = (InputError, TypeError, ValueError, AttributeError, KeyError, ArithmeticError)
 NETWORKS = {
     network.__name__: network
     for network in (
@@ -130,7 +130,7 @@ def load(path: str | Path, network: str | None = None) -> keras.Model:
     try:
         model = config.build()
     except Exception as problem:
-        if not isinstance(problem, ODD_KEYWORDS) and type(problem).__name__ != "ResourceExhaustedError":
+        if not isinstance(problem, ODD_KEYWORDS) and not is_exhausted(problem):
             raise
         raise InputError(
             f"{path} asks for a {config.network} with {config.keywords}, which cannot be built "

@@ -22,7 +22,7 @@ from stackgan_keras.errors import InputError
 from stackgan_keras.files import atomic_write
 from stackgan_keras.models import weights
 from stackgan_keras.models.blocks import precision
-from stackgan_keras.models.runs import IMAGE_ENCODER, TEXT_ENCODER, VOCABULARY, find_run
+from stackgan_keras.models.runs import IMAGE_ENCODER, TEXT_ENCODER, VOCABULARY, find_run, has_weights
 from stackgan_keras.models.vocabulary import Vocabulary
 from stackgan_keras.models.weights import ModelConfig
 from stackgan_keras.porting import extractors, frozen_networks
@@ -46,7 +46,7 @@ def train(settings: Settings, folders: Folders, on_grid: OnGrid = None) -> Path:
     with which a generator was already trained is left as it is.
     """
     path = folders.weights / TEXT_ENCODER
-    if path.is_file() and any(folders.weights.glob("*_gen.weights.h5")):
+    if path.is_file() and has_weights(folders.weights):
         print(
             f"{path} is left as it is: a generator of this run was trained with it; for another one give another --run"
         )
