@@ -5,11 +5,14 @@ import multiprocessing
 import os
 import shutil
 import signal
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,7 @@ from stackgan_keras.files import read_text, write_lines
 FORMAT = 3  # raise it when the same settings no longer give the same files
 JPEG_QUALITY = 95
 FEW = 64  # up to so many images, one process is done before others have started
+STOPS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C, and a polite kill
 LOWEST = {"count": 1, "classes": 3, "test_classes": 1, "seed": 0, "embedding_dim": 1}
 
 Box = tuple[int, int, int, int]  # x, y, width, height in pixels
@@ -179,14 +183,36 @@ def _draw_all(
         yield from tqdm(map(draw_one, images), **bar)
         return
     spawn = multiprocessing.get_context("spawn")  # a forked TensorFlow may hang
-    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_leave_stopping_to_the_parent) as pool:
-        yield from tqdm(pool.map(draw_one, images, chunksize=16), **bar)
+    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_stand_apart) as pool:
+        with _held_back():
+            drawn = pool.map(draw_one, images, chunksize=16)  # starts the workers
+        yield from tqdm(drawn, **bar)
 
 
-def _leave_stopping_to_the_parent() -> None:
-    """Ctrl-C and a polite kill reach all processes of a terminal's command; the parent ends the others."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """Processes that are started in this block get no Ctrl-C and no kill until `_stand_apart`."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _stand_apart() -> None:
+    """Takes a worker out of the group that a terminal stops as a whole: its parent ends it, and it ends with that."""
+    os.setpgrp()
+    for number in STOPS:
+        signal.signal(number, signal.SIG_IGN)  # forgets what was held back
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+    for number in STOPS:
+        signal.signal(number, signal.SIG_DFL)
+    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
+
+
+def _end_with(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
 
 
 def _cores() -> int:
