@@ -167,6 +167,18 @@ if __name__ == "__main__":
     assert not (tmp_path / "birds").exists()
 
 
+def test_stopping_early_does_not_wait_for_the_images_left(tmp_path):
+    settings = SMALL | {"count": 600, "classes": 3, "seed": 0}
+    images, class_names = dataset._plan(settings)
+    for name in class_names.values():
+        (tmp_path / "CUB_200_2011" / "images" / name).mkdir(parents=True)
+        (tmp_path / "text_c10" / name).mkdir(parents=True)
+    drawn = dataset._draw_all(tmp_path, images, 0, workers=2, progress=False)
+    next(drawn)
+    drawn.close()
+    assert len([*tmp_path.rglob("*.jpg")]) < 300
+
+
 def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch):
     def interrupt(*arguments):
         raise KeyboardInterrupt

@@ -183,10 +183,13 @@ def _draw_all(
         yield from tqdm(map(draw_one, images), **bar)
         return
     spawn = multiprocessing.get_context("spawn")  # a forked TensorFlow may hang
-    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_stand_apart) as pool:
+    pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_stand_apart)
+    try:
         with _held_back():
             drawn = pool.map(draw_one, images, chunksize=16)  # starts the workers
         yield from tqdm(drawn, **bar)
+    finally:
+        pool.shutdown(cancel_futures=True)  # whoever stops early does not wait for the rest
 
 
 @contextmanager
