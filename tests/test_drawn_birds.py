@@ -173,7 +173,7 @@ def test_stopping_early_does_not_wait_for_the_images_left(tmp_path):
     for name in class_names.values():
         (tmp_path / "CUB_200_2011" / "images" / name).mkdir(parents=True)
         (tmp_path / "text_c10" / name).mkdir(parents=True)
-    drawn = dataset._draw_all(tmp_path, images, 0, workers=2, progress=False)
+    drawn = dataset._draw_all(tmp_path, images, 0, workers=2, progress=True)
     next(drawn)
     drawn.close()
     assert len([*tmp_path.rglob("*.jpg")]) < 300
