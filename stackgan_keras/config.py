@@ -94,6 +94,7 @@ class Generator(Section):
     mask_order: Literal["aligned", "as_released"] = setting(
         "aligned", "of sentences' masks in AttnGAN's attention, which its release gives to other sentences"
     )
+    final_image_only: bool = setting(False, "makes the largest image alone (AttnDCGAN)")
     conditional: bool = setting(True, "draws what a sentence says; no: by noise alone, from images without captions")
     noise_dim: Count = setting(100, "dimensions of the noise (Stage I)")
     first_size: Annotated[int, AfterValidator(_power_of_two)] = setting(
@@ -126,7 +127,7 @@ class Train(Section):
     discriminator_learning_rate: Rate = setting(2e-4, "step size of the discriminator's Adam at the start")
     lr_decay_epochs: Count = setting(100, "epochs after which both learning rates halve, again and again")
     adversarial_loss: Literal["cross_entropy", "hinge"] = setting("cross_entropy", "function of the logits (release)")
-    unconditional_weight: Weight = setting(1.0, "weight of the losses on images without their text (StackGAN++)")
+    unconditional_weight: Weight = setting(1.0, "weight of the losses on images without their text (successors)")
     colour_weight: Weight = setting(0.0, "weight of how far an image's colours are from a smaller one's (StackGAN++)")
     damsm_weight: Weight = setting(0.0, "weight of how well an image fits its words and sentence (AttnGAN: 5 or 50)")
     kl_weight: Weight = setting(2.0, "weight of the KL divergence of the conditioning augmentation")

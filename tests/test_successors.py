@@ -224,6 +224,22 @@ def test_a_sentence_alone_is_drawn_as_beside_longer_ones(attngan):
     assert "zebra" in model.unread("a red zebra") and model.words_of("a red zebra bird") == ["a", "red", "bird"]
 
 
+@pytest.mark.slow
+def test_attndcgan_makes_and_judges_the_largest_image_alone(root, attngan, tmp_path):
+    encoders = tmp_path / "weights" / attngan.run
+    encoders.mkdir(parents=True)
+    for file in attngan.weights.glob("*_encoder*"):
+        shutil.copy(file, encoders)
+    shutil.copy(attngan.weights / "vocabulary.json", encoders)
+    chosen = of_words(root, max_steps=2, unconditional_weight=0)
+    generator = chosen.generator.model_copy(update={"final_image_only": True, "residual_blocks": 0})
+    folders = run(chosen.model_copy(update={"generator": generator}), tmp_path)
+    made = next(StackGAN.load(folders.weights).images([RED], 1, attention=True))
+    assert set(made) == {"image_32", "attention_16"}
+    assert {file.name for file in folders.weights.glob("attngan_dis*")} == {"attngan_dis_32.weights.h5"}
+    assert set(weights.load(folders.weights / "attngan_dis_32.weights.h5").output) == {"conditional"}
+
+
 def test_attention_maps_are_written_beside_the_images(attngan, monkeypatch, capsys):
     arguments = ("--run", "tiny", "--output_dir", attngan.output_dir, "--count", 1, "--attention", RED)
     code, _, errors = ended(generate.main, arguments, monkeypatch, capsys)

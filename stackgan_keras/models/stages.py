@@ -22,9 +22,9 @@ OF_STACKGAN = (
     *("generator.augment_condition", "generator.condition_noise_scale", "generator.conditional_batch_norm"),
     *("discriminator.architecture", "train.warmup_epochs", "train.pixel_weight", "train.consistency_weight"),
 )
-OF_STACKGAN_V2 = ("generator.conditional", "train.unconditional_weight", "train.colour_weight")
-OF_ATTNGAN = ("generator.mask_order", "train.damsm_weight")
-OF_BOTH = ("generator.first_size", "train.restart_every")
+OF_STACKGAN_V2 = ("generator.conditional", "train.colour_weight")
+OF_ATTNGAN = ("generator.mask_order", "generator.final_image_only", "train.damsm_weight")
+OF_BOTH = ("generator.first_size", "train.unconditional_weight", "train.restart_every")
 FAMILY = {  # names for readers, and settings that mean nothing to a member
     "stackgan": ("StackGAN", (*OF_STACKGAN_V2, *OF_ATTNGAN, *OF_BOTH)),
     "stackgan_v2": ("StackGAN++", (*OF_STACKGAN, *OF_ATTNGAN)),
@@ -127,13 +127,14 @@ def joint(settings: Settings) -> Stage:
     generator, name = settings.generator, settings.generator.family
     _check_family(settings, joint=True)
     sizes = ("filters", "first_size", "text_dim", "condition_dim", "noise_dim", "residual_blocks")
-    names = (*sizes, "conditional" if name == "stackgan_v2" else "mask_order")
+    names = (*sizes, *(["conditional"] if name == "stackgan_v2" else ["mask_order", "final_image_only"]))
     keywords = {"image_size": settings.data.image_size, **{each: getattr(generator, each) for each in names}}
     logits = ("conditional",) * generator.conditional
     if settings.train.unconditional_weight or not generator.conditional:
         logits = (*logits, "unconditional")
     discriminators = {}
-    for size in branch_sizes(generator.first_size, settings.data.image_size):
+    branches = branch_sizes(generator.first_size, settings.data.image_size)
+    for size in branches[-1:] if generator.final_image_only else branches:
         of_image = _discriminator(settings, logits)
         discriminators[f"image_{size}"] = replace(of_image, keywords={**of_image.keywords, "image_size": size})
     return Stage(name, ModelConfig(f"{name}_generator", keywords), discriminators)
