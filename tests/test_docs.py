@@ -117,7 +117,7 @@ def test_make_has_what_is_said_of_it():
 
 def test_every_config_is_described():
     page = (REPOSITORY / "docs/configs.md").read_text(encoding="utf-8")
-    described = re.findall(r"`(\w+_(?:text|stage[12]|stackgan_v2|attngan))`", page)
+    described = re.findall(r"`(\w+_(?:text|stage[12]|stackgan_v2|attngan|attndcgan))`", page)
     assert sorted({*described}) == sorted(path.stem for path in (REPOSITORY / "configs").glob("*.yaml"))
 
 
