@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import NoneType
-from typing import Any, NoReturn, get_args
+from typing import Any, NamedTuple, NoReturn, get_args
 
 from stackgan_keras import config
 from stackgan_keras.config import Settings
@@ -27,6 +27,14 @@ OF_STAGES = ("generator.filters", "discriminator.filters", "train.batch_size", "
 OF_TEXT = ("text.image_encoder", "text.batch_size", "text.captions", "text.epochs")
 
 
+class Asked(NamedTuple):
+    """What a training command was asked for."""
+
+    settings: Settings
+    output_dir: Path
+    fresh: bool  # replaces what is there of the same training, in place of going on with it
+
+
 class Parser(argparse.ArgumentParser):
     """Arguments by their full names; mistakes raise `InputError` instead of printing the usage."""
 
@@ -39,16 +47,16 @@ class Parser(argparse.ArgumentParser):
 
 def settings_from(
     arguments: list[str], *, prog: str, description: str, preset: str, defaults: dict, common: tuple[str, ...] = ()
-) -> tuple[Settings, Path]:
-    """The settings and output folder that a training command was given.
+) -> Asked:
+    """What a training command was given.
 
     Later sources win: the release's defaults, the stage's `defaults` (nested), a YAML file, the command line. The
     YAML file is `--config`, or `preset` if neither `--config` nor `--data.root` is given. `--help` shows the settings
     in `COMMON` and `common`, `--help-all` all of them.
-    Returns (`Settings`, output folder). Raises `InputError` for anything that is no valid setting.
+    Raises `InputError` for anything that is no valid setting.
     """
     base = config.flat(defaults)
-    usage = f"{prog}\n           [--config FILE] [--output_dir DIR] [--section.key VALUE ...]"
+    usage = f"{prog}\n           [--config FILE] [--output_dir DIR] [--fresh] [--section.key VALUE]"
     example = f"example:\n  {prog} --run mine --data.root data/mine --train.precision mixed_bfloat16"
     formatter = argparse.RawDescriptionHelpFormatter
     parser = Parser(prog=prog, usage=usage, description=description, epilog=example, formatter=formatter)
@@ -56,6 +64,7 @@ def settings_from(
     add("--help-all", action="help", help="show this message with all settings and exit")
     add("--config", metavar="FILE", help=f"YAML file of settings, or name of a shipped one; without data: {preset}")
     add("--output_dir", metavar="DIR", type=Path, default=Path(), help="parent of weights, results, logs (default .)")
+    add("--fresh", action="store_true", help="start over, and replace what is there of this training")
     groups: dict[str, argparse._ActionsContainer] = {"": parser}
     for name, field in config.fields().items():
         section = name.rpartition(".")[0]
@@ -67,13 +76,13 @@ def settings_from(
     given, unread = parser.parse_known_args(arguments)
     if unread:
         raise InputError(config.unknown(unread[0].removeprefix("--").split("=")[0]))
-    overrides = {k: v for k, v in vars(given).items() if v is not None and k not in ("config", "output_dir")}
+    overrides = {k: v for k, v in vars(given).items() if v is not None and k not in ("config", "output_dir", "fresh")}
     file = given.config or (preset if config.is_none(overrides.get("data.root")) else None)
     nested: dict = {}
     for name, value in {**base, **(config.flat(config.read(file)) if file else {}), **overrides}.items():
         section, _, key = name.rpartition(".")
         (nested.setdefault(section, {}) if section else nested)[key] = value
-    return config.make(nested), given.output_dir
+    return Asked(config.make(nested), given.output_dir, given.fresh)
 
 
 def _kind(annotation) -> str:

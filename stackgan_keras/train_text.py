@@ -14,7 +14,7 @@ from stackgan_keras.config import Folders
 
 def main(arguments: list[str] | None = None, on_grid: Callable[[Path], None] | None = None) -> None:
     """What the command does with these arguments, else with its own; `on_grid` gets the path of every new grid."""
-    settings, output_dir = settings_from(
+    settings, output_dir, fresh = settings_from(
         sys.argv[1:] if arguments is None else arguments,
         prog="python -m stackgan_keras.train_text",
         description="Trains the text encoder: sentences and images into one space.",
@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None, on_grid: Callable[[Path], None] | N
     with quietly():  # only now, as it takes seconds: help and wrong settings answer at once
         from stackgan_keras.training import text
 
-    path = text.train(settings, folders, on_grid)
+    path = text.train(settings, folders, on_grid, fresh=fresh)
     print(f"weights: {path}\nwhat sentences find: {folders.results / 'text'}")
 
 

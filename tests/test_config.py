@@ -201,7 +201,7 @@ def test_an_empty_section_counts_as_not_given(file):
 
 def test_none_is_a_value(file):
     path = file("data: {root: birds}\ntrain: {max_steps: 5}\n")
-    made, _ = parse("--config", path, "--data.root", "none", "--train.max_steps", "None")
+    made, *_ = parse("--config", path, "--data.root", "none", "--train.max_steps", "None")
     assert (made.data.root, made.train.max_steps) == (None, None)
     assert "absent" in refusal(parse, "--data.root", "none")  # so the command's own file counts again
 
@@ -214,12 +214,12 @@ def test_home_is_expanded(monkeypatch):
 def test_later_sources_win(file):
     defaults = {"data": {"image_size": 256}, "train": {"epochs": 11, "seed": 11, "batch_size": 11}}
     path = file("train: {epochs: 22, seed: 22}\nrun: mine")
-    made, folder = parse("--config", path, "--train.epochs", "33", "--output_dir", "out", defaults=defaults)
+    made, folder, fresh = parse("--config", path, "--train.epochs", "33", "--output_dir", "out", defaults=defaults)
     assert (made.data.image_size, made.train.batch_size) == (256, 11)
     assert made.train.seed == 22
     assert made.train.epochs == 33
     assert made.generator.filters == 128
-    assert (made.run, str(folder)) == ("mine", "out")
+    assert (made.run, str(folder)) == ("mine", "out") and not fresh
 
 
 def test_without_arguments_the_commands_own_file_counts(monkeypatch, file):

@@ -178,6 +178,31 @@ def test_encoders_can_init_from_those_of_another_run(drawn, tmp_path):
 
 
 @pytest.mark.usefixtures("eagerly")
+def test_nothing_is_replaced_unless_asked_for(drawn, folders, tmp_path):
+    """Neither a run of other settings, nor weights that came from elsewhere."""
+    train_stage1(settings(drawn, sample_every=1), folders)
+    (folders.results / "stage1/epoch_00099.png").touch()  # of a longer training
+    old, other = weights_of(folders, "stage1_gen"), settings(drawn, seed=1)
+    assert "or --fresh to start over" in refusal(train_stage1, other, folders)
+    shutil.rmtree(folders.logs / "stage1")
+    assert "give another --run, or --fresh to replace it" in refusal(train_stage1, other, folders)
+    assert_equal(weights_of(folders, "stage1_gen"), old)
+    grid = stage.train(stages.stage1(other), other, folders, fresh=True)
+    assert grid.name == "epoch_00001.png"
+    assert not np.array_equal(weights_of(folders, "stage1_gen")[0], old[0])
+    again = stage.train(stages.stage1(other), other, Folders(tmp_path / "again", "tiny"))
+    assert grid.read_bytes() == again.read_bytes()  # it began anew, not from what was there
+
+
+def test_an_encoder_from_elsewhere_is_replaced_only_if_asked_for(drawn, folders):
+    put_encoder(folders.weights, text_dim=16)
+    before = (folders.weights / runs.TEXT_ENCODER).read_bytes()
+    assert "or --fresh to replace it" in refusal(text.train, settings(drawn), folders)
+    assert (folders.weights / runs.TEXT_ENCODER).read_bytes() == before
+    text.train(settings(drawn), folders, fresh=True)
+    assert (folders.weights / runs.TEXT_ENCODER).read_bytes() != before
+
+
 def test_the_moving_average_is_what_is_saved(drawn, tmp_path):
     saved = {}
     for decay in (0.0, 0.9):

@@ -168,7 +168,18 @@ def test_a_loss_that_is_no_number_stops_the_run(dataset, tmp_path):
     Trial(dataset, tmp_path, steps=4).run()
     kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     bad = Trial(dataset, tmp_path, steps=8, train_step=lambda batch: {"generator": tf.constant(np.nan)})
-    with pytest.raises(InputError, match="the generator loss became nan"):
+    with pytest.raises(InputError, match="the generator loss became nan in step 5"):
+        bad.run()
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == kept
+
+
+def test_weights_that_are_no_numbers_are_not_saved(dataset, tmp_path):
+    Trial(dataset, tmp_path, steps=4).run()
+    kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    bad = Trial(dataset, tmp_path, steps=8, train_step=lambda batch: {"generator": tf.constant(1.0)})
+    kernel = bad.discriminator.trainable_variables[0]
+    kernel.assign(np.full(kernel.shape, np.inf))
+    with pytest.raises(InputError, match="the d's weights are not finite at step 8"):
         bad.run()
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == kept
 

@@ -24,7 +24,7 @@ def train(
     wrong arguments, and for data and networks that do not fit them.
     """
     words = sys.argv[1:] if arguments is None else arguments
-    settings, output_dir = settings_from(
+    settings, output_dir, fresh = settings_from(
         words,
         prog=f"python -m stackgan_keras.{name}",
         description=description,
@@ -37,6 +37,6 @@ def train(
         from stackgan_keras.training import stage
 
     folders = Folders(output_dir, settings.run)
-    grid = stage.train(stages.of_command(name, settings, folders), settings, folders, on_grid)
+    grid = stage.train(stages.of_command(name, settings, folders), settings, folders, on_grid, fresh=fresh)
     print(f"images: {grid}\nweights: {folders.weights}")
     print(f"next: {next_command.after(name, words, settings, output_dir)}")

@@ -8,6 +8,7 @@ PANELS = {  # the figures of a line of `metrics.jsonl` that are drawn together
     "discriminator's losses": ("real", "real_unconditional", "mismatched", "fake", "fake_unconditional"),
     "generator's loss": ("generator", "interpolated"),
     "discriminator's loss on real images that it learned from, and not": ("real_train", "real_test"),
+    "how far generated images differ from each other (real ones: 1)": ("spread",),
     "KL of the conditioning augmentation": ("kl",),
     "Stage II's distance to real and to Stage-I images": ("pixel", "consistency"),
     "joint embedding: loss, and share of images that find their sentence": ("joint", "right_image"),

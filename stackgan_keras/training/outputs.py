@@ -62,7 +62,7 @@ class AdversarialOutputs(WarmupOutputs):
     name = "epoch"
 
     def figures(self) -> dict[str, float]:
-        return self.memorization(self.objective)
+        return self.memorization(self.objective) | {"spread": self.samples.spread(self.generator)}
 
     def save(self) -> None:
         super().save()

@@ -129,6 +129,23 @@ def make_writable(*folders: Path) -> None:
             raise InputError(f"{folder} cannot be written to: give another --output_dir or change its permissions")
 
 
+def start_over(logs: Path, results: Path) -> None:
+    """Removes a training's checkpoints, figures and grids; its weights stay until there are new ones."""
+    for folder in ("checkpoints", "warmup", "tensorboard"):
+        shutil.rmtree(logs / folder, ignore_errors=True)
+    for file in (logs / "config.yaml", logs / "metrics.jsonl", *results.glob("*_[0-9]*.png")):
+        file.unlink(missing_ok=True)
+
+
+def check_nothing_is_lost(file: Path, logs: Path, *, fresh: bool) -> None:
+    """A training without a checkpoint begins anew, and would write over weights that another left in its `file`."""
+    begun = any(any((place / "checkpoints").glob("*.index")) for place in (logs, logs / "warmup"))
+    if file.is_file() and not begun and not fresh:
+        raise InputError(
+            f"{file} is there, but no checkpoint in {logs} to go on from: give another --run, or --fresh to replace it"
+        )
+
+
 def check_same_run(settings: Settings, logs: Path) -> None:
     """A checkpoint is only ever continued with the settings it was made with."""
     earlier_file = logs / "config.yaml"
@@ -140,5 +157,5 @@ def check_same_run(settings: Settings, logs: Path) -> None:
         listed = ", ".join(f"{key} {was} (now {now})" for key, (was, now) in differing.items())
         raise InputError(
             f"{logs} holds an unfinished or finished run made with {listed}: ask for the same to go on with it, "
-            "give another --run, or delete that folder to start again"
+            "give another --run, or --fresh to start over"
         )

@@ -62,6 +62,12 @@ class SampleGrid:
         images = [photographs.read(dataset.paths[i], dataset.box_of(i), image_size) for i in chosen]
         self.real, self.rows, self.seed, self.truncated = np.stack(images), rows, seed, truncated
 
+    def spread(self, generator: keras.Model) -> float:
+        """How far images of different sentences differ: their standard deviation at a pixel, real images' being 1."""
+        *_, made = generate(generator, self.texts, 0, self.seed, self.truncated).values()
+        real = self.real.std(0).mean()
+        return float(made.std(0).mean() / real) if real else 1.0
+
     def __call__(self, generator: keras.Model) -> np.ndarray:
         """The labelled grid (height, width, 3) uint8 for the generator as it is now."""
         copies = [generate(generator, self.texts, copy, self.seed, self.truncated) for copy in range(self.rows)]

@@ -16,6 +16,7 @@ from stackgan_keras.data.published import Dataset
 from stackgan_keras.models.blocks import ARCHITECTURES, precision, synchronize
 from stackgan_keras.models.generators import images_of, named_by
 from stackgan_keras.models.projected import FRAMING
+from stackgan_keras.models.runs import weight_file
 from stackgan_keras.models.stages import Stage
 from stackgan_keras.porting import extractors
 from stackgan_keras.training import objective
@@ -26,7 +27,14 @@ from stackgan_keras.training.memorization import Memorization
 from stackgan_keras.training.optimizers import make_adam, make_cosine_adam, make_ema, make_released_ema
 from stackgan_keras.training.outputs import AdversarialOutputs, WarmupOutputs
 from stackgan_keras.training.precision import settled
-from stackgan_keras.training.run import check_same_run, make_writable, own_text_encoder, read_datasets
+from stackgan_keras.training.run import (
+    check_nothing_is_lost,
+    check_same_run,
+    make_writable,
+    own_text_encoder,
+    read_datasets,
+    start_over,
+)
 from stackgan_keras.training.samples import SampleGrid, TextsOf, embeddings_of
 from stackgan_keras.training.train_step import TrainStep
 from stackgan_keras.training.trainer import OnGrid, Schedule, Trainer
@@ -35,16 +43,20 @@ from stackgan_keras.training.words import Words
 WARMUP_SEED = 2**31  # added to train.seed, which is smaller: a warm-up has crops, captions and noise of its own
 
 
-def train(stage: Stage, settings: Settings, folders: Folders, on_grid: OnGrid = None) -> Path:
+def train(stage: Stage, settings: Settings, folders: Folders, on_grid: OnGrid = None, *, fresh: bool = False) -> Path:
     """Trains one stage adversarially and returns the path of its newest image grid.
 
     `on_grid` is called with the path of every grid that is written. Leaves `weights/<run>/<stage>_gen.weights.h5` and
     `…_dis.weights.h5`, grids and curves in `results/<run>/<stage>/`, checkpoints, metrics and the settings in
-    `logs/<run>/<stage>/`. If that holds a checkpoint of the same settings, training goes on from there.
+    `logs/<run>/<stage>/`. If that holds a checkpoint of the same settings, training goes on from there,
+    or with `fresh` starts over.
     """
     strategy = make_strategy()  # before anything is computed: several machines have to find each other first
     logs, results = folders.logs / stage.name, folders.results / stage.name
     make_writable(logs, results, folders.weights)
+    if fresh and is_chief(strategy):
+        start_over(logs, results)
+    check_nothing_is_lost(weight_file(folders.weights, next(iter(stage.networks))), logs, fresh=fresh)
     settings = settled(settings, logs, chief=is_chief(strategy))
     check_same_run(settings, logs)
     datasets = read_datasets(settings, folders)

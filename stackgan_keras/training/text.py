@@ -33,17 +33,17 @@ from stackgan_keras.training.encoders import Encoders, EncoderStep, model_config
 from stackgan_keras.training.optimizers import make_damsm_adam, make_rmsprop
 from stackgan_keras.training.precision import settled
 from stackgan_keras.training.retrieval import OTHERS, Retrieval
-from stackgan_keras.training.run import check_same_run, data_root, make_writable
+from stackgan_keras.training.run import check_nothing_is_lost, check_same_run, data_root, make_writable, start_over
 from stackgan_keras.training.trainer import OnGrid, Schedule, Trainer
 from stackgan_keras.training.whitening import scale_embeddings, whiten
 
 
-def train(settings: Settings, folders: Folders, on_grid: OnGrid = None) -> Path:
+def train(settings: Settings, folders: Folders, on_grid: OnGrid = None, *, fresh: bool = False) -> Path:
     """Trains the run's text encoder on the settings' data and returns the path of its weight file.
 
     `on_grid` is called with the path of every grid that is written. Leaves grids of what sentences find in
-    `results/<run>/text/`, checkpoints, metrics and settings in `logs/<run>/text/`, and goes on from there. An encoder
-    with which a generator was already trained is left as it is.
+    `results/<run>/text/`, checkpoints, metrics and settings in `logs/<run>/text/`, and goes on from there, or with
+    `fresh` starts over. An encoder with which a generator was already trained is left as it is.
     """
     path = folders.weights / TEXT_ENCODER
     if path.is_file() and has_weights(folders.weights):
@@ -53,6 +53,9 @@ def train(settings: Settings, folders: Folders, on_grid: OnGrid = None) -> Path:
         return path
     logs, results = folders.logs / "text", folders.results / "text"
     make_writable(logs, results, folders.weights)
+    if fresh:
+        start_over(logs, results)
+    check_nothing_is_lost(path, logs, fresh=fresh)
     settings = settled(settings, logs)
     check_same_run(settings, logs)
     root = data_root(settings, folders)

@@ -17,10 +17,11 @@ from tqdm import tqdm
 from stackgan_keras.config import Train
 from stackgan_keras.data.pipeline import ImageStream
 from stackgan_keras.errors import InputError, first_line
+from stackgan_keras.training import health, logs
 from stackgan_keras.training.distribution import is_chief
-from stackgan_keras.training.logs import Metrics
 
 READ_EVERY = 10  # steps between reads of the losses: each waits for the device
+ASTRAY = "lower the learning rates or use train.precision float32; the last checkpoint in"
 OnGrid = Callable[[Path], None] | None  # called with the path of every image grid that is written
 SHOWN = ("discriminator", "generator", "pixel", "joint", "right_image")  # on the live line, where a step has them
 
@@ -90,7 +91,8 @@ class Trainer:
         self.scratch = None if self.chief else tempfile.TemporaryDirectory()  # all must save, one save is kept
         kept = self.scratch.name if self.scratch else str(self.folder / "checkpoints")
         self.manager = tf.train.CheckpointManager(checkpoint, kept, max_to_keep=2)
-        self.metrics = Metrics(self.folder)
+        self.metrics = logs.Metrics(self.folder)
+        self.warned: set[str] = set()
         self.done = self._resume()  # steps, before this run
 
     def _resume(self) -> int:
@@ -151,7 +153,8 @@ class Trainer:
         for step in range(first, last):
             pending.append(advance(next(data)))
             if len(pending) == READ_EVERY or step == last - 1:
-                read += [_checked({k: float(v) for k, v in s.items()}, self.folder) for s in pending]
+                earlier = step + 1 - len(pending)
+                read += [self._checked(s, number) for number, s in enumerate(pending, start=earlier + 1)]
                 losses = {k: f"{v:.3f}" for k, v in read[-1].items() if k.rstrip("_0123456789") in SHOWN}
                 bar.set_postfix(losses, refresh=False)
                 bar.update(len(pending) * self.stream.batch_size)
@@ -162,6 +165,7 @@ class Trainer:
             rate = len(read) * self.stream.batch_size / seconds
             figures = {"epoch": epoch + 1, **means, **self.outputs.figures(), "images_per_second": rate}
             self.metrics.write(last, figures)
+            self._warn(bar)
             if (epoch + 1) % self.schedule.sample_every == 0 or ended:
                 grid = self.outputs.grid()
                 path = self.outputs.write_grid(epoch + 1, grid)
@@ -174,7 +178,28 @@ class Trainer:
             if self.chief:
                 bar.write(f"epoch {epoch + 1}: checkpoint {self.manager.latest_checkpoint}")
 
+    def _warn(self, bar) -> None:
+        """Tells once of each sign that the training goes wrong, and again if it went and came back."""
+        found = health.warnings(logs.read(self.metrics.path))
+        for name, sentence in found.items():
+            if name not in self.warned:
+                bar.write(f"warning: {sentence}")
+        self.warned = {*found}
+
+    def _checked(self, scalars: dict[str, tf.Tensor], step: int) -> dict[str, float]:
+        values = {name: float(value) for name, value in scalars.items()}
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise InputError(f"the {name} loss became {value} in step {step}: {ASTRAY} {self.folder} is untouched")
+        return values
+
     def _checkpoint(self) -> None:
+        for name, part in self.trained.items():
+            if any(not tf.reduce_all(tf.math.is_finite(v)) for v in getattr(part, "weights", ())):
+                step = int(self.step.numpy())
+                raise InputError(
+                    f"the {name}'s weights are not finite at step {step}: {ASTRAY} {self.folder} is untouched"
+                )
         try:
             self.manager.save(checkpoint_number=self.step)
         except tf.errors.OpError as problem:
@@ -210,13 +235,3 @@ class Trainer:
             return {k: self.strategy.reduce(tf.distribute.ReduceOp.SUM, v, axis=None) for k, v in scalars.items()}
 
         return advance
-
-
-def _checked(scalars: dict[str, float], folder: Path) -> dict[str, float]:
-    for name, value in scalars.items():
-        if not np.isfinite(value):
-            raise InputError(
-                f"the {name} loss became {value}: lower the learning rates or use train.precision float32; "
-                f"the last checkpoint in {folder} is untouched"
-            )
-    return scalars

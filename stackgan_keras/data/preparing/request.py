@@ -68,13 +68,13 @@ def parse(parser: Parser, arguments: list[str]) -> Request:
         )
     name = re.sub(r"[^\w.-]+", "_", given.out.resolve().name).lstrip(".") or "prepared"
     preset = None if given.text_encoder else reader.text_config
-    settings, _ = settings_from(
+    settings = settings_from(
         ["--run", name, *([] if preset else ["--data.root", str(given.out)]), *for_encoder],
         prog=parser.prog,
         description="",
         preset=preset or "",  # not looked at where there is a data.root
         defaults={},
-    )
+    ).settings
     options = {option.name: getattr(given, option.name) for option in reader.options}
     return Request(given.source, reader, folder, options, given.out, given.text_encoder, settings)
 
