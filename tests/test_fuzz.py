@@ -308,9 +308,9 @@ def of_weights() -> Reader:
 
 
 def of_keras(name: str) -> Reader:
-    layers = keras.layers
-    stack = [keras.Input((8, 8, 3)), layers.Conv2D(2, 3), layers.GlobalAveragePooling2D(), layers.Dense(3, "softmax")]
-    model = keras.Sequential(stack)
+    image = keras.Input((8, 8, 3))
+    features = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(2, 3)(image))
+    model = keras.Model(image, keras.layers.Dense(3, "softmax")(features))
     pieces = [b"Lambda", b"__lambda__", b"os", b"TFSMLayer", b"subprocess", b"2147483647"]
     return Reader(saved(name, model.save), lambda folder: extractors.load(folder / name), pieces, times=0.2)
 

@@ -208,8 +208,11 @@ def _read_embeddings(path, names, text_dim):
     """All embeddings (M, text_dim) float32, and where each image's begin (N + 1,) int64."""
     expected = f"the captions' embeddings, {EMBEDDINGS}, one (captions, {text_dim}) array an image"
     rows = _load(path, expected, len(names))
-    arrays = [_embedding_array(path, name, row, text_dim) for name, row in zip(names, rows, strict=True)]
-    _check_size(path, sum(array.size for array in arrays))
+    arrays, numbers = [], 0
+    for name, row in zip(names, rows, strict=True):
+        arrays.append(_embedding_array(path, name, row, text_dim))
+        numbers += arrays[-1].size
+        _check_size(path, numbers)
     return np.concatenate(arrays), first_rows([len(array) for array in arrays])
 
 

@@ -44,16 +44,21 @@ def read(path: Path) -> dict[str, np.ndarray]:
 def read_numpy(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an `.npz` by name, that of an `.npy` under no name. Raises `InputError` if they cannot be read."""
     try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                unpacked = sum(part.file_size for part in archive.infolist())
-            if unpacked > 2**24 + MOST_PACKED * path.stat().st_size:
-                raise ValueError(f"unpacked it would take {unpacked:,} bytes")
+        check_unpacked(path)
         content = np.load(path, allow_pickle=False)
         arrays = {"": content} if isinstance(content, np.ndarray) else content
         return {name: np.asarray(array) for name, array in arrays.items()}
     except Exception as problem:  # numpy and zipfile raise a dozen kinds for files that are broken or foreign
         raise InputError(f"{path} cannot be read as arrays ({first_line(problem)}): make it again") from None
+
+
+def check_unpacked(path: Path) -> None:
+    """Raises ValueError for an `.npz` whose arrays are far larger than the file."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(part.file_size for part in archive.infolist())
+        if unpacked > 2**24 + MOST_PACKED * path.stat().st_size:
+            raise ValueError(f"unpacked it would take {unpacked:,} bytes")
 
 
 def _read_torch(path: Path) -> dict[str, np.ndarray]:
