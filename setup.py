@@ -59,7 +59,14 @@ setup(
         "notebook": ["ipykernel>=6.29", "nbclient>=0.10"],  # to run the notebook's test
         "docs": ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"],  # for `make docs`
         "test": [
-            *("torchfile>=0.1", "huggingface_hub>=0.30", "pytest>=8", "pytest-xdist>=3.5", "ruff>=0.6"),
+            *(
+                "torchfile>=0.1",
+                "huggingface_hub>=0.30",
+                "pytest>=8",
+                "pytest-xdist>=3.5",
+                "hypothesis>=6.100",
+                "ruff>=0.6",
+            ),
             *TYPES,
             "setuptools>=77",  # a test builds a wheel without the net
         ],

@@ -35,6 +35,7 @@ def is_none(value: object) -> bool:
     return value is None or (isinstance(value, str) and value.lower() in ("none", "null"))
 
 
+LONGEST_FILE = 2**16  # bytes of a file of settings
 Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
 BatchSize = Annotated[int, Field(ge=2)]
@@ -218,7 +219,13 @@ def read(path: str | Path) -> dict:
     """
     file = _find(path)
     try:
-        values = yaml.load(file.read_text(encoding="utf-8"), _Loader)
+        with file.open("rb") as opened:
+            content = opened.read(LONGEST_FILE + 1)
+        if len(content) > LONGEST_FILE:
+            raise InputError(
+                f"{file} is longer than {LONGEST_FILE:,} bytes, which settings never are: give another file"
+            )
+        values = yaml.load(content.decode("utf-8"), _Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as problem:  # ValueError: no UTF-8, or an impossible date
         raise InputError(f"{file} is not valid YAML ({' '.join(str(problem).split())}): correct it") from None
     if not isinstance(values, dict):
@@ -239,7 +246,16 @@ def write(settings: Settings, path: Path) -> None:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which no key may stand twice: PyYAML would silently take the last."""
+    """YAML in which no key may stand twice, where PyYAML silently takes the last, and nothing is repeated by name.
+
+    Ten lines of lists, each of ten times the one before, would be too long for a sentence about them.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            raise yaml.composer.ComposerError(None, None, "write out what *aliases stand for", event.start_mark)
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]

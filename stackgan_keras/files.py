@@ -6,6 +6,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from stackgan_keras.errors import InputError
+
+LONG_TEXT = 2**30  # bytes of a table or a list of a million captions
+
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
@@ -29,9 +33,20 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
         unfinished.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
 
 
-def read_text(path: Path) -> str:
-    """A text file as `decode` reads it."""
-    return decode(path.read_bytes())
+def read_text(path: Path, most: int = 2**20) -> str:
+    """A text file as `decode` reads it. Raises `InputError` for one of more than `most` bytes, and for no file."""
+    return decode(read_bytes(path, most))
+
+
+def read_bytes(path: Path, most: int) -> bytes:
+    """The content of a file. Raises `InputError` for one of more than `most` bytes, and for what is no file."""
+    if path.exists() and not path.is_file():  # a pipe, for whose writer one would wait, or a device without end
+        raise InputError(f"{path} is no file: put one of text there, or remove it")
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise InputError(f"{path} holds more than {most:,} bytes of text: make it shorter, or remove it")
+    return content
 
 
 def decode(content: bytes) -> str:

@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = REPOSITORY / "stackgan_keras"
 ORDER = [  # each imports only from those before it, and not from those beside it
     {"errors"},
-    {"files"},
+    {"files", "unpickler"},
     {"config"},
     {"command_line"},
     {"models"},

@@ -283,7 +283,7 @@ def _is(node, kind):
 
 def test_the_golden_embedding(shared):
     folder = shared / "golden/caption_embedding_t7"
-    sentences, embeddings = torch7.embedded(torch7.read(folder / "example_captions.t7"))
+    sentences, embeddings = torch7.embedded(torch7.read(folder / "example_captions.t7"), 10**6)
     assert sentences == (folder / "example_captions.txt").read_text().splitlines()
     np.testing.assert_array_equal(embeddings, np.load(folder / "embedding_1x1024.npy"))
 
@@ -294,10 +294,10 @@ def test_embedded_sentences_however_they_are_kept(tmp_path):
     texts = table("one", "two", "drei Vögel")
     for kept in (table(*rows), Tensor(flat, 0, (3, 4))):
         content = torch7.read(write(tmp_path / "a.t7", {"raw_txt": texts, "fea_txt": kept}))
-        sentences, embeddings = torch7.embedded(content)
+        sentences, embeddings = torch7.embedded(content, 1000)
         assert sentences == ["one", "two", "drei Vögel"]
         np.testing.assert_array_equal(embeddings, flat.reshape(3, 4))
-    assert torch7.embedded({b"raw_txt": 1}) is None
+    assert torch7.embedded({b"raw_txt": 1}, 0) is None
 
 
 FLAT = Tensor(np.arange(6, dtype=np.float32), 0, (3,))

@@ -1,6 +1,8 @@
 """The training loop: a run that was stopped ends exactly like one that never was."""
 
 import json
+import shutil
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -192,11 +194,56 @@ def test_a_checkpoint_of_another_network_is_refused(dataset, tmp_path):
         Trial(dataset, tmp_path, steps=4)
 
 
-def test_checkpoints_without_their_list_are_not_overwritten(dataset, tmp_path):
-    Trial(dataset, tmp_path, steps=2).run()
-    (tmp_path / "checkpoints/checkpoint").unlink()
-    with pytest.raises(InputError, match="its file `checkpoint` names none of them"):
-        Trial(dataset, tmp_path, steps=4)
+def truncate(file):
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def flip(file):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 3] ^= 16
+    file.write_bytes(content)
+
+
+DATA, INDEX = "ckpt-8.data-00000-of-00001", "ckpt-8.index"
+DAMAGES = {
+    **{f"{do.__name__} {name}": (do, name) for do in (truncate, flip) for name in (DATA, INDEX)},
+    "no numbers": (Path.unlink, DATA),
+    "an empty index": (lambda file: file.write_bytes(b""), INDEX),
+}
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_used(dataset, tmp_path, capsys):
+    trial = Trial(dataset, tmp_path / "whole", steps=8)
+    trial.run()
+    run, checkpoint = trial.run, trial.run.manager.checkpoint
+    after_eight, metrics = trial.variables(), open_lines(tmp_path / "whole")
+    for name, (damage, file) in DAMAGES.items():
+        run.folder = tmp_path / name
+        shutil.copytree(tmp_path / "whole", run.folder)
+        damage(run.folder / "checkpoints" / file)
+        capsys.readouterr()
+        assert run._resume(checkpoint) == 4, name
+        said, kept = capsys.readouterr().out, run.folder / "checkpoints"
+        assert f"the checkpoint {kept}/ckpt-8 does not fit this run or is damaged (" in said, name
+        assert said.endswith(f"): going on from {kept}/ckpt-4\n"), name
+    again = Trial(dataset, run.folder, steps=8)
+    again.run()
+    for one, two in zip(after_eight, again.variables(), strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert len(open_lines(run.folder)) == len(metrics)
+    assert {file.stem for file in kept.glob("*.index")} == {"ckpt-4", "ckpt-8"}  # both are whole again
+    for file in kept.glob("*.data*"):
+        flip(file)
+    with pytest.raises(InputError, match=r"ckpt-8 does not fit this run or is damaged .* --fresh to start over"):
+        run._resume(checkpoint)
+
+
+def test_checkpoints_are_found_without_their_list(dataset, tmp_path):
+    trial = Trial(dataset, tmp_path, steps=4)
+    trial.run()
+    for damage in (lambda file: file.write_bytes(b"\xff\x00"), Path.unlink):
+        damage(tmp_path / "checkpoints/checkpoint")
+        assert trial.run._resume(trial.run.manager.checkpoint) == 4
 
 
 def test_a_line_half_written_by_a_killed_run_is_dropped(dataset, tmp_path):

@@ -1,12 +1,18 @@
 """Photographs and other images of the data: read from files, cropped as the published pipeline crops them."""
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from PIL.ImageFile import ImageFile
 
 from stackgan_keras.errors import InputError, first_line
+
+# others are not tried, whatever a file is called: of EPS, for one, Pillow has Ghostscript run the program in the file
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "BMP", "GIF", "TIFF")
+MOST_PIXELS = 2**26  # of an image, 8192 x 8192: a file of 100 KB can be one of any size
 
 
 def load_size(image_size: int) -> int:
@@ -20,7 +26,7 @@ def read(path: Path, box: Sequence[float] | np.ndarray | None, size: int) -> np.
     `box` is (x, y, width, height) in pixels or None for the whole image. Raises `InputError` for an unreadable file.
     """
     try:
-        with Image.open(path) as file:
+        with open_image(path) as file:
             transparent = file.mode == "P" and "transparency" in file.info  # of which Pillow warns
             image = (file.convert("RGBA") if transparent else file).convert("RGB")
     except Exception as problem:  # decoders of two dozen formats raise whatever a damaged file leads to
@@ -30,6 +36,16 @@ def read(path: Path, box: Sequence[float] | np.ndarray | None, size: int) -> np.
     if box is not None:
         image = image.crop(crop_box(box, *image.size))
     return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+
+
+def open_image(source: Path | BytesIO) -> ImageFile:
+    """An image file, not yet decoded. Raises an exception for one of another format, and of too many pixels."""
+    Image.init()  # makes known which formats this Pillow reads
+    file = Image.open(source, formats=[name for name in FORMATS if name in Image.OPEN])
+    if file.width * file.height > MOST_PIXELS:
+        file.close()
+        raise ValueError(f"{file.width} x {file.height} pixels, more than {MOST_PIXELS:,}")
+    return file
 
 
 def crop_box(box: Sequence[float] | np.ndarray, width: int, height: int) -> tuple[int, int, int, int]:

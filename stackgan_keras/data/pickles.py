@@ -2,11 +2,12 @@
 
 The standard unpickler imports and calls whatever a file names, so a downloaded file can run any command. This one knows
 only the names in `_BUILDERS`. Arrays and their types are placeholders while the file is read, as numpy's own ones would
-take any state that the file gives them.
+take any state that the file gives them. Sizes come from what the file holds, never from what it says.
 """
 
 import copyreg
 import io
+import os
 import pickle
 import re
 from collections import OrderedDict
@@ -18,6 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from stackgan_keras.errors import InputError, first_line
+from stackgan_keras.unpickler import Unpickler, check_keys
 
 MAX_DEPTH = 8  # levels of lists in lists; published files have three
 
@@ -63,18 +65,19 @@ def _read(file: BinaryIO):
     for pattern, meaning in _OTHER_FORMATS.items():
         if re.match(pattern, beginning):
             raise InputError(meaning)
+    size = file.seek(0, os.SEEK_END)
     file.seek(0)
     if b"\r\n" in beginning and not _BINARY.search(beginning):  # no line of an intact text pickle ends in CR
         file = io.BytesIO(file.read().replace(b"\r\n", b"\n"))
     copyreg.clear_extension_cache()  # what is in it would not be asked for by name
-    value = _Unpickler(file, encoding="latin-1").load()
+    value = _Unpickler(file, size, encoding="latin-1").load()
     if file.read(1024).strip():
         raise pickle.UnpicklingError("it goes on after its end")
-    return _finished(value)
+    return _finished(value, MAX_DEPTH, {})
 
 
-class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Callable:
+class _Unpickler(Unpickler):
+    def known(self, module: str, name: str) -> Callable:
         if module.endswith("\r"):
             raise pickle.UnpicklingError("a line ends in a carriage return")
         known = f"{module}.{name}".replace("__builtin__", "builtins").replace("numpy.core", "numpy._core")
@@ -83,7 +86,13 @@ class _Unpickler(pickle.Unpickler):
                 f"asks for {ascii(f'{module}.{name}'[:80])[1:-1]}, which data of arrays and strings does not need and "
                 "which could run commands on this computer: do not load this file, get it from a source you trust"
             )
-        return partial(_BUILDERS[known])  # an object of its own, as the file may set attributes of what it gets
+        return _BUILDERS[known]
+
+    def _call(self, function: Callable, *arguments: Any) -> Any:
+        made = super()._call(function, *arguments)
+        if isinstance(made, _Unfinished):
+            made.spend = self.spend
+        return made
 
 
 class _Unfinished:
@@ -91,27 +100,39 @@ class _Unfinished:
 
     def __init__(self, finish: Callable):
         self.finish = finish  # state -> value
+        self.spend: Callable[[tuple], None]
         self.value: Any = self  # which is none that may leave
 
     def __setstate__(self, state: tuple) -> None:
+        self.spend(tuple(part for part in state if isinstance(part, str)))  # bytes are not copied
         self.value = self.finish(*state)
 
 
-def _finished(value, levels: int = MAX_DEPTH):
-    """The value with arrays in place of placeholders. Lists and dicts are changed in place."""
+def _finished(value, levels: int, seen: dict[int, tuple[int, Any, Any]]):
+    """The value with arrays in place of placeholders. Lists and dicts are changed in place.
+
+    `levels` may follow below it. `seen` has by its id what was finished already: with how many levels, the value itself
+    (which so keeps its id), and what it became.
+    """
     if levels < 0:
         raise pickle.UnpicklingError(f"it nests more than {MAX_DEPTH} levels deep")
+    known = seen.get(id(value))
+    if known and known[0] <= levels:
+        return known[2]
+    before = value
     if isinstance(value, _Unfinished):
         value = value.value
     if isinstance(value, list):
-        value[:] = [_finished(part, levels - 1) for part in value]
+        value[:] = [_finished(part, levels - 1, seen) for part in value]
     elif isinstance(value, tuple):
-        value = tuple(_finished(part, levels - 1) for part in value)
-    elif isinstance(value, dict):
+        value = tuple(_finished(part, levels - 1, seen) for part in value)
+    elif isinstance(value, dict) and not getattr(value, "__dict__", None):
         for key, part in value.items():
-            value[key] = _finished(part, levels - 1)
+            value[key] = _finished(part, levels - 1, seen)
     elif not isinstance(value, _VALUES):
         raise pickle.UnpicklingError("it holds a name or a type where a value belongs")
+    if isinstance(value, (list, tuple, dict)):
+        seen[id(before)] = levels, before, value
     return value
 
 
@@ -126,6 +147,22 @@ def _dtype(text, *_alignment):
 
 def _reconstruct(*_empty_array):
     return _Unfinished(lambda _version, shape, dtype, fortran, raw: _array(raw, dtype, shape, "F" if fortran else "C"))
+
+
+def _bytes(kind: type, *content):
+    """What Python 3 writes of bytes and bytearrays: nothing, bytes, or text and `latin-1`; a number would be a size."""
+    if content and not isinstance(content[0], (str, bytes, bytearray)):
+        raise pickle.UnpicklingError("bytes of something else than bytes")
+    return kind(*content)
+
+
+def _hashed(kind: type, *content):
+    """A set of a list, or an OrderedDict of a list of pairs."""
+    for values in content:
+        if not isinstance(values, list):
+            raise pickle.UnpicklingError("members that are no list")
+        check_keys([pair[0] for pair in values] if kind is OrderedDict else values)
+    return kind(*content)
 
 
 def _array(raw, dtype, shape, order, axes=None) -> np.ndarray:
@@ -143,10 +180,10 @@ _BUILDERS: dict[str, Callable] = {  # every name that a file may use, under its 
     "numpy._core.multiarray.scalar": lambda dtype, raw: _array(raw, dtype, (), "C")[()],
     "numpy._core.numeric._frombuffer": _array,
     "_codecs.encode": lambda text, _latin_1: text.encode("latin-1"),
-    "builtins.bytes": bytes,
-    "builtins.bytearray": bytearray,
-    "builtins.set": set,
-    "builtins.frozenset": frozenset,
+    "builtins.bytes": partial(_bytes, bytes),
+    "builtins.bytearray": partial(_bytes, bytearray),
+    "builtins.set": partial(_hashed, set),
+    "builtins.frozenset": partial(_hashed, frozenset),
     "builtins.complex": complex,
-    "collections.OrderedDict": OrderedDict,
+    "collections.OrderedDict": partial(_hashed, OrderedDict),
 }

@@ -16,6 +16,7 @@ large letters. Boxes are read where `<root>/CUB_200_2011` is, or where `<root>` 
 """
 
 import operator
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -128,6 +129,7 @@ def read_packed(path: str | Path, count: int, size: int) -> np.ndarray:
     that the memory never holds more than twice the result. Raises InputError for another count, size or type.
     """
     images = list(_load(Path(path), "a list of images", count))
+    _check_size(Path(path), count * size * size)
     result = np.empty((count, size, size, 3), np.uint8)
     for index in range(count):
         image, images[index] = images[index], None
@@ -167,12 +169,20 @@ def _load(path, expected, count=None):
     return rows
 
 
+def _check_size(path, numbers):
+    """Refuses a pickle that names one array many times: each number takes a byte at least."""
+    if numbers > path.stat().st_size:
+        raise InputError(
+            f"{path} names the same arrays again and again, expected one for each image: download it again"
+        )
+
+
 def _read_names(path):
     """The names as plain strings without suffix; they must stay inside the image folder on any system."""
     names = []
     for name in _load(path, 'the images\' names, a list of "class/name"'):
         name = name.decode("latin-1") if isinstance(name, bytes) else name
-        plain = isinstance(name, str) and name.isprintable() and name.strip(" ./")
+        plain = isinstance(name, str) and name.isprintable() and name.strip(" ./") and len(name) < 1000
         if not plain or re.search(r"\\|^/|:|//|/$", name) or ".." in name.split("/"):
             raise InputError(f'{path} lists {name!a}, expected names like "class/name" inside the image folder')
         names.append(_without_suffix(str(name)))
@@ -198,7 +208,11 @@ def _read_embeddings(path, names, text_dim):
     """All embeddings (M, text_dim) float32, and where each image's begin (N + 1,) int64."""
     expected = f"the captions' embeddings, {EMBEDDINGS}, one (captions, {text_dim}) array an image"
     rows = _load(path, expected, len(names))
-    arrays = [_embedding_array(path, name, row, text_dim) for name, row in zip(names, rows, strict=True)]
+    arrays, numbers = [], 0
+    for name, row in zip(names, rows, strict=True):
+        arrays.append(_embedding_array(path, name, row, text_dim))
+        numbers += arrays[-1].size
+        _check_size(path, numbers)
     return np.concatenate(arrays), first_rows([len(array) for array in arrays])
 
 
@@ -236,6 +250,14 @@ def _find(name, bases, files_in):
     return next(filter(None, found), None)
 
 
+def _check_links(root, paths):
+    """Refuses files that are links to what lies outside the data's folder; links to folders are their owner's."""
+    home = os.path.realpath(root)
+    for path in paths:
+        if path and path.is_symlink() and not Path(target := os.path.realpath(path)).is_relative_to(home):
+            raise InputError(f"{path} is a link to {target}, outside {root}: put the file itself there (cp -L)")
+
+
 def _find_images(root, names):
     """One path a name; one sentence for all that are missing."""
     files_in = cache(partial(_files_in, suffixes=SUFFIXES))  # thousands of names share a few hundred folders
@@ -250,6 +272,7 @@ def _find_images(root, names):
             f"{len(missing)} of {len(names)} photographs are missing, the first is {missing[0]}.jpg: expected it at "
             f"{base / missing[0]}.jpg; unpack {archive} in {root}, or copy your own images"
         )
+    _check_links(root, paths)
     return tuple(paths)
 
 
@@ -308,6 +331,7 @@ def _read_captions(folder, names, class_ids):
         stem = PurePosixPath(name).name
         path = _find(name, [folder], files_in) or _find(f"class_{class_id:05d}/{stem}", [folder], files_in)
         path = path or anywhere.get(stem)
+        _check_links(folder.parent, [path])
         # only line ends part captions: str.splitlines would also break at \x85 and others
         lines = read_text(path).split("\n") if path else ()
         captions.append(tuple(line.strip() for line in lines if line.strip()))

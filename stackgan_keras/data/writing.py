@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
+from stackgan_keras.data.photographs import open_image
 from stackgan_keras.errors import first_line
 from stackgan_keras.files import atomic_write, write_lines
 
@@ -73,7 +74,7 @@ def write_image(source: Path | bytes, target: Path, *, upright: bool) -> Path:
     for an image too small to show anything.
     """
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
+        with open_image(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
             if min(file.size) < SMALLEST:
                 raise BadImage(f"{file.size[0]} x {file.size[1]} pixels, less than {SMALLEST} on a side")
             file.load()

@@ -14,6 +14,7 @@ import numpy as np
 
 from stackgan_keras.data.drawn_birds import BEAK, COLOURS, NOUNS, PLUMAGE
 from stackgan_keras.errors import InputError
+from stackgan_keras.files import LONG_TEXT, read_text
 
 PARTS = {**{part: tuple(COLOURS) for part in PLUMAGE}, "beak": BEAK["beak"]}  # the colours that each may have
 CLASSIFIER: dict[str, Any] = {"attributes": {part: list(colours) for part, colours in PARTS.items()}, "image_size": 128}
@@ -59,12 +60,12 @@ def truth(root: Path, names: Sequence[str]) -> list[dict[str, str]]:
     """
     path = Path(root) / "truth.jsonl"
     try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        rows = [json.loads(line) for line in read_text(path, LONG_TEXT).splitlines()]
         birds = {row["name"]: {part: row[part] for part in PARTS} for row in rows}
         return [birds[name] for name in names]
     except FileNotFoundError:
         raise InputError(f"there is no {path}: give a folder of drawn birds, which prepare makes of `drawn`") from None
-    except (ValueError, KeyError, TypeError) as problem:
+    except (ValueError, KeyError, TypeError, RecursionError) as problem:
         raise InputError(f"{path} is damaged or lacks images ({problem}): draw the birds again") from None
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from stackgan_keras.errors import InputError, first_line
 from stackgan_keras.evaluation.checks import check_comparable, check_rows
+from stackgan_keras.porting.checkpoints import check_unpacked
 
 BATCH = 1000  # images at a time
 
@@ -28,6 +29,7 @@ class Gaussian:
     def read(cls, path: Path) -> "Gaussian":
         """From an `.npz` with `mu` and `sigma`, as pytorch-fid writes it. Raises `InputError` for any other file."""
         try:
+            check_unpacked(path)
             with np.load(path, allow_pickle=False) as arrays:
                 mean, covariance = (np.asarray(arrays[name], np.float64) for name in ("mu", "sigma"))
         except Exception as problem:  # numpy and zipfile raise a dozen kinds for files that are broken or foreign

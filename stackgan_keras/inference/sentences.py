@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from stackgan_keras.errors import InputError
-from stackgan_keras.files import decode
+from stackgan_keras.files import LONG_TEXT, decode, read_text
 from stackgan_keras.porting import embedded_sentences
 
 
@@ -38,7 +38,7 @@ def read_lines(file: str) -> list[str]:
         if file == "-":
             text = decode(b"" if sys.stdin is None else sys.stdin.buffer.read())
         else:
-            text = decode(Path(file).expanduser().read_bytes())
+            text = read_text(Path(file).expanduser(), LONG_TEXT)
     except (FileNotFoundError, IsADirectoryError) as problem:
         found = f"there is no file {file}" if isinstance(problem, FileNotFoundError) else f"{file} is a folder"
         raise InputError(f"{found}: give a text file of one sentence a line") from None

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from stackgan_keras.errors import InputError
-from stackgan_keras.files import atomic_write
+from stackgan_keras.files import atomic_write, read_text
 
 END = "<end>"  # number 0, which stands past the end of a sentence
+LONGEST_FILE = 2**26  # bytes of a vocabulary
 READ = 25  # words of a sentence that are read once an encoder is trained, as in the release for birds
 
 
@@ -39,13 +40,13 @@ class Vocabulary:
     def load(cls, path: Path) -> "Vocabulary":
         """The vocabulary in a file that `save` wrote. Raises `InputError` for any other."""
         try:
-            words = json.loads(path.read_text(encoding="utf-8"))
+            words = json.loads(read_text(path, LONGEST_FILE))
         except OSError as problem:
             raise InputError(
                 f"{path} cannot be read ({problem.strerror}): a text encoder of words needs the vocabulary it was "
                 "trained with; copy the file there"
             ) from None
-        except ValueError:
+        except (ValueError, RecursionError):
             words = None
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words) or words[:1] != [END]:
             raise InputError(f"{path} is no vocabulary, a list of words that begins with {END}: copy it again")

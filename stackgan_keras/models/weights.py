@@ -20,6 +20,7 @@ from stackgan_keras.models import (
     efficientnet_lite0,
     fid_inception,
     generators,
+    hdf5,
     image_encoder,
     region_encoder,
     stackgan_v2,
@@ -165,6 +166,8 @@ def load_into(model: keras.Model, path: str | Path) -> None:
             "give a file of the same network and sizes, or change the settings to the file's"
         )
     try:
+        with _open(path) as file:
+            hdf5.check(file, path.stat().st_size)
         model.load_weights(path)
     except (ValueError, KeyError, OSError, RuntimeError) as problem:
         raise InputError(f"{path} is damaged ({first_line(problem)}): make or copy it again") from None

@@ -1,6 +1,9 @@
 """Tensors by name in checkpoints of other programs, read without running anything that stands in them."""
 
+import mmap
 import re
+import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +11,9 @@ import numpy as np
 from stackgan_keras.errors import InputError, first_line
 from stackgan_keras.porting import torch7, torch_files
 
+MOST_PACKED = (
+    100  # times the size of an `.npz` that its arrays may have, beyond 16 MB: zeros would be packed 1000 times
+)
 TABLE_END = bytes.fromhex("57fb808b247547db")  # of a TensorFlow checkpoint in one file, and of the index of others
 
 
@@ -38,6 +44,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
 def read_numpy(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an `.npz` by name, that of an `.npy` under no name. Raises `InputError` if they cannot be read."""
     try:
+        check_unpacked(path)
         content = np.load(path, allow_pickle=False)
         arrays = {"": content} if isinstance(content, np.ndarray) else content
         return {name: np.asarray(array) for name, array in arrays.items()}
@@ -45,19 +52,52 @@ def read_numpy(path: Path) -> dict[str, np.ndarray]:
         raise InputError(f"{path} cannot be read as arrays ({first_line(problem)}): make it again") from None
 
 
+def check_unpacked(path: Path) -> None:
+    """Raises ValueError for an `.npz` whose arrays are far larger than the file."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(part.file_size for part in archive.infolist())
+        if unpacked > 2**24 + MOST_PACKED * path.stat().st_size:
+            raise ValueError(f"unpacked it would take {unpacked:,} bytes")
+
+
 def _read_torch(path: Path) -> dict[str, np.ndarray]:
     try:
         import torch
     except ImportError:
-        return {n: np.array(x, np.float32) for n, x in _flat(torch_files.read(path), np.ndarray).items()}
+        arrays = _flat(torch_files.read(path), np.ndarray)
+        _check_numbers(path, (array.size for array in arrays.values()))
+        return {name: np.array(array, np.float32) for name, array in arrays.items()}
     try:
+        _check_for_torch(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
+        found = {name: tensor for name, tensor in _flat(content, torch.Tensor).items() if not tensor.is_complex()}
+        _check_numbers(path, (tensor.numel() for tensor in found.values()))
+        return {name: tensor.detach().to_dense().float().numpy() for name, tensor in found.items()}
+    except InputError:
+        raise
     except Exception as problem:  # torch raises a dozen kinds for files that are broken, foreign or hostile
         blamed = next((line.strip() for line in str(problem).splitlines() if "GLOBAL" in line), first_line(problem))
         reason = f"{path} cannot be read safely as a PyTorch checkpoint ({blamed})"
         raise InputError(f"{reason}: give a whole file of nothing but state dicts, as the release saves it") from None
-    found = _flat(content, torch.Tensor)
-    return {n: x.detach().to_dense().float().numpy() for n, x in found.items() if not x.is_complex()}
+
+
+def _check_for_torch(path: Path) -> None:
+    """Raises an exception for what `torch.load` would give memory without end, though it executes nothing."""
+    if zipfile.is_zipfile(path):
+        torch_files.check_archive(path)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        if named := next((name for name in (b"bytearray", b"_codecs") if content.find(name) >= 0), None):
+            raise ValueError(f"it asks for {named.decode()}")
+
+
+def _check_numbers(path: Path, sizes: Iterable[int]) -> None:
+    """Raises `InputError` where tensors, views of others or sparse ones, have more numbers than the file bytes."""
+    numbers, size = sum(sizes), path.stat().st_size
+    if numbers > size:
+        raise InputError(
+            f"{path} has tensors of {numbers:,} numbers in {size:,} bytes: give a file that holds them all"
+        )
 
 
 def _flat(content, kind: type) -> dict:

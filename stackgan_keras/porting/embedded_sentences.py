@@ -27,7 +27,7 @@ def read(path: Path) -> tuple[list[str], np.ndarray]:
     embeddings: np.ndarray | None
     if path.suffix == ".t7":
         try:
-            sentences, embeddings = torch7.embedded(torch7.read(path)) or (None, None)
+            sentences, embeddings = torch7.embedded(torch7.read(path), path.stat().st_size) or (None, None)
         except torch7.UNEXPECTED as problem:
             raise InputError(f"{path} cannot be read ({first_line(problem)}): give a {KINDS}") from None
     else:

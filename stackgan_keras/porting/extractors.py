@@ -22,7 +22,7 @@ from stackgan_keras.models.blocks import precision
 from stackgan_keras.models.fid_inception import fid_inception
 from stackgan_keras.models.projected import SIZE, projections
 from stackgan_keras.models.vgg16 import vgg16
-from stackgan_keras.porting import conversion, torch_files
+from stackgan_keras.porting import conversion, keras_files, torch_files
 
 BATCH = 32  # images at a time
 FID_FILE = "pt_inception-2015-12-05-6726825d.pth"
@@ -160,6 +160,8 @@ def _vgg16(_folder: Path) -> keras.Model:
 
 def _inception(file: Path | str = "imagenet") -> keras.Model:
     try:
+        if isinstance(file, Path):
+            keras_files.check(file)
         body = keras.applications.InceptionV3(weights=str(file))
     except Exception as problem:  # whatever a download, or a file of other layers can lead to
         raise InputError(
@@ -188,7 +190,8 @@ def _holds_only_weights(path: Path) -> bool:
 
 def _from_keras_file(path: Path) -> Extractor:
     try:
-        model = keras.saving.load_model(path, compile=False)
+        keras_files.check(path)
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as problem:  # Keras raises a dozen kinds for files that are broken or foreign
         raise InputError(
             f"{path} cannot be read as a Keras model ({first_line(problem)}): give a .keras or .h5 file that "

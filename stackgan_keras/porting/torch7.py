@@ -49,17 +49,20 @@ def _tensor(reader, _version) -> np.ndarray:
     return np.ndarray(size, storage.dtype, storage, first * storage.itemsize, strides)
 
 
-def embedded(content: object) -> tuple[list[str], np.ndarray] | None:
+def embedded(content: object, most: int) -> tuple[list[str], np.ndarray] | None:
     """The sentences and the embeddings (N, text_dim) float32 in what the old tools wrote; None if it is not that.
 
-    Raises one of `UNEXPECTED` where they are no strings and no arrays of one length.
+    Raises one of `UNEXPECTED` where they are no strings and no arrays of one length, and where they are views of fewer
+    numbers: more than `most`, the bytes of the file.
     """
     if not isinstance(content, dict) or not {b"raw_txt", b"fea_txt"} <= content.keys():
         return None
     rows = content[b"fea_txt"]
-    sentences = [sentence.decode("utf-8", "replace") for sentence in _listed(content[b"raw_txt"])]
-    rows = [np.ravel(row) for row in (rows if isinstance(rows, np.ndarray) else _listed(rows))]
-    return sentences, np.array(rows, np.float32)
+    rows = list(rows) if isinstance(rows, np.ndarray) else _listed(rows)
+    texts = _listed(content[b"raw_txt"])
+    if sum(map(np.size, rows)) + sum(map(len, texts)) > most:
+        raise ValueError("more numbers and letters than the file holds")
+    return [text.decode("utf-8", "replace") for text in texts], np.array([np.ravel(row) for row in rows], np.float32)
 
 
 def encoder(content: object) -> dict[str, np.ndarray] | None:

@@ -1,21 +1,22 @@
 """PyTorch's files without PyTorch: dicts of dense tensors, in its zip format and in the one before version 1.6.
 
 Source of both: `_load` and `_legacy_load` of torch/serialization.py. The unpickler knows nothing but what such files
-need, so that nothing in them is executed.
+need, so that nothing in them is executed. Sizes come from what a file holds, never from what it says.
 """
 
 import io
 import math
-import pickle
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from stackgan_keras.errors import InputError, first_line
+from stackgan_keras.unpickler import Unpickler
 
 MAGIC = 0x1950A86A20F9469CFC6C  # the first number in a file of the older format
 STORAGES = {  # kinds of numbers
@@ -35,14 +36,14 @@ def read(path: Path) -> Any:
         ) from None
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(Unpickler):
     """Knows dicts, numbers, strings, and tensors as views of what `storage(kind, key, length)` gives."""
 
-    def __init__(self, file: BinaryIO, storage: Callable[[str, str, int], np.ndarray] | None = None):
-        super().__init__(file)
+    def __init__(self, file: BinaryIO, size: int, storage: Callable[[str, str, int], np.ndarray] | None = None):
+        super().__init__(file, size)
         self.storage = storage
 
-    def find_class(self, module: str, name: str) -> Any:
+    def known(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         if module == "torch" and name in STORAGES:
@@ -68,35 +69,52 @@ def _view(storage: np.ndarray, offset: int, size: tuple, stride: tuple) -> np.nd
 
 
 def _read_zip(path: Path):
+    check_archive(path)
     with zipfile.ZipFile(path) as archive:
         pickled = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
         folder = pickled.removesuffix("data.pkl") + "data/"
+        content = cache(lambda key: archive.read(folder + key))  # many tensors may be views of it
+        instructions = archive.read(pickled)
 
         def storage(kind: str, key: str, _length: int) -> np.ndarray:
-            return np.frombuffer(archive.read(folder + key), kind)
+            return np.frombuffer(content(key), kind)
 
-        return _Unpickler(io.BytesIO(archive.read(pickled)), storage).load()
+        return _Unpickler(io.BytesIO(instructions), len(instructions), storage).load()
+
+
+def check_archive(path: Path) -> None:
+    """Raises an exception for a zip file whose parts are packed, as PyTorch's never are, or lie on one another."""
+    with zipfile.ZipFile(path) as archive:
+        parts = archive.infolist()
+    stored = all(part.compress_type == zipfile.ZIP_STORED for part in parts)
+    if not stored or sum(part.file_size for part in parts) > path.stat().st_size:
+        raise ValueError("its parts are packed, or larger than the file")
 
 
 def _read_older(path: Path):
     """The older format: four pickles, in which storages only have keys, the list of these, and their numbers."""
     storages: dict[str, np.ndarray] = {}
-    most = path.stat().st_size
+    size = left = path.stat().st_size
 
     def storage(kind: str, key: str, length: int) -> np.ndarray:
+        nonlocal left
         if key not in storages:
-            if length > most:
+            left -= np.dtype(kind).itemsize * length
+            if length < 0 or left < 0:
                 raise ValueError(f"{length} numbers are more than the file holds")
             storages[key] = np.empty(length, kind)  # filled below, when the tensors already are views of it
         return storages[key]
 
     with path.open("rb") as file:
-        if _Unpickler(file).load() != MAGIC:
+        if _Unpickler(file, size).load() != MAGIC:
             raise ValueError("it begins like none")
-        _Unpickler(file).load()  # the protocol's version
-        _Unpickler(file).load()  # the sizes of C's numbers
-        content = _Unpickler(file, storage).load()
-        for key in _Unpickler(file).load():
+        _Unpickler(file, size).load()  # the protocol's version
+        _Unpickler(file, size).load()  # the sizes of C's numbers
+        content = _Unpickler(file, size, storage).load()
+        keys = _Unpickler(file, size).load()
+        if sorted(keys) != sorted(storages):
+            raise ValueError("it does not hold the numbers of all tensors")
+        for key in keys:
             length = int.from_bytes(file.read(8), "little")
             if length != storages[key].size or file.readinto(storages[key].data) != storages[key].nbytes:
                 raise ValueError(f"it ends before tensor {key} does")

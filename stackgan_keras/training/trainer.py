@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import sys
 import tempfile
 import time
@@ -90,29 +91,32 @@ class Trainer:
         checkpoint = tf.train.Checkpoint(step=self.step, **self.trained)
         self.scratch = None if self.chief else tempfile.TemporaryDirectory()  # all must save, one save is kept
         kept = self.scratch.name if self.scratch else str(self.folder / "checkpoints")
-        self.manager = tf.train.CheckpointManager(checkpoint, kept, max_to_keep=2)
         self.metrics = logs.Metrics(self.folder)
         self.warned: set[str] = set()
-        self.done = self._resume()  # steps, before this run
+        self.done = self._resume(checkpoint)  # steps, before this run
+        self.manager = tf.train.CheckpointManager(checkpoint, kept, max_to_keep=2)
 
-    def _resume(self) -> int:
-        """Restores the newest checkpoint, if there is one. Returns the number of steps already done."""
-        kept = self.folder / "checkpoints"
-        newest = tf.train.latest_checkpoint(str(kept))
-        if not newest and any(kept.glob("ckpt-*.index")):
-            raise InputError(
-                f"{kept} holds checkpoints but its file `checkpoint` names none of them: "
-                f"delete {self.folder} to start again, or give another --run"
-            )
-        if newest:
+    def _resume(self, checkpoint: tf.train.Checkpoint) -> int:
+        """Restores the newest checkpoint that is whole, if there is one. Returns the number of steps already done."""
+        kept, damaged = self.folder / "checkpoints", []
+        there = _newest_first(kept)
+        for number, prefix in enumerate(there):
             try:
-                self.manager.checkpoint.restore(newest).assert_existing_objects_matched()
-            except (tf.errors.OpError, AssertionError, ValueError, IndexError) as problem:
-                raise InputError(
-                    f"the checkpoint {newest} does not fit this run or is damaged ({first_line(problem)}): delete "
-                    f"the folder {self.folder} to start again, or give another --run"
-                ) from None
-        return int(self.step.numpy())
+                checkpoint.restore(prefix).assert_existing_objects_matched()
+            except (tf.errors.OpError, AssertionError, ValueError, IndexError, UnicodeDecodeError) as problem:
+                damaged.append(f"{prefix} does not fit this run or is damaged ({first_line(problem)})")
+                continue
+            if self.chief:
+                for sentence in damaged:  # whose place the next checkpoints take, so that two whole ones are kept
+                    print(f"the checkpoint {sentence}: going on from {prefix}")
+                whole = there[number:][::-1]
+                tf.compat.v1.train.update_checkpoint_state(str(kept), prefix, all_model_checkpoint_paths=whole)
+            return int(self.step.numpy())
+        if damaged:
+            raise InputError(
+                f"the checkpoint {damaged[0]}: put whole files into {kept}, give another --run, or --fresh to start over"
+            )
+        return 0
 
     def __call__(self) -> None:
         """Trains from the newest checkpoint, or from the start, to the last step."""
@@ -235,3 +239,9 @@ class Trainer:
             return {k: self.strategy.reduce(tf.distribute.ReduceOp.SUM, v, axis=None) for k, v in scalars.items()}
 
         return advance
+
+
+def _newest_first(folder: Path) -> list[str]:
+    """What the files of each checkpoint in a folder begin with; the index of a checkpoint is written last."""
+    numbers = [re.fullmatch(r"ckpt-(\d+)\.index", file.name) for file in folder.glob("ckpt-*.index")]
+    return [str(folder / f"ckpt-{number}") for number in sorted((int(n[1]) for n in numbers if n), reverse=True)]

@@ -10,7 +10,7 @@ from stackgan_keras.data.preparing.request import Request
 from stackgan_keras.data.sources.reader import UNFINISHED
 from stackgan_keras.data.sources.source import Example
 from stackgan_keras.errors import InputError
-from stackgan_keras.files import write_lines
+from stackgan_keras.files import LONG_TEXT, read_text, write_lines
 
 RECORD = "prepared.json"
 # settings that decide what the text encoder becomes, and those that may change while it is unfinished
@@ -45,10 +45,10 @@ def find(out: Path, asked: dict) -> dict | None:
             raise InputError(f"{out} already holds {min(strange)}: give --out a new or an empty folder")
         return None
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
+        record = json.loads(read_text(file, LONG_TEXT))
         earlier = record["asked"]
         changed = [key for key in asked if earlier.get(key) != asked[key] and key not in free]
-    except (ValueError, KeyError, AttributeError, TypeError):
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         raise InputError(f"{file} is damaged: delete {out} to prepare it anew, or name another --out") from None
     if changed:
         listed = ", ".join(f"{key} {earlier.get(key)} (now {asked[key]})" for key in changed)

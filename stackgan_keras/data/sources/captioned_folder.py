@@ -25,7 +25,7 @@ from stackgan_keras.data.sources.source import (
     walk,
 )
 from stackgan_keras.errors import InputError
-from stackgan_keras.files import read_text
+from stackgan_keras.files import LONG_TEXT, read_text
 
 TABLES = ("metadata.jsonl", "metadata.csv")
 SPLITS = {  # names of folders
@@ -119,7 +119,7 @@ def _table_captions(root: Path, tables: list[str], images: list[str], source: So
 
 def _json_rows(table: Path) -> Iterator[tuple[int, dict]]:
     """The number and the content of each line."""
-    for number, line in enumerate(read_text(table).split("\n"), start=1):
+    for number, line in enumerate(read_text(table, LONG_TEXT).split("\n"), start=1):
         if line.strip():
             try:
                 yield number, dict(json.loads(line))
@@ -129,7 +129,7 @@ def _json_rows(table: Path) -> Iterator[tuple[int, dict]]:
 
 def _csv_rows(table: Path) -> Iterator[tuple[int, dict]]:
     """The number of the last line, and the content, of each row."""
-    text = read_text(table)
+    text = read_text(table, LONG_TEXT)
     delimiter = max(",;\t", key=text.partition("\n")[0].count)  # half of the world's spreadsheets write the semicolon
     rows = csv.DictReader(io.StringIO(text), restval="", delimiter=delimiter, strict=True)
     try:

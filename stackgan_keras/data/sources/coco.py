@@ -10,7 +10,7 @@ from posixpath import basename
 from stackgan_keras.data.sources.hub import hub_rows, published_reader
 from stackgan_keras.data.sources.source import Example, Source, path_inside, plain, stem, to_captions, walk_images
 from stackgan_keras.errors import InputError
-from stackgan_keras.files import read_text
+from stackgan_keras.files import LONG_TEXT, read_text
 
 
 def read(images: Path | None, captions: Path | None, tfds_dir: Path | None) -> Source:
@@ -56,7 +56,7 @@ def _unpacked(captions: Path, images: Path, source: Source) -> dict[str, tuple[s
 def _read_annotations(file: Path) -> list[tuple[str, list[str]]]:
     """The file's name and captions of each image."""
     try:
-        content = json.loads(read_text(file))
+        content = json.loads(read_text(file, LONG_TEXT))
         texts = defaultdict(list)
         for annotation in content["annotations"]:
             texts[annotation["image_id"]].append(str(annotation["caption"]))

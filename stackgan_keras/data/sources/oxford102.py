@@ -7,7 +7,7 @@ from posixpath import basename
 from stackgan_keras.data.pickles import load as load_pickle
 from stackgan_keras.data.sources.hub import hub_rows, published_reader
 from stackgan_keras.data.sources.source import Example, Source, reed_captions, stem, walk_images
-from stackgan_keras.errors import InputError
+from stackgan_keras.errors import InputError, first_line
 from stackgan_keras.files import read_text
 
 CLASSES = 102
@@ -64,7 +64,11 @@ def _test_classes(folder: Path, images: Path | None, source: Source) -> set[int]
         return set(range(TEST_EVERY, CLASSES + 1, TEST_EVERY))
     source.notes.append(f"split by class as {file} says")
     is_text = file.suffix == ".txt"
-    return set(map(int, re.findall(r"class_(\d+)", read_text(file)) if is_text else load_pickle(file)))
+    numbers = re.findall(r"class_(\d{1,9})", read_text(file)) if is_text else load_pickle(file)
+    try:
+        return {int(number) for number in numbers}
+    except (TypeError, ValueError, OverflowError) as problem:
+        raise InputError(f"{file} is no list of class numbers ({first_line(problem)}): download it again") from None
 
 
 READER = published_reader(
