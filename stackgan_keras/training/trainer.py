@@ -114,7 +114,7 @@ class Trainer:
             return int(self.step.numpy())
         if damaged:
             raise InputError(
-                f"the checkpoint {damaged[0]}: put whole files into {kept}, give another --run, or --fresh to start over"
+                f"the checkpoint {damaged[0]}: put back whole files, give another --run, or --fresh to start over"
             )
         return 0
 
