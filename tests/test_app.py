@@ -420,6 +420,14 @@ def test_a_wrong_call_gets_a_sentence(path, body, expected, server):
     assert status in (400, 404) and expected in answer["detail"] and "\n" not in answer["detail"]
 
 
+@pytest.mark.parametrize("path", ["call/draw/nothing", "call/v2/draw/nothing", "queue/data?session_hash=nothing"])
+def test_who_listens_to_nothing_gets_a_sentence(path, server):
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        fetch(f"{server}/gradio_api/{path}")
+    sentence = "nothing was asked by 'nothing', or it is gone: ask first, and listen once"
+    assert refused.value.code == 404 and json.load(refused.value) == {"detail": sentence}
+
+
 @pytest.mark.parametrize(
     ("name", "values", "expected"),
     [

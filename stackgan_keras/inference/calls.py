@@ -69,7 +69,12 @@ def _listener(scope: Scope) -> str | None:
 
 
 async def check_call(request: Request) -> None:
-    """Raises `HTTPException` with a sentence for a call of no function of the page, of other values, or with files."""
+    """Raises `HTTPException` with a sentence for a call of no function of the page, of other values, or with files.
+
+    Also for whoever listens to what nobody asked.
+    """
+    if asked := _listener(request.scope):
+        _check_asked(asked, request.app.get_blocks())
     found = CALLS.fullmatch(request.url.path)
     if request.method != "POST" or not found:
         return
@@ -97,6 +102,13 @@ async def check_call(request: Request) -> None:
         takes.add(sum(not block.skip_api for block in fn.inputs))
     if isinstance(given, list) and len(given) not in takes:
         raise HTTPException(400, f"{fn.api_name} takes {min(takes)} values, not {len(given)}: give as many")
+
+
+def _check_asked(name: str, blocks: gr.Blocks) -> None:
+    queue = blocks._queue
+    known = (queue.pending_messages_per_session, queue.event_ids_to_events, *queue.pending_event_ids_session.values())
+    if not any(name in names for names in known):
+        raise HTTPException(404, f"nothing was asked by {name[:40]!r}, or it is gone: ask first, and listen once")
 
 
 def _check_named(given: dict, parameters: list[dict[str, Any]]) -> None:
