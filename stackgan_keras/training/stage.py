@@ -26,7 +26,7 @@ from stackgan_keras.training.memorization import Memorization
 from stackgan_keras.training.optimizers import make_adam, make_cosine_adam, make_ema, make_released_ema
 from stackgan_keras.training.outputs import AdversarialOutputs, WarmupOutputs
 from stackgan_keras.training.precision import settled
-from stackgan_keras.training.run import check_same_run, make_writable, own_text_encoder, read_datasets
+from stackgan_keras.training.run import check_encoders, check_same_run, make_writable, own_text_encoder, read_datasets
 from stackgan_keras.training.samples import SampleGrid, TextsOf, embeddings_of
 from stackgan_keras.training.train_step import TrainStep
 from stackgan_keras.training.trainer import OnGrid, Schedule, Trainer
@@ -47,6 +47,10 @@ def train(stage: Stage, settings: Settings, folders: Folders, on_grid: OnGrid = 
     make_writable(logs, results, folders.weights)
     settings = settled(settings, logs, chief=is_chief(strategy))
     check_same_run(settings, logs)
+    stage.check_start(settings.train.init_from, folders.output_dir)  # before data is drawn or read, which takes long
+    if (features := settings.discriminator.features) is not None:
+        extractors.check_projected(features)
+    check_encoders(settings, folders)
     datasets = read_datasets(settings, folders)
     with precision(settings.train.precision):
         training = StageTraining.of(stage, settings, folders, datasets, strategy)
