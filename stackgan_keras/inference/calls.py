@@ -35,10 +35,11 @@ class Listeners:
 
     def check_awaited(self) -> None:
         """Raises `gr.Error` where nobody listens to what is about to be made, nor has only just asked for it."""
-        request = LocalContext.request.get(None)
-        if request is None or {request.session_hash, LocalContext.event_id.get(None)} & self.open.keys():
+        asked = LocalContext.request.get(None)
+        if asked is None or asked.request is None:  # not through the server
             return
-        if time.monotonic() - request.request.scope[ASKED] > GRACE:
+        awaited = {asked.session_hash, LocalContext.event_id.get(None)} & self.open.keys()
+        if not awaited and time.monotonic() - asked.request.scope[ASKED] > GRACE:
             sentence = f"nobody listened for {GRACE} seconds, so nothing was drawn: ask again, and listen at once"
             raise gr.Error(sentence, print_exception=False)
 
