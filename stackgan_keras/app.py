@@ -25,14 +25,15 @@ def main() -> None:
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_RUN_HISTORY="False", HF_HUB_DISABLE_TELEMETRY="1")
     os.environ["GRADIO_TEMP_DIR"] = str(studio.folder / "page")  # gradio's copies, so that nothing is left behind
     try:
-        from stackgan_keras.inference import page
+        from stackgan_keras.inference import calls, page
     except ImportError as problem:
         if problem.name != "gradio":
             raise
         raise InputError("the page needs gradio, which is not installed: pip install 'stackgan_keras[app]'") from None
     name = "flowers" if "flowers" in names else names[0]
     studio.load(name).generate("", 1)  # whoever opens the page does not wait for this
-    blocks = page.page(studio, name).queue(max_size=LONGEST_QUEUE)
+    listeners = calls.Listeners()
+    blocks = page.page(studio, name, listeners).queue(max_size=LONGEST_QUEUE)
     _, address, _ = blocks.launch(
         server_name=given.host,
         server_port=given.port,
@@ -40,6 +41,7 @@ def main() -> None:
         css=page.CSS,
         share=False,
         max_file_size=1,  # the page takes no files
+        app_kwargs=listeners.app_kwargs(),
         quiet=True,  # or it would advertise share=True, which is no argument here
         prevent_thread_lock=True,
     )

@@ -58,7 +58,7 @@ def _request(arguments: list[str]) -> Request:
     )
     add("--data.root", dest="data_root", metavar="DIR", type=Path, help="data folder (default: synthetic birds)")
     add("--split", choices=("train", "test"), default="test", help="whose captions and images (default test)")
-    add("--count", metavar="N", help="captions, evenly spread (default: every one)")
+    add("--count", metavar="N", help="captions, evenly spread, beside as many real images at most (default: all)")
     add("--metrics", metavar="A,B", help=f"of {', '.join(METRICS)} (default: all that can be had)")
     add("--extractor", metavar="NAME", help="efficientnet_lite0 (default), fid_inception, inception, or a Keras file")
     add("--reference", metavar="FILE", type=Path, help=".npz with mu and sigma for FID, in place of the data's images")

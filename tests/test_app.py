@@ -11,6 +11,7 @@ import shlex
 import shutil
 import socket
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -20,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from helpers import awake, ended, fetch, pixels, refusal, serving
+from helpers import awake, ended, fetch, pixels, refusal, serving, until
 from PIL import Image
 
 from stackgan_keras import app, generate
@@ -382,6 +383,118 @@ def test_strange_input_through_the_interface(ask):
         else:
             assert found[0]["value"] and found[1]["value"], strange
     assert len(sendable) > 100
+
+
+def posted(address, body) -> tuple[int, dict]:
+    """The status and the answer of a call with a body of JSON."""
+    headers = {"Content-Type": "application/json"}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(address, json.dumps(body).encode(), headers)) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as refused:
+        return refused.code, json.load(refused)
+
+
+FILE = {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}
+WRONG_CALLS = [  # path, body, part of the answer
+    ("queue/join", {"data": [], "fn_index": 99, "session_hash": "s"}, "no function of fn_index 99: call one of draw, "),
+    ("queue/join", {"data": [], "fn_index": [], "session_hash": "s"}, "no function of fn_index []: call one of draw, "),
+    ("queue/join", {"data": ["tiny"], "fn_index": 0, "session_hash": "s"}, "draw takes 7 values, not 1: give as many"),
+    ("call/paint", {"data": []}, "the page has no function called 'paint': call one of draw, unread, walk, follow"),
+    ("call/suit", {"data": []}, "the page has no function called 'suit'"),
+    ("call/v2/paint", {}, "the page has no function called 'paint'"),
+    ("call/v2/draw", {"text": RED}, "values called text were given: give run, sentences, count, seed, "),
+    ("call/draw", {"data": controls()[:-1]}, "draw takes 7 values, not 6: give as many"),
+    ("call/draw", {"data": [*controls(), 1]}, "draw takes 7 values, not 8: give as many"),
+    ("call/draw", {"data": controls(text=FILE)}, "the page takes no files: give text, numbers, true and false"),
+    ("call/draw", {"data": controls(text=[{"path": "x", "meta": "y"}])}, "the page takes no files"),
+    ("call/v2/unread", {"run": FILE, "sentences": RED}, "the page takes no files"),
+    ("run/draw", {"data": controls()}, "the page answers by its queue alone: POST to call/NAME, then GET call/NAME/"),
+    ("api/nothing", {"data": [], "fn_index": 99}, "the page answers by its queue alone"),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "expected"), WRONG_CALLS)
+def test_a_wrong_call_gets_a_sentence(path, body, expected, server):
+    status, answer = posted(f"{server}/gradio_api/{path}", body)
+    assert status in (400, 404) and expected in answer["detail"] and "\n" not in answer["detail"]
+
+
+@pytest.mark.parametrize("path", ["call/draw/nothing", "call/v2/draw/nothing", "queue/data?session_hash=nothing"])
+def test_who_listens_to_nothing_gets_a_sentence(path, server):
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        fetch(f"{server}/gradio_api/{path}")
+    sentence = "nothing was asked by 'nothing', or it is gone: ask first, and listen once"
+    assert refused.value.code == 404 and json.load(refused.value) == {"detail": sentence}
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "expected"),
+    [
+        ("draw", controls(text=None), "the sentences are no text"),
+        ("draw", controls(run=None), "there is no run 'None'"),
+        ("draw", [None] * 7, "the sentences are no text"),
+        ("walk", ["tiny", None, BLUE, 3, 0], "the sentences are no text"),
+        ("walk", ["tiny", RED, {"path": "/etc/passwd"}, 3, 0], "the sentences are no text"),
+        ("unread", ["tiny", None], "the sentences are no text"),
+        ("unread", [{"a": 1}, RED], "there is no run"),
+        ("follow", [{"a": 1}], "No training has begun yet."),
+    ],
+)
+def test_a_call_with_nulls_or_objects_gets_a_sentence(name, values, expected, server):
+    _, asked = posted(f"{server}/gradio_api/call/{name}", {"data": values})
+    assert expected in fetch(f"{server}/gradio_api/call/{name}/{asked['event_id']}").decode()
+
+
+class SlowStudio(Studio):
+    """Draws nothing, but notes what for, and not before `go`."""
+
+    def __init__(self, output_dir):
+        super().__init__(output_dir)
+        self.drawn, self.go = [], threading.Event()
+
+    def draw(self, run, sentences, count, seed, noise_scale, epsilon_scale, same_noise):
+        self.drawn.append(sentences)
+        assert self.go.wait(60)
+        return {"Stage I": []}, ""
+
+
+def test_nothing_is_drawn_for_those_who_have_gone(out, monkeypatch):
+    pytest.importorskip("gradio", reason="the page needs gradio: pip install '.[app]'")
+    from stackgan_keras.inference import calls, page
+
+    studio, listeners, streams = SlowStudio(out), calls.Listeners(), {}
+    blocks = page.page(studio, "tiny", listeners).queue()
+    _, address, _ = blocks.launch(quiet=True, prevent_thread_lock=True, app_kwargs=listeners.app_kwargs())
+    address = f"{address}gradio_api"
+
+    def ask(text, *, listen):
+        call = {"data": controls(text=text), "fn_index": 0, "session_hash": text}
+        assert posted(f"{address}/queue/join", call)[0] == 200
+        if listen:
+            streams[text] = urllib.request.urlopen(f"{address}/queue/data?session_hash={text}", timeout=60)
+            until(lambda: text in listeners.open)
+
+    try:
+        ask("first", listen=True)
+        until(lambda: studio.drawn)
+        monkeypatch.setattr(calls, "GRACE", 0)
+        for text in ("silent1", "silent2"):
+            ask(text, listen=False)
+        status, by_name = posted(f"{address}/call/draw", {"data": controls(text="never fetched")})
+        assert status == 200
+        ask("left", listen=True)
+        streams.pop("left").close()
+        until(lambda: "left" not in listeners.open)
+        ask("last", listen=True)
+        studio.go.set()
+        assert '"success":true' in streams["last"].read().decode()
+        assert studio.drawn == ["first", "last"]
+        answer = fetch(f"{address}/call/draw/{by_name['event_id']}").decode()
+        assert "nobody listened for 0 seconds, so nothing was drawn: ask again, and listen at once" in answer
+    finally:
+        studio.go.set()
+        blocks.close()
 
 
 def test_several_people_at_once(server, out):

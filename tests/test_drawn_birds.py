@@ -62,6 +62,12 @@ def crop_sides(image: Image.Image, box: tuple[int, int, int, int]) -> tuple[int,
 # The layout
 
 
+def test_all_that_takes_long_shows_a_bar(tmp_path, capsys):
+    drawn_birds.write(tmp_path / "birds", workers=1, progress=True, **SMALL)
+    shown = capsys.readouterr().err
+    assert all(title in shown for title in ("inventing species:", "drawing birds:", "embedding captions:"))
+
+
 def test_layout_is_the_published_one(root):
     listed = [line.split() for line in (root / "CUB_200_2011/images.txt").read_text().splitlines()]
     boxes = [line.split() for line in (root / "CUB_200_2011/bounding_boxes.txt").read_text().splitlines()]

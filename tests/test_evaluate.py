@@ -46,7 +46,7 @@ NETWORKS = {
     "attribute_classifier": ModelConfig("attribute_classifier", CLASSIFIER),
 }
 BIRDS = {"count": 36, "classes": 6, "test_classes": 3, "embedding_dim": 1}  # 18 to be tested with
-CAPTIONS = 12  # evaluated
+CAPTIONS = 18  # evaluated: as many as images, so all of these are read
 ROWS = ["drawn", "drawn, Stage I", "drawn, Stage I enlarged", "early"]
 ROWS += ["real images, 32", "real images, 16", "by chance"]
 COLUMNS = [
@@ -361,6 +361,27 @@ def test_every_caption_is_evaluated_once_by_default(out, data, generated):
     assert made.figures("early")["rows"]["early"]["images"] == 24
     more = call(out, "--run", "early", "--data.root", data, "--metrics", "fid", "--count", "999")
     assert more.lines[0] == f"16 captions of {data} (test)"
+
+
+def test_a_small_count_reads_as_few_real_images(out, data, monkeypatch):
+    sizes, read = [], photographs.read
+    monkeypatch.setattr(photographs, "read", lambda *given: sizes.append(given[2]) or read(*given))
+    made = call(out, "--run", "drawn", "--data.root", data, "--metrics", "fid,kid,inception_score", "--count", "4")
+    assert sizes.count(photographs.load_size(32)) == sizes.count(photographs.load_size(16)) == 4 + 4  # of both splits
+    rows, extractor = made.figures()["rows"], extractors.load(out / "net.keras")
+    assert {name: row["images"] for name, row in rows.items()} == dict.fromkeys(rows, 4)
+    mine, others = (published.read(data, split, text_dim=None) for split in ("test", "train"))
+    few = [
+        extractor(real(dataset.subset(places), 32))[0]
+        for dataset, places in ((mine, [0, 2, 4, 6]), (others, [0, 3, 6, 9]))
+    ]
+    assert rows["real images, 32"]["fid"] == pytest.approx(frechet_distance(*few), rel=1e-3)
+    sizes.clear()
+    call(out, "--run", "early", "--data.root", data, "--metrics", "diversity", "--count", "4")
+    assert len(sizes) == 2 * 4  # pairs
+    sizes.clear()
+    call(out, "--run", "early", "--data.root", data, "--metrics", "kid", "--count", "8")
+    assert len(sizes) == 8 + 12  # a caption of every test image: all real ones
 
 
 def test_only_what_is_asked_for_is_measured(out):

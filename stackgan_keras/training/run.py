@@ -32,6 +32,19 @@ MAY_CHANGE = {  # settings that a run may change between one command and the nex
 }
 
 
+def check_encoders(settings: Settings, folders: Folders) -> None:
+    """Raises `InputError` where the run's text encoder is missing, or does not fit, whatever the data will be."""
+    own, root = own_text_encoder(folders), settings.data.root
+    if settings.generator.family == "attngan":
+        if not any((home / VOCABULARY).is_file() for home in (folders.weights, root) if home is not None):
+            raise InputError(
+                f"generator.family attngan reads words, but {folders.weights} holds no text encoder of words: run "
+                f"python -m stackgan_keras.train_text --text.loss damsm --run {folders.run} first, with the same data"
+            )
+    elif settings.generator.conditional and own is not None:
+        _check_text_dim(own, settings)
+
+
 def data_root(settings: Settings, folders: Folders) -> Path:
     """The folder of the settings' data; draws the birds first if there is no `data.root`."""
     data, text_dim = settings.data, settings.generator.text_dim

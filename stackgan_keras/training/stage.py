@@ -28,6 +28,7 @@ from stackgan_keras.training.optimizers import make_adam, make_cosine_adam, make
 from stackgan_keras.training.outputs import AdversarialOutputs, WarmupOutputs
 from stackgan_keras.training.precision import settled
 from stackgan_keras.training.run import (
+    check_encoders,
     check_nothing_is_lost,
     check_same_run,
     make_writable,
@@ -54,9 +55,13 @@ def train(stage: Stage, settings: Settings, folders: Folders, on_grid: OnGrid = 
     strategy = make_strategy()  # before anything is computed: several machines have to find each other first
     logs, results = folders.logs / stage.name, folders.results / stage.name
     make_writable(logs, results, folders.weights)
+    check_nothing_is_lost(weight_file(folders.weights, next(iter(stage.networks))), logs, fresh=fresh)
+    stage.check_start(settings.train.init_from, folders.output_dir)  # before data is drawn or read, which takes long
+    if (features := settings.discriminator.features) is not None:
+        extractors.check_projected(features)
+    check_encoders(settings, folders)
     if fresh and is_chief(strategy):
         start_over(logs, results)
-    check_nothing_is_lost(weight_file(folders.weights, next(iter(stage.networks))), logs, fresh=fresh)
     settings = settled(settings, logs, chief=is_chief(strategy))
     check_same_run(settings, logs)
     datasets = read_datasets(settings, folders)

@@ -53,19 +53,34 @@ def train(settings: Settings, folders: Folders, on_grid: OnGrid = None, *, fresh
         return path
     logs, results = folders.logs / "text", folders.results / "text"
     make_writable(logs, results, folders.weights)
+    check_nothing_is_lost(path, logs, fresh=fresh)
+    start = _found_start(settings, folders.output_dir)  # before data is drawn, which takes long
     if fresh:
         start_over(logs, results)
-    check_nothing_is_lost(path, logs, fresh=fresh)
     settings = settled(settings, logs)
     check_same_run(settings, logs)
     root = data_root(settings, folders)
     train_set, test_set = (published.read(root, split, text_dim=None) for split in published.SPLITS)
-    start = None
-    if settings.train.init_from is not None:
-        start = find_run(folders.output_dir, settings.train.init_from, holding=["text_encoder"])
     text_folders = TextFolders(folders.weights, logs, results, folders.output_dir / "weights")
     train_encoders((train_set, test_set), settings, text_folders, start, on_grid)
     return path
+
+
+def _found_start(settings: Settings, output_dir: Path) -> Path | None:
+    """The folder of the run `train.init_from`, if any. Raises `InputError` where its encoder has other widths."""
+    name = settings.train.init_from
+    if name is None:
+        return None
+    folder = find_run(output_dir, name, holding=["text_encoder"])
+    keywords = weights.read_config(folder / TEXT_ENCODER).keywords
+    for section, key in (("generator", "text_dim"), ("text", "filters"), ("text", "recurrent_dim")):
+        asked = getattr(getattr(settings, section), key)
+        if keywords.get(key, asked) != asked:
+            raise InputError(
+                f"train.init_from is {name}, whose text encoder has {section}.{key} {keywords[key]} where this "
+                f"training has {asked}: set it to {keywords[key]}, or give another run"
+            )
+    return folder
 
 
 @dataclass(frozen=True)

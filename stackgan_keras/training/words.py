@@ -9,8 +9,6 @@ import tensorflow as tf
 from stackgan_keras.config import Folders, Settings
 from stackgan_keras.data.numbered_captions import NumberedCaptions, readable
 from stackgan_keras.data.published import Dataset
-from stackgan_keras.errors import InputError
-from stackgan_keras.models.runs import VOCABULARY
 from stackgan_keras.models.vocabulary import READ
 from stackgan_keras.training.damsm_encoders import DamsmEncoders
 
@@ -25,14 +23,9 @@ class Words:
 
     @classmethod
     def of(cls, settings: Settings, folders: Folders) -> "Words | None":
-        """Those of the run, or None if its generator reads no words. Raises `InputError` where encoders are missing."""
+        """Those of the run, or None if its generator reads no words."""
         if settings.generator.family != "attngan":
             return None
-        if not (folders.weights / VOCABULARY).is_file():
-            raise InputError(
-                f"generator.family attngan reads words, but {folders.weights} holds no text encoder of words: run "
-                f"python -m stackgan_keras.train_text --text.loss damsm --run {folders.run} first, with the same data"
-            )
         encoders = DamsmEncoders.load(folders.weights)
         for model in (encoders.text, encoders.image):
             model.trainable = False

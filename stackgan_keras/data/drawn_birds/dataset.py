@@ -54,7 +54,7 @@ def write(
     seed: int = 0,
     workers: int | None = None,  # processes; None takes one for each core
     embedding_dim: int = 1024,
-    progress: bool = False,  # show a bar
+    progress: bool = False,  # show bars
 ) -> Path:
     """Draws a data set of captioned birds under `root`, in the published layout, and returns `root`.
 
@@ -126,7 +126,7 @@ def _is_drawn(root: Path, settings: dict[str, int]) -> bool:
 
 def _write_set(folder: Path, settings: dict[str, int], workers: int | None, progress: bool) -> None:
     """All files of the set, the record of its settings last."""
-    images, class_names = _plan(settings)
+    images, class_names = _plan(settings, progress)
     for class_name in class_names.values():
         (folder / "CUB_200_2011" / "images" / class_name).mkdir(parents=True)
         (folder / "text_c10" / class_name).mkdir(parents=True)
@@ -140,7 +140,8 @@ def _write_set(folder: Path, settings: dict[str, int], workers: int | None, prog
     )
     for split in ("train", "test"):
         pairs = [(image, texts) for image, (_, _, texts) in zip(images, drawn, strict=True)]
-        _write_split(folder / split, [pair for pair in pairs if pair[0].split == split], settings["embedding_dim"])
+        of_split = [pair for pair in pairs if pair[0].split == split]
+        _write_split(folder / split, of_split, settings["embedding_dim"], progress)
     truths = [
         {"name": image.name, "split": image.split, "class_id": image.class_id, "box": box} | asdict(bird)
         for image, (bird, box, _) in zip(images, drawn, strict=True)
@@ -149,11 +150,11 @@ def _write_set(folder: Path, settings: dict[str, int], workers: int | None, prog
     write_lines(folder / "drawn.json", [json.dumps(settings)])
 
 
-def _plan(settings: dict[str, int]) -> tuple[list[_Image], dict[int, str]]:
+def _plan(settings: dict[str, int], progress: bool = False) -> tuple[list[_Image], dict[int, str]]:
     """The images of the set in order, and the names of its classes by their numbers, which count from 1."""
     count, classes, test_classes = settings["count"], settings["classes"], settings["test_classes"]
     rng = np.random.default_rng(settings["seed"])
-    species = invent_species(classes - test_classes, test_classes, rng)
+    species = invent_species(classes - test_classes, test_classes, rng, progress=progress)
     ids = (rng.permutation(classes) + 1).tolist()  # class number of each species
     by_id, test_ids = dict(zip(ids, species, strict=True)), set(ids[classes - test_classes :])
     class_names = {i: f"{i:03d}.{name}" for i, name in enumerate(species_names(classes, rng), start=1)}
@@ -234,9 +235,9 @@ def _draw_one(folder: Path, seed: int, image: _Image) -> tuple[Bird, Box, list[s
     return bird, box, sentences
 
 
-def _write_split(folder: Path, pairs: list[tuple[_Image, list[str]]], embedding_dim: int) -> None:
+def _write_split(folder: Path, pairs: list[tuple[_Image, list[str]]], embedding_dim: int, progress: bool) -> None:
     """The three pickles of one split, from its images and their captions."""
-    vectors = embed([text for _, texts in pairs for text in texts], embedding_dim)
+    vectors = embed([text for _, texts in pairs for text in texts], embedding_dim, progress=progress)
     write_pickle(folder / "filenames.pickle", [image.name for image, _ in pairs])
     write_pickle(folder / "class_info.pickle", [image.class_id for image, _ in pairs])
     write_pickle(folder / "char-CNN-RNN-embeddings.pickle", list(vectors.reshape(len(pairs), -1, embedding_dim)))

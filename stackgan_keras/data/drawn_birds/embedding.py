@@ -20,15 +20,19 @@ SYNONYMS = {
 }  # fmt: skip
 
 
-def embed(captions: Sequence[str], dim: int = 1024) -> np.ndarray:
+def embed(captions: Sequence[str], dim: int = 1024, *, progress: bool = False) -> np.ndarray:
     """One vector a caption, (N, dim) float32: a fixed random projection of its words and of its pairs of words.
 
     Pairs are neighbours within a clause, in either order, once the stop words are gone: "a black crown" and "the
     crown is black" share one. Entries have a standard deviation of about 0.14; a text without words gives zeros.
+    `progress` shows a bar.
     """
+    from tqdm import tqdm  # only here: data is also read where there is none
+
     vectors: dict[str, np.ndarray] = {}
     sums = np.zeros((len(captions), dim), np.float32)
-    for row, caption in zip(sums, captions, strict=True):
+    shown = tqdm(captions, "embedding captions", unit=" captions", disable=not progress, leave=False)
+    for row, caption in zip(sums, shown, strict=True):
         for token in _tokens(caption):
             if token not in vectors:
                 generator = np.random.default_rng(zlib.crc32(token.encode()))

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -104,17 +104,21 @@ MATCHING_TAIL = 0.3  # share of the others whose tail continues the wing's colou
 TRIES = 1000  # draws of a plumage before giving up on a new one
 
 
-def invent_species(train: int, test: int, rng: Rng) -> list[dict[str, str]]:
+def invent_species(train: int, test: int, rng: Rng, *, progress: bool = False) -> list[dict[str, str]]:
     """`train` species, then `test` species that recombine colours which each part already has in training.
 
-    No two species share a plumage. Raises `InputError` where the training species leave too few recombinations.
+    No two species share a plumage. `progress` shows a bar. Raises `InputError` where the training species leave too few
+    recombinations.
     """
-    known = _new_species(train, {part: tuple(COLOURS) for part in PLUMAGE}, [], rng)
-    palettes = {part: tuple(sorted({species[part] for species in known})) for part in PLUMAGE}
-    return known + _new_species(test, palettes, known, rng)
+    from tqdm import tqdm  # only here: data is also read where there is none
+
+    with tqdm(desc="inventing species", total=train + test, unit="species", disable=not progress, leave=False) as bar:
+        known = _new_species(train, {part: tuple(COLOURS) for part in PLUMAGE}, [], rng, bar)
+        palettes = {part: tuple(sorted({species[part] for species in known})) for part in PLUMAGE}
+        return known + _new_species(test, palettes, known, rng, bar)
 
 
-def _new_species(count: int, palettes: dict, known: list[dict], rng: Rng) -> list[dict[str, str]]:
+def _new_species(count: int, palettes: dict, known: list[dict], rng: Rng, bar: Any) -> list[dict[str, str]]:
     """Species with colours from the palettes, each colour used about equally often, and none a known plumage."""
     used: dict[str, Counter[str]] = {part: Counter() for part in (*PLUMAGE, *BEAK)}
     taken = {tuple(species[part] for part in PLUMAGE) for species in known}
@@ -139,6 +143,7 @@ def _new_species(count: int, palettes: dict, known: list[dict], rng: Rng) -> lis
         new.append(plumage | {trait: _least_used(options, used[trait], rng) for trait, options in BEAK.items()})
         for part, value in new[-1].items():
             used[part][value] += 1
+        bar.update()
     return new
 
 
