@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from stackgan_keras.errors import InputError
 
@@ -35,17 +36,18 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
 
 def read_text(path: Path, most: int = 2**20) -> str:
     """A text file as `decode` reads it. Raises `InputError` for one of more than `most` bytes, and for no file."""
-    return decode(read_bytes(path, most))
-
-
-def read_bytes(path: Path, most: int) -> bytes:
-    """The content of a file. Raises `InputError` for one of more than `most` bytes, and for what is no file."""
-    if path.exists() and not path.is_file():  # a pipe, for whose writer one would wait, or a device without end
+    if path.exists() and not path.is_file() and not path.is_dir():
+        # a pipe, for whose writer one would wait, or a device without end
         raise InputError(f"{path} is no file: put one of text there, or remove it")
     with path.open("rb") as file:
-        content = file.read(most + 1)
+        return decode(read_bytes(file, str(path), most))
+
+
+def read_bytes(file: BinaryIO, name: str, most: int) -> bytes:
+    """The content of an open file. Raises `InputError` for one of more than `most` bytes."""
+    content = file.read(most + 1)
     if len(content) > most:
-        raise InputError(f"{path} holds more than {most:,} bytes of text: make it shorter, or remove it")
+        raise InputError(f"{name} holds more than {most:,} bytes of text: make it shorter, or remove it")
     return content
 
 

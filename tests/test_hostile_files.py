@@ -318,6 +318,12 @@ def test_one_array_for_many_images(folder):
         assert "names the same arrays" in refusal(published.read_packed, folder / "train/76images.pickle", 5000, 76)
 
 
+def test_images_of_an_endless_number(folder):
+    (folder / "images.txt").write_text(f"{'1' * 99} a/image_0.png\n2 a/image_1.png\n")
+    (folder / "bounding_boxes.txt").write_text("1 1 2 30 40\n2 1 2 30 40\n")
+    assert "cannot be read (" in refusal(published.read, folder, "train", 4)
+
+
 @pytest.mark.parametrize("name", ["images/a/image_0.png", "text_c10/a/image_0.txt"])
 def test_links_that_lead_out_of_the_data(name, folder):
     outside = folder.parent / "secret"

@@ -129,7 +129,6 @@ def read_packed(path: str | Path, count: int, size: int) -> np.ndarray:
     that the memory never holds more than twice the result. Raises InputError for another count, size or type.
     """
     images = list(_load(Path(path), "a list of images", count))
-    _check_size(Path(path), count * size * size)
     result = np.empty((count, size, size, 3), np.uint8)
     for index in range(count):
         image, images[index] = images[index], None
@@ -139,6 +138,7 @@ def read_packed(path: str | Path, count: int, size: int) -> np.ndarray:
                 f"image {index} in {path} is {kind} of shape {shape}, expected uint8 of shape {(size, size, 3)}: "
                 "download the file again, or remove it to use the photographs"
             )
+        _check_size(Path(path), (index + 1) * size * size)
         result[index] = image[..., None] if image.ndim == 2 else image
     return result
 
@@ -295,7 +295,7 @@ def _read_boxes(root, names):
         table = images.merge(boxes, on="id", validate="one_to_one")
         table["name"] = table["name"].map(_without_suffix, na_action="ignore")
         table = table.set_index("name", verify_integrity=True)[list(sizes)].reindex(names)
-    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
+    except (OSError, ValueError, OverflowError) as error:  # pandas' own errors are ValueErrors
         raise InputError(f"{files} cannot be read ({first_line(error)}): download CUB_200_2011 again") from None
     wrong = table[~(np.isfinite(table).all(axis=1) & (table[["width", "height"]] > 0).all(axis=1))]
     if len(wrong):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from stackgan_keras.errors import InputError
-from stackgan_keras.files import LONG_TEXT, decode, read_text
+from stackgan_keras.files import LONG_TEXT, decode, read_bytes
 from stackgan_keras.porting import embedded_sentences
 
 
@@ -36,9 +36,10 @@ def read_lines(file: str) -> list[str]:
     name = "standard input" if file == "-" else file
     try:
         if file == "-":
-            text = decode(b"" if sys.stdin is None else sys.stdin.buffer.read())
+            text = decode(b"" if sys.stdin is None else read_bytes(sys.stdin.buffer, name, LONG_TEXT))
         else:
-            text = read_text(Path(file).expanduser(), LONG_TEXT)
+            with Path(file).expanduser().open("rb") as opened:  # which may be a pipe
+                text = decode(read_bytes(opened, name, LONG_TEXT))
     except (FileNotFoundError, IsADirectoryError) as problem:
         found = f"there is no file {file}" if isinstance(problem, FileNotFoundError) else f"{file} is a folder"
         raise InputError(f"{found}: give a text file of one sentence a line") from None
