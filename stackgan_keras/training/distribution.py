@@ -4,6 +4,8 @@ import os
 
 import tensorflow as tf
 
+from stackgan_keras.models import replicas
+
 
 def make_strategy() -> tf.distribute.Strategy:
     """Several machines if `TF_CONFIG` names them, else all GPUs of this one, else its CPU.
@@ -48,15 +50,17 @@ class GlobalBatch:
 
     def next_rows(self, values: tf.Tensor) -> tf.Tensor:
         """For each row of this replica the next row of the global batch, without gradient; the very last has none."""
-        return self.all_rows(tf.stop_gradient(values))[self.first + 1 : self.first + 1 + self.size]
+        rows = self.context.all_reduce(tf.distribute.ReduceOp.SUM, self._padded(tf.stop_gradient(values)))
+        return rows[self.first + 1 : self.first + 1 + self.size]
 
     def all_rows(self, values: tf.Tensor) -> tf.Tensor:
-        """The rows of all replicas, to all of which gradients flow back.
+        """The rows of all replicas, to all of which gradients flow back."""
+        return replicas.total(self._padded(values))
 
-        They are a sum of padded ones: TensorFlow 2.21's `all_gather` fails across machines.
-        """
+    def _padded(self, values: tf.Tensor) -> tf.Tensor:
+        """The rows where they are in the global batch, whose sum it is: TensorFlow 2.21's `all_gather` fails."""
         padding = [[self.first, self.total - self.first - self.size], *[[0, 0]] * (len(values.shape) - 1)]
-        return self.context.all_reduce(tf.distribute.ReduceOp.SUM, tf.pad(values, padding))
+        return tf.pad(values, padding)
 
     def share(self, value: tf.Tensor) -> tf.Tensor:
         """This replica's part of a scalar of the global batch that every replica computes alike."""

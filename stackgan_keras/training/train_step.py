@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from stackgan_keras.models import replicas
 from stackgan_keras.training.distribution import GlobalBatch
 from stackgan_keras.training.objective import Objective
 
@@ -28,7 +29,7 @@ class TrainStep:
 
         for adversary in objective.adversaries:
             optimizer = self.optimizers[adversary.name]
-            with tf.GradientTape() as tape:
+            with replicas.aside(), tf.GradientTape() as tape:
                 loss, found = adversary.loss(batch, fake, global_batch)
                 loss = optimizer.scale_loss(loss)
             _apply(optimizer, tape, loss, adversary.discriminator.trainable_variables)
