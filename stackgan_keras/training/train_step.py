@@ -44,4 +44,18 @@ class TrainStep:
 
 
 def _apply(optimizer, tape, loss, variables):
-    optimizer.apply(tape.gradient(loss, variables), variables)
+    gradients = tape.gradient(loss, variables)
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        gradients = _finite_everywhere(gradients)
+    optimizer.apply(gradients, variables)
+
+
+def _finite_everywhere(gradients: list) -> list:
+    """The gradients, of which none is a number if any replica's are not finite.
+
+    A step that overflows in float16 is left out, but Keras's `LossScaleOptimizer` (3.15) looks at the gradients of one
+    replica alone, before they are summed: those of another would end in the weights, or machines wait for each other.
+    """
+    zeros = tf.add_n([tf.reduce_sum(0 * gradient) for gradient in gradients])
+    zero = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, zeros)
+    return [gradient + zero for gradient in gradients]
