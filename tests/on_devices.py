@@ -8,6 +8,7 @@ import importlib
 import os
 import signal
 import sys
+from contextlib import contextmanager
 
 import keras
 import tensorflow as tf
@@ -19,12 +20,12 @@ from stackgan_keras.training import stage
 from stackgan_keras.training.trainer import Trainer
 
 
-def in_float64():
+@contextmanager
+def in_float64(_):
+    """In place of a training's precision; a text encoder is read before, as its file has it."""
     keras.config.set_floatx("float64")
-    keras.config.set_dtype_policy("float32")  # of a text encoder, which is in a file
-    stage.precision = lambda _: precision("float64")
-    batches = ImageStream.batches
-    ImageStream.batches = lambda *given, **shares: batches(*given, **shares).map(wide)
+    with precision("float64"):
+        yield
 
 
 def wide(batch):
@@ -46,7 +47,8 @@ if __name__ == "__main__":
     devices = [tf.config.LogicalDeviceConfiguration()] * int(count)
     tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], devices)
     if "--train.precision" not in sys.argv:
-        in_float64()
+        stage.precision, batches = in_float64, ImageStream.batches
+        ImageStream.batches = lambda *given, **shares: batches(*given, **shares).map(wide)
     if "DIES_AT" in os.environ:
         Trainer._distribute = dying(Trainer._distribute, int(os.environ["DIES_AT"]))
     command_line.run(importlib.import_module(f"stackgan_keras.{command}").main)

@@ -1,9 +1,12 @@
 """Several GPUs and machines: the strategy, and means over the global batch."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import tensorflow as tf
 
+from stackgan_keras.errors import InputError, first_line, is_exhausted
 from stackgan_keras.models import replicas
 
 
@@ -22,11 +25,30 @@ def make_strategy() -> tf.distribute.Strategy:
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Whether this process writes the run's files: the first of several machines, or the only one."""
-    resolver = strategy.cluster_resolver
-    if not resolver or not resolver.task_type:
+    if not _has_other_machines(strategy):
         return True
+    resolver = strategy.cluster_resolver
     first = "chief" if "chief" in resolver.cluster_spec().jobs else "worker"
     return (resolver.task_type, resolver.task_id) == (first, 0)
+
+
+@contextmanager
+def other_machines_needed(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Raises `InputError` where the block fails because one of several machines is gone."""
+    try:
+        yield
+    except tf.errors.OpError as problem:
+        if not _has_other_machines(strategy) or is_exhausted(problem):
+            raise
+        raise InputError(
+            f"the machines of this training lost each other ({first_line(problem)}): start the same command on all of "
+            "them again, and they go on from the last checkpoint"
+        ) from None
+
+
+def _has_other_machines(strategy: tf.distribute.Strategy) -> bool:
+    resolver = strategy.cluster_resolver
+    return bool(resolver and resolver.task_type)
 
 
 class GlobalBatch:
