@@ -29,7 +29,7 @@ def test_two_machines_train_as_one_does(birds, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 3])
 def test_both_stages_with_a_text_encoder_of_the_run(birds, tmp_path, count):
-    """The captions are embedded before the first step, which is where TensorFlow's machines find each other."""
+    """Its captions are embedded only after the machines have found each other, as TensorFlow wants it."""
     one = tmp_path / "one"
     put_text_encoder(one)
     root = {"data.root": birds, "train.batch_size": 6}

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import tensorflow as tf
 
-from stackgan_keras.errors import InputError, first_line, is_exhausted
+from stackgan_keras.errors import InputError, is_exhausted
 from stackgan_keras.models import replicas
 
 
@@ -41,8 +41,8 @@ def other_machines_needed(strategy: tf.distribute.Strategy) -> Iterator[None]:
         if not _has_other_machines(strategy) or is_exhausted(problem):
             raise
         raise InputError(
-            f"the machines of this training lost each other ({first_line(problem)}): start the same command on all of "
-            "them again, and they go on from the last checkpoint"
+            f"the machines of this training lost each other ({type(problem).__name__}): start the same command on all "
+            "of them again, and they go on from the last checkpoint"
         ) from None
 
 

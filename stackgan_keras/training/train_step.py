@@ -56,6 +56,6 @@ def _finite_everywhere(gradients: list) -> list:
     A step that overflows in float16 is left out, but Keras's `LossScaleOptimizer` (3.15) looks at the gradients of one
     replica alone, before they are summed: those of another would end in the weights, or machines wait for each other.
     """
-    zeros = tf.add_n([tf.reduce_sum(0 * gradient) for gradient in gradients])
+    zeros = tf.add_n([tf.reduce_sum(0 * gradient) for gradient in gradients if gradient is not None])
     zero = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, zeros)
-    return [gradient + zero for gradient in gradients]
+    return [None if gradient is None else gradient + zero for gradient in gradients]
