@@ -42,6 +42,7 @@ def test_four_devices_train_both_stages_as_one_does(birds, tmp_path):
         assert_same_training(one, other, "stage1")
     one, *others = copies(one, ["stage2_one", "stage2_two", "stage2_four"])
     chosen = {**REGULARIZED, **STAGE2, **root, "train.pixel_weight": 1, "train.interpolation_weight": 0.5}
+    chosen["train.batch_size"] = 8  # of one image each, the last device would have no sentence to interpolate
     train_each([one, *others], "train_stage2", chosen, devices=(1, 2, 4))
     for other in others:
         assert_same_training(one, other, "stage2")
