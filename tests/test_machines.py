@@ -1,82 +1,96 @@
-"""Two machines train like one: the same figures and nearly the same weights, through the command itself."""
+"""Several machines train as one does: local processes that `TF_CONFIG` makes a cluster of, through the commands."""
 
-import json
-import os
 import socket
-import subprocess
-import sys
 
-import numpy as np
 import pytest
+from devices import REGULARIZED, STAGE2, assert_same_training, copies, figures, finish, log_of, start
 
 from stackgan_keras.data import drawn_birds
 from stackgan_keras.models import weights
 from stackgan_keras.models.weights import ModelConfig
 
-SETTINGS = {
-    "data.image_size": 16,
-    "generator.filters": 2,
-    "generator.text_dim": 16,
-    "generator.condition_dim": 8,
-    "generator.noise_dim": 8,
-    "discriminator.filters": 2,
-    "train.batch_size": 4,
-    "train.max_steps": 6,
-    "train.save_every": 1,
-}
+
+@pytest.fixture(scope="module")
+def birds(tmp_path_factory):
+    root = tmp_path_factory.mktemp("drawn") / "birds"
+    return drawn_birds.write(root, count=24, classes=4, test_classes=1, embedding_dim=16, workers=1)
+
+
+def test_two_machines_train_as_one_does(birds, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    processes = [start(one, "train_stage1", {"data.root": birds})]
+    processes += machines(2, two, "train_stage1", {"data.root": birds})
+    finish(processes, [log_of(one), log_of(two), log_of(two, 1)])
+    assert_same_training(one, two, "stage1")
+    assert "stage1 of run mine" in log_of(two).read_text()
+    assert not spoken(log_of(two, 1))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("encoder", [False, True])
-def test_two_workers_equal_one(tmp_path, encoder):
-    """With the embeddings of the data, or with those of the run's own text encoder, which are computed first."""
-    root = drawn_birds.write(tmp_path / "birds", count=24, classes=4, test_classes=1, embedding_dim=16, workers=1)
-    if encoder:
-        text_encoder = ModelConfig("text_encoder", {"filters": 8, "recurrent_dim": 8, "text_dim": 16})
-        encoder_model = text_encoder.build()
-        for name in ("one", "two"):
-            path = tmp_path / name / "weights/mine/text_encoder.weights.h5"
-            weights.save(encoder_model, text_encoder, path)
-    one = start(root, tmp_path / "one")
-    workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
-    cluster = {"worker": workers}
-    two = [start(root, tmp_path / "two", cluster, index) for index in range(2)]
-    try:
-        for process in (one, *two):
-            assert process.wait(300) == 0, "\n".join(path.read_text()[-2000:] for path in tmp_path.glob("*.txt"))
-    finally:
-        for process in (one, *two):
-            process.kill()  # a worker waits for the other one for ever
-
-    figures = [
-        [json.loads(line) for line in (tmp_path / name / "logs/mine/stage1/metrics.jsonl").read_text().splitlines()]
-        for name in ("one", "two")
-    ]
-    assert len(figures[0]) == 2  # epochs of four steps
-    for of_one, of_two in zip(*figures, strict=True):
-        assert of_one.keys() == of_two.keys()
-        for name in of_one.keys() - {"images_per_second"}:
-            assert of_one[name] == pytest.approx(of_two[name], rel=5e-2, abs=1e-3), name
-    assert figures[0][0]["discriminator"] == pytest.approx(figures[1][0]["discriminator"], rel=1e-2)
-    printed = [(tmp_path / f"two_{index}.txt").read_text() for index in range(2)]
-    assert ["stage1 of run mine" in text for text in printed] == [True, False]  # the chief speaks for all
-    models = [weights.load(tmp_path / name / "weights/mine/stage1_gen.weights.h5") for name in ("one", "two")]
-    for path, variable in weights.named_variables(models[0]).items():
-        if path.endswith("kernel"):  # six steps of Adam move a weight by 1.2e-3 at most
-            other = weights.named_variables(models[1])[path]
-            assert np.abs(variable - other).mean() < 3e-4, path
+@pytest.mark.parametrize("count", [2, 3])
+def test_both_stages_with_a_text_encoder_of_the_run(birds, tmp_path, count):
+    """Its captions are embedded only after the machines have found each other, as TensorFlow wants it."""
+    one = tmp_path / "one"
+    put_text_encoder(one)
+    root = {"data.root": birds, "train.batch_size": 6}
+    for command, chosen in (("train_stage1", {}), ("train_stage2", {**STAGE2, "train.pixel_weight": 1})):
+        chosen = {**REGULARIZED, **root, **chosen}
+        [several] = copies(one, [f"{command}_several"])
+        processes = [start(one, command, chosen), *machines(count, several, command, chosen)]
+        finish(processes, [log_of(one), *(log_of(several, index) for index in range(count))])
+        assert_same_training(one, several, command.removeprefix("train_"))
+        assert not any(spoken(log_of(several, index)) for index in range(1, count))
 
 
-def start(root, output, cluster=None, index=0):
-    """The command in a process of its own, alone or as one of a cluster's workers."""
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    if cluster:
-        environment["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
-    command = [sys.executable, "-m", "stackgan_keras.train_stage1"]
-    command += [part for name, value in SETTINGS.items() for part in (f"--{name}", str(value))]
-    command += ["--data.root", str(root), "--output_dir", str(output)]
-    with output.with_name(f"{output.name}_{index}.txt").open("wb") as printed:
-        return subprocess.Popen(command, env=environment, stdout=printed, stderr=printed)
+@pytest.mark.slow
+def test_joint_training(birds, tmp_path):
+    chosen = {
+        "data.root": birds,
+        "data.image_size": 32,
+        "generator.family": "stackgan_v2",
+        "generator.first_size": 16,
+        "generator.residual_blocks": 1,
+        "discriminator.text": "embedding",
+        "train.colour_weight": 1,
+        **REGULARIZED,
+    }
+    one, two = tmp_path / "one", tmp_path / "two"
+    processes = [start(one, "train", chosen), *machines(2, two, "train", chosen)]
+    finish(processes, [log_of(one), log_of(two), log_of(two, 1)])
+    assert_same_training(one, two, "stackgan_v2")
+
+
+@pytest.mark.slow
+def test_a_machine_that_is_killed_and_started_again(birds, tmp_path):
+    """The others end by themselves; started again, all go on from the last checkpoint."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    chosen = {"data.root": birds, **REGULARIZED, "train.max_steps": 8}  # two epochs
+    alone = start(one, "train_stage1", chosen)
+    first, second = machines(2, two, "train_stage1", chosen, DIES_AT=[None, "6"])
+    finish([second, first], [log_of(two, 1), log_of(two)], codes=[-9, 2])
+    said = log_of(two).read_text()
+    assert "error: the machines" in said and "go on from the last checkpoint" in said and "Traceback" not in said
+    assert [line["step"] for line in figures(two, "stage1")] == [4]
+    finish(machines(2, two, "train_stage1", chosen), [log_of(two), log_of(two, 1)])
+    finish([alone], [log_of(one)])
+    assert_same_training(one, two, "stage1")
+
+
+def machines(count, output, command, settings, **variables):
+    """The command on so many machines; `variables` are of their environments, one each."""
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(count)]}
+    each = [{name: values[i] for name, values in variables.items() if values[i]} for i in range(count)]
+    return [start(output, command, settings, cluster=cluster, index=i, **each[i]) for i in range(count)]
+
+
+def put_text_encoder(output):
+    made = ModelConfig("text_encoder", {"filters": 8, "recurrent_dim": 8, "text_dim": 16})
+    weights.save(made.build(), made, output / "weights/mine/text_encoder.weights.h5")
+
+
+def spoken(log):
+    """What a process printed for people, but for bars that are gone at the end of their work."""
+    return [word for word in ("of run", "epoch", "images:", "weights:", "next:") if word in log.read_text()]
 
 
 def free_ports(count):

@@ -14,7 +14,7 @@ import numpy as np
 from keras import initializers, layers, ops
 
 from stackgan_keras.errors import InputError
-from stackgan_keras.models import filter_gradients
+from stackgan_keras.models import filter_gradients, replicas
 from stackgan_keras.models.filter_gradients import Conv2D
 from stackgan_keras.models.tensors import Tensor
 
@@ -129,24 +129,27 @@ class BatchNormalization(layers.BatchNormalization):
 
     def _unfused(self, inputs):
         x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
-        mean, variance = self._moments(x, None)
+        count = ops.cast(ops.size(x) // x.shape[-1], x.dtype)
+        if self.synchronized:
+            mean, variance, count = self._over_replicas(x, count)
+        else:
+            mean, variance = self._moments(x, None)
         outputs = ops.batch_normalization(x, mean, variance, self.axis, self.beta, self.gamma, self.epsilon)
-        count = self._over_replicas(ops.cast(ops.size(x) // x.shape[-1], x.dtype))
         return ops.cast(outputs, self.compute_dtype), mean, variance * count / ops.maximum(count - 1, 1)
 
-    def _over_replicas(self, count):
-        """The sum over the replicas that share their statistics."""
-        if not self.synchronized:
-            return count
-        import tensorflow as tf
-
-        return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, count)
+    def _over_replicas(self, x, count):
+        """Mean, variance and count over all replicas, by one sum."""
+        axes = [*range(len(x.shape) - 1)]
+        sums = ops.sum(x, axes), ops.sum(ops.square(x), axes), ops.broadcast_to(count, (x.shape[-1],))
+        totals, squares, count = ops.unstack(replicas.total(ops.stack(sums)), 3)
+        mean = totals / count
+        return mean, ops.maximum(squares / count - ops.square(mean), 0.0), count
 
 
 def synchronize(model: keras.Model) -> None:
     """Lets the batch norms of all replicas share their statistics, so that N replicas see one batch.
 
-    Only for several replicas: Keras then takes the variance as E[x^2] - E[x]^2, which costs time and two digits.
+    Only for several replicas: the variance then is E[x^2] - E[x]^2, which costs time and two digits.
     """
     for layer in model.layers:
         if isinstance(layer, keras.Model):

@@ -38,5 +38,6 @@ def train(
 
     folders = Folders(output_dir, settings.run)
     grid = stage.train(stages.of_command(name, settings, folders), settings, folders, on_grid, fresh=fresh)
-    print(f"images: {grid}\nweights: {folders.weights}")
-    print(f"next: {next_command.after(name, words, settings, output_dir)}")
+    if grid is not None:  # of several machines the first one speaks
+        print(f"images: {grid}\nweights: {folders.weights}")
+        print(f"next: {next_command.after(name, words, settings, output_dir)}")

@@ -1,8 +1,13 @@
 """Several GPUs and machines: the strategy, and means over the global batch."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import tensorflow as tf
+
+from stackgan_keras.errors import InputError, is_exhausted
+from stackgan_keras.models import replicas
 
 
 def make_strategy() -> tf.distribute.Strategy:
@@ -20,11 +25,30 @@ def make_strategy() -> tf.distribute.Strategy:
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Whether this process writes the run's files: the first of several machines, or the only one."""
-    resolver = strategy.cluster_resolver
-    if not resolver or not resolver.task_type:
+    if not _has_other_machines(strategy):
         return True
+    resolver = strategy.cluster_resolver
     first = "chief" if "chief" in resolver.cluster_spec().jobs else "worker"
     return (resolver.task_type, resolver.task_id) == (first, 0)
+
+
+@contextmanager
+def other_machines_needed(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Raises `InputError` where the block fails because one of several machines is gone."""
+    try:
+        yield
+    except tf.errors.OpError as problem:
+        if not _has_other_machines(strategy) or is_exhausted(problem):
+            raise
+        raise InputError(
+            f"the machines of this training lost each other ({type(problem).__name__}): start the same command on all "
+            "of them again, and they go on from the last checkpoint"
+        ) from None
+
+
+def _has_other_machines(strategy: tf.distribute.Strategy) -> bool:
+    resolver = strategy.cluster_resolver
+    return bool(resolver and resolver.task_type)
 
 
 class GlobalBatch:
@@ -48,15 +72,17 @@ class GlobalBatch:
 
     def next_rows(self, values: tf.Tensor) -> tf.Tensor:
         """For each row of this replica the next row of the global batch, without gradient; the very last has none."""
-        return self.all_rows(tf.stop_gradient(values))[self.first + 1 : self.first + 1 + self.size]
+        rows = self.context.all_reduce(tf.distribute.ReduceOp.SUM, self._padded(tf.stop_gradient(values)))
+        return rows[self.first + 1 : self.first + 1 + self.size]
 
     def all_rows(self, values: tf.Tensor) -> tf.Tensor:
-        """The rows of all replicas, to all of which gradients flow back.
+        """The rows of all replicas, to all of which gradients flow back."""
+        return replicas.total(self._padded(values))
 
-        They are a sum of padded ones: TensorFlow 2.21's `all_gather` fails across machines.
-        """
+    def _padded(self, values: tf.Tensor) -> tf.Tensor:
+        """The rows where they are in the global batch, whose sum it is: TensorFlow 2.21's `all_gather` fails."""
         padding = [[self.first, self.total - self.first - self.size], *[[0, 0]] * (len(values.shape) - 1)]
-        return self.context.all_reduce(tf.distribute.ReduceOp.SUM, tf.pad(values, padding))
+        return tf.pad(values, padding)
 
     def share(self, value: tf.Tensor) -> tf.Tensor:
         """This replica's part of a scalar of the global batch that every replica computes alike."""

@@ -22,7 +22,7 @@ from stackgan_keras.porting import extractors
 from stackgan_keras.training import objective
 from stackgan_keras.training.adversary import RULES
 from stackgan_keras.training.augmentation import DRAWS
-from stackgan_keras.training.distribution import is_chief, make_strategy
+from stackgan_keras.training.distribution import is_chief, make_strategy, other_machines_needed
 from stackgan_keras.training.memorization import Memorization
 from stackgan_keras.training.optimizers import make_adam, make_cosine_adam, make_ema, make_released_ema
 from stackgan_keras.training.outputs import AdversarialOutputs, WarmupOutputs
@@ -44,13 +44,15 @@ from stackgan_keras.training.words import Words
 WARMUP_SEED = 2**31  # added to train.seed, which is smaller: a warm-up has crops, captions and noise of its own
 
 
-def train(stage: Stage, settings: Settings, folders: Folders, on_grid: OnGrid = None, *, fresh: bool = False) -> Path:
+def train(
+    stage: Stage, settings: Settings, folders: Folders, on_grid: OnGrid = None, *, fresh: bool = False
+) -> Path | None:
     """Trains one stage adversarially and returns the path of its newest image grid.
 
     `on_grid` is called with the path of every grid that is written. Leaves `weights/<run>/<stage>_gen.weights.h5` and
     `…_dis.weights.h5`, grids and curves in `results/<run>/<stage>/`, checkpoints, metrics and the settings in
-    `logs/<run>/<stage>/`. If that holds a checkpoint of the same settings, training goes on from there,
-    or with `fresh` starts over.
+    `logs/<run>/<stage>/`. If that holds a checkpoint of the same settings, training goes on from there, or with `fresh`
+    starts over. Of several machines the first alone does that and prints, and the others return `None`.
     """
     strategy = make_strategy()  # before anything is computed: several machines have to find each other first
     logs, results = folders.logs / stage.name, folders.results / stage.name
@@ -65,12 +67,12 @@ def train(stage: Stage, settings: Settings, folders: Folders, on_grid: OnGrid = 
     settings = settled(settings, logs, chief=is_chief(strategy))
     check_same_run(settings, logs)
     datasets = read_datasets(settings, folders)
-    with precision(settings.train.precision):
+    with precision(settings.train.precision), other_machines_needed(strategy):
         training = StageTraining.of(stage, settings, folders, datasets, strategy)
         if settings.train.warmup_epochs and not tf.train.latest_checkpoint(str(logs / "checkpoints")):
             training.warm_up(on_grid)
         training.adversarial(on_grid)
-    return max(results.glob("epoch_*.png"), default=results)  # only the chief draws any
+    return max(results.glob("epoch_*.png"), default=results) if is_chief(strategy) else None
 
 
 @dataclass(frozen=True, eq=False)

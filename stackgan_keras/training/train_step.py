@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from stackgan_keras.models import replicas
 from stackgan_keras.training.distribution import GlobalBatch
 from stackgan_keras.training.objective import Objective
 
@@ -28,7 +29,7 @@ class TrainStep:
 
         for adversary in objective.adversaries:
             optimizer = self.optimizers[adversary.name]
-            with tf.GradientTape() as tape:
+            with replicas.aside(), tf.GradientTape() as tape:
                 loss, found = adversary.loss(batch, fake, global_batch)
                 loss = optimizer.scale_loss(loss)
             _apply(optimizer, tape, loss, adversary.discriminator.trainable_variables)
@@ -43,4 +44,18 @@ class TrainStep:
 
 
 def _apply(optimizer, tape, loss, variables):
-    optimizer.apply(tape.gradient(loss, variables), variables)
+    gradients = tape.gradient(loss, variables)
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        gradients = _finite_everywhere(gradients)
+    optimizer.apply(gradients, variables)
+
+
+def _finite_everywhere(gradients: list) -> list:
+    """The gradients, of which none is a number if any replica's are not finite.
+
+    A step that overflows in float16 is left out, but Keras's `LossScaleOptimizer` (3.15) looks at the gradients of one
+    replica alone, before they are summed: those of another would end in the weights, or machines wait for each other.
+    """
+    zeros = tf.add_n([tf.reduce_sum(0 * gradient) for gradient in gradients if gradient is not None])
+    zero = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, zeros)
+    return [None if gradient is None else gradient + zero for gradient in gradients]
