@@ -6,11 +6,12 @@ RUN = $(BIN)/python -m
 DRAWN ?= drawn_again# the run that `make train-drawn` makes
 FLOWERS ?= flowers_again# the run that `make train-flowers` makes
 CASES ?= 1000# that `make fuzz` makes of each format
+KILLS ?= 4# of each training command, by `make kill-test`
 OXFORD102 ?= oxford102# its jpg/ and Reed's text_c10/, or only jpg/, with the captions in $(CAPTIONS)
 SENTENCES = "this bird is red with black wings" "a small yellow bird with a black crown" \
   "a blue bird with a white belly and an orange beak" "the wings are green and the tail is purple"
 
-.PHONY: demo train-drawn train-flowers test test-all fuzz lint format docs clean
+.PHONY: demo train-drawn train-flowers test test-all fuzz kill-test lint format docs clean
 
 # from nothing to images of typed sentences, on synthetic birds; then the same sentences by the shipped weights
 demo: .venv/installed
@@ -51,6 +52,10 @@ test-all: .venv/installed
 	$(BIN)/pip install --quiet --editable ".[test,docs,app,notebook,onnx,litert,efficientnet,vgg16]" "$(TORCH)" jax scipy \
 	  pytorch-fid torch-fidelity efficientnet-lite-pytorch selenium
 	$(RUN) pytest -q
+
+# kills each training command's process KILLS times at random moments: all must end as undisturbed
+kill-test: .venv/installed
+	KILLS=$(KILLS) $(RUN) pytest -q tests/test_killed.py
 
 # damages files of every format that is read, CASES times each: all must be read or refused, and nothing else
 fuzz: .venv/installed

@@ -65,7 +65,8 @@ def train(
     if fresh and is_chief(strategy):
         start_over(logs, results)
     settings = settled(settings, logs, chief=is_chief(strategy))
-    check_same_run(settings, logs)
+    if not fresh:
+        check_same_run(settings, logs)
     datasets = read_datasets(settings, folders)
     with precision(settings.train.precision), other_machines_needed(strategy):
         training = StageTraining.of(stage, settings, folders, datasets, strategy)
