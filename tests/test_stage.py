@@ -214,6 +214,16 @@ def test_encoders_can_init_from_those_of_another_run(drawn, tmp_path):
 
 
 @pytest.mark.usefixtures("eagerly")
+def test_interpolation_wants_two_sentences_on_each_device(drawn, folders):
+    class FourDevices:
+        num_replicas_in_sync = 4
+
+    chosen = settings(drawn, interpolation_weight=0.5)
+    first = stages.stage1(chosen)
+    sentence = refusal(stage.StageTraining.of, first, chosen, folders, (None, None), FourDevices())
+    assert "train.batch_size 4 gives each of 4 devices only one: ask for 8 or more" in sentence
+
+
 def test_nothing_is_replaced_unless_asked_for(drawn, folders, tmp_path):
     """Neither a run of other settings, nor weights that came from elsewhere."""
     train_stage1(settings(drawn, sample_every=1), folders)

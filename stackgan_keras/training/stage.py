@@ -13,6 +13,7 @@ from stackgan_keras.data.decoding import decode
 from stackgan_keras.data.noise import widths_of
 from stackgan_keras.data.pipeline import AdversarialStream
 from stackgan_keras.data.published import Dataset
+from stackgan_keras.errors import InputError
 from stackgan_keras.models.blocks import ARCHITECTURES, precision, synchronize
 from stackgan_keras.models.generators import images_of, named_by
 from stackgan_keras.models.projected import FRAMING
@@ -101,6 +102,12 @@ class StageTraining:
         strategy: tf.distribute.Strategy,
     ) -> "StageTraining":
         """Builds the networks and the stream."""
+        devices = strategy.num_replicas_in_sync
+        if settings.train.interpolation_weight and settings.train.batch_size < 2 * devices:
+            raise InputError(
+                f"train.interpolation_weight is for sentences half-way between two on a device, but train.batch_size "
+                f"{settings.train.batch_size} gives each of {devices} devices only one: ask for {2 * devices} or more"
+            )
         keras.utils.set_random_seed(settings.train.seed)
         with strategy.scope():
             generator, discriminators = stage.build(settings.train.init_from, folders.output_dir)
