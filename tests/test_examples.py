@@ -24,8 +24,8 @@ def settings_of(words):
     return command_line.settings_from(words[2:], prog="", description="", preset="drawn_stage1", defaults={})
 
 
-def assert_birds(settings, folder):
-    assert (settings.run, settings.data.root, folder) == ("birds", Path("/shared/birds"), Path("/shared"))
+def assert_birds(settings, folder, fresh):
+    assert (settings.run, settings.data.root, folder) == ("birds", Path("/shared/birds"), Path("/shared")) and not fresh
 
 
 def test_slurm(tmp_path):

@@ -11,7 +11,7 @@ from PIL.ImageFile import ImageFile
 from stackgan_keras.errors import InputError, first_line
 
 # others are not tried, whatever a file is called: of EPS, for one, Pillow has Ghostscript run the program in the file
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "BMP", "GIF", "TIFF")
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "BMP", "GIF", "TIFF", "PPM")
 MOST_PIXELS = 2**26  # of an image, 8192 x 8192: a file of 100 KB can be one of any size
 
 
