@@ -24,6 +24,20 @@ def shared() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def network(tmp_path_factory) -> Path:
+    """The file of a pretrained network, whose weights are random."""
+    import keras  # only here: tests without TensorFlow start faster
+
+    from stackgan_keras.models import weights
+
+    path = tmp_path_factory.mktemp("network") / "network.weights.h5"
+    keras.utils.set_random_seed(5)
+    made = weights.ModelConfig("efficientnet_lite0", {})
+    weights.save(made.build(), made, path)
+    return path
+
+
 @pytest.fixture
 def eagerly():
     """Trainings of a few steps, which are over before TensorFlow would have compiled them, run without that."""

@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 
 import h5py
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -25,7 +24,6 @@ from PIL import Image
 
 from stackgan_keras.config import Folders
 from stackgan_keras.data import drawn_birds
-from stackgan_keras.models import weights
 
 KILLS = int(os.environ.get("KILLS", 1))  # of each command
 EPOCHS = 20
@@ -76,16 +74,6 @@ def root(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def features(tmp_path_factory):
-    """The file of a pretrained network, whose weights are random."""
-    path = tmp_path_factory.mktemp("network") / "network.weights.h5"
-    keras.utils.set_random_seed(5)
-    made = weights.ModelConfig("efficientnet_lite0", {})
-    weights.save(made.build(), made, path)
-    return path
-
-
-@pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     """Two output folders: one for trainings that are left alone, one for those that are killed."""
     return tmp_path_factory.mktemp("quiet"), tmp_path_factory.mktemp("killed")
@@ -93,12 +81,12 @@ def folders(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_killed_training_ends_as_an_undisturbed_one(command, root, features, folders, tmp_path):
+def test_a_killed_training_ends_as_an_undisturbed_one(command, root, network, folders, tmp_path):
     settings = {"run": "tiny", "data": {}, "generator": SMALL, "discriminator": DISCRIMINATOR, "train": EACH}
     for section, values in {**COMMANDS[command], "text": TEXT | COMMANDS[command].get("text", {})}.items():
         settings[section] = settings.get(section, {}) | values if isinstance(values, dict) else values
     file = tmp_path / "tiny.yaml"
-    file.write_text(yaml.safe_dump(settings).replace("FEATURES", str(features)))
+    file.write_text(yaml.safe_dump(settings).replace("FEATURES", str(network)))
     words = [sys.executable, "-m", f"stackgan_keras.{command.split()[0]}", "--config", file, "--data.root", root]
     quiet, killed = folders
     finish(words, quiet)

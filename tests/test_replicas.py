@@ -3,28 +3,16 @@
 import subprocess
 import sys
 
-import keras
 import pytest
 from devices import REGULARIZED, STAGE2, assert_same_training, copies, figures, train_each
 
 from stackgan_keras.data import drawn_birds
-from stackgan_keras.models import weights
 
 
 @pytest.fixture(scope="module")
 def birds(tmp_path_factory):
     root = tmp_path_factory.mktemp("drawn") / "birds"
     return drawn_birds.write(root, count=24, classes=4, test_classes=1, embedding_dim=16, workers=1)
-
-
-@pytest.fixture(scope="module")
-def features(tmp_path_factory):
-    """The settings of heads on a pretrained network, whose weights are random."""
-    path = tmp_path_factory.mktemp("network") / "network.weights.h5"
-    keras.utils.set_random_seed(5)
-    made = weights.ModelConfig("efficientnet_lite0", {})
-    weights.save(made.build(), made, path)
-    return {"discriminator.features": path, "discriminator.batch_norm": "no"}
 
 
 def test_two_devices_train_stage1_as_one_does(birds, tmp_path):
@@ -49,9 +37,10 @@ def test_four_devices_train_both_stages_as_one_does(birds, tmp_path):
 
 
 @pytest.mark.slow
-def test_with_pretrained_features_too(birds, features, tmp_path):
+def test_with_pretrained_features_too(birds, network, tmp_path):
     """They are in float32 whatever else is."""
     one, *others = folders = [tmp_path / name for name in ("one", "two", "four")]
+    features = {"discriminator.features": network, "discriminator.batch_norm": "no"}
     train_each(folders, "train_stage1", {**REGULARIZED, **features, "data.root": birds}, devices=(1, 2, 4))
     for other in others:
         assert_same_training(one, other, "stage1", rtol=1e-3, atol=1e-5)

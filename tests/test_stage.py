@@ -271,16 +271,6 @@ def test_what_is_for_stage2_alone_is_refused_for_stage1(drawn):
         assert f"train.{name} is {value}" in sentence and "Stage II alone" in sentence
 
 
-@pytest.fixture(scope="module")
-def network(tmp_path_factory):
-    """The file of a pretrained network, whose weights are random."""
-    path = tmp_path_factory.mktemp("network") / "network.weights.h5"
-    keras.utils.set_random_seed(5)
-    made = weights.ModelConfig("efficientnet_lite0", {})
-    weights.save(made.build(), made, path)
-    return path
-
-
 def with_features(made, network):
     discriminator = made.discriminator.model_copy(update={"features": str(network), "batch_norm": False})
     return made.model_copy(update={"discriminator": discriminator})

@@ -281,16 +281,6 @@ def test_attngan_without_encoders_of_words_is_refused(root, tmp_path):
 # -- what StackGAN's training has ----------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def network(tmp_path_factory):
-    """The file of a pretrained network, whose weights are random."""
-    path = tmp_path_factory.mktemp("network") / "network.weights.h5"
-    keras.utils.set_random_seed(5)
-    made = ModelConfig("efficientnet_lite0", {})
-    weights.save(made.build(), made, path)
-    return path
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["stackgan_v2", "attngan"])
 def test_features_augmentation_and_r1_go_together_and_on_to_the_bit(root, network, family, tmp_path):
