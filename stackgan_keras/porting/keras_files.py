@@ -1,4 +1,4 @@
-"""Which Keras model files of others can be read: those of Keras's own layers, which hold all of their numbers.
+"""Which Keras model files of others can be read: those of Keras's layers and ours, which hold all of their numbers.
 
 Keras refuses lambda layers by itself, in its safe mode. Beside them there are layers that read a file which the model
 names, run another library's program, or were called by a name that older versions import from anywhere.
@@ -16,7 +16,10 @@ import h5py
 from stackgan_keras.models import hdf5
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"  # in a .keras file
-MODULES = r"keras(\.(layers|models|initializers|regularizers|constraints|dtype_policies|src\.(ops|models|layers)\..+))?"
+OF_KERAS = (
+    r"keras(\.(layers|models|initializers|regularizers|constraints|dtype_policies|src\.(ops|models|layers)\..+))?"
+)
+OURS = r"stackgan_keras\.models\.(blocks|filter_gradients|inception|vgg16)"  # layers of this package's own networks
 RUNNING = {"Lambda", "TorchModuleWrapper", "TFSMLayer", "JaxLayer", "FlaxLayer", "function", "__lambda__"}
 READING = {"StringLookup", "IntegerLookup", "TextVectorization", "Hashing"}  # a vocabulary, of any file
 
@@ -41,8 +44,8 @@ def _check_config(config: str | bytes) -> None:
     values = json.loads(config)
     values.pop("compile_config", None)  # of its training, which is not read
     for kind, module in _classes(values):
-        if kind in RUNNING | READING or not re.fullmatch(MODULES, module or "keras"):
-            raise ValueError(f"it holds a {module}.{kind}, where Keras's own layers of images are read")
+        if kind in RUNNING | READING or not re.fullmatch(f"{OF_KERAS}|{OURS}", module or "keras"):
+            raise ValueError(f"it holds a {module}.{kind}, where Keras's layers of images are read")
 
 
 def _classes(values: Any) -> Iterator[tuple[Any, Any]]:
