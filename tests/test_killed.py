@@ -131,7 +131,7 @@ def unfinished(folder: Path) -> set[Path]:
 def state(folders: Folders) -> dict[str, str]:
     """Digests of all that a run left."""
     found = {}
-    for path in folders.weights.glob("*.h5"):
+    for path in folders.weights.glob("[!.]*.h5"):  # not what a kill left unfinished
         with h5py.File(path) as file:
             arrays = {}
             file.visititems(
