@@ -11,9 +11,7 @@ import numpy as np
 from stackgan_keras.errors import InputError, first_line
 from stackgan_keras.porting import torch7, torch_files
 
-MOST_PACKED = (
-    100  # times the size of an `.npz` that its arrays may have, beyond 16 MB: zeros would be packed 1000 times
-)
+MOST_PACKED = 100  # times an `.npz`'s size that its arrays may have, beyond 16 MB; zeros would be packed 1000 times
 TABLE_END = bytes.fromhex("57fb808b247547db")  # of a TensorFlow checkpoint in one file, and of the index of others
 
 

@@ -157,8 +157,7 @@ class Trainer:
         for step in range(first, last):
             pending.append(advance(next(data)))
             if len(pending) == READ_EVERY or step == last - 1:
-                earlier = step + 1 - len(pending)
-                read += [self._checked(s, number) for number, s in enumerate(pending, start=earlier + 1)]
+                read += [self._checked(s, n) for n, s in enumerate(pending, start=step + 2 - len(pending))]
                 losses = {k: f"{v:.3f}" for k, v in read[-1].items() if k.rstrip("_0123456789") in SHOWN}
                 bar.set_postfix(losses, refresh=False)
                 bar.update(len(pending) * self.stream.batch_size)
