@@ -51,7 +51,7 @@ def settings_from(
     """What a training command was given.
 
     Later sources win: the release's defaults, the stage's `defaults` (nested), a YAML file, the command line. The
-    YAML file is `--config`, or `preset` if neither `--config` nor `--data.root` is given. `--help` shows the settings
+    YAML file is `--config`, or `preset` if there is neither that nor data of one's own. `--help` shows the settings
     in `COMMON` and `common`, `--help-all` all of them.
     Raises `InputError` for anything that is no valid setting.
     """
@@ -77,7 +77,8 @@ def settings_from(
     if unread:
         raise InputError(config.unknown(unread[0].removeprefix("--").split("=")[0]))
     overrides = {k: v for k, v in vars(given).items() if v is not None and k not in ("config", "output_dir", "fresh")}
-    file = given.config or (preset if config.is_none(overrides.get("data.root")) else None)
+    is_given = any(not config.is_none(overrides.get(name)) for name in ("data.root", "data.shards"))
+    file = given.config or (None if is_given else preset)
     nested: dict = {}
     for name, value in {**base, **(config.flat(config.read(file)) if file else {}), **overrides}.items():
         section, _, key = name.rpartition(".")

@@ -67,6 +67,7 @@ class Section(BaseModel):
 
 class Data(Section):
     root: Path | None = setting(None, "folder in the published layout; none: synthetic birds, drawn once")
+    shards: str | None = setting(None, "folder of shards by prepare, local or gs://…, in place of data.root")
     image_size: Annotated[int, AfterValidator(_power_of_two)] = setting(
         64, "height and width of the generated images, in pixels; a power of two", ge=8, le=1024
     )
@@ -78,6 +79,11 @@ class Data(Section):
     synthetic_classes: int = setting(
         50, "species to draw if there is no data.root; a fifth of them, at most 40, for the test", ge=10, le=20_000
     )
+
+    @property
+    def is_given(self) -> bool:
+        """Whether there is data of one's own; else synthetic birds are drawn."""
+        return self.root is not None or self.shards is not None
 
     @field_validator("root")
     @classmethod

@@ -58,6 +58,11 @@ def _parser() -> Parser:
     add("source", metavar="SOURCE", help=f"{names}, or a folder of captioned images")
     add("--out", metavar="DIR", type=Path, required=True, help="folder to make")
     add("--text_encoder", metavar="FILE", type=Path, help=f"{TEXT_ENCODER}, or a run's weights folder")
+    shards = parser.add_argument_group("data past one machine's memory (docs/sharded.md)")
+    add = shards.add_argument
+    add("--shards", metavar="N", type=int, help="write TFRecord shards, N of a split, for --data.shards of trainings")
+    add("--shard_sizes", metavar="PIXELS", default="64,256", help="sizes of the images to train on (default 64,256)")
+    add("--beam", metavar="OPTIONS", help="make them by Apache Beam, with these options of its command line")
     request.add_options(parser)
     return parser
 

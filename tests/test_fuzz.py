@@ -26,6 +26,8 @@ from test_torch7 import Encoder, Tensor, Writer, table
 
 from stackgan_keras import config, weights
 from stackgan_keras.data import captions_pickle, photographs, pickles, published, writing
+from stackgan_keras.data.shards import dataset, records
+from stackgan_keras.data.shards import folder as shards
 from stackgan_keras.data.sources import captioned_folder, coco, cub, drawn
 from stackgan_keras.errors import InputError
 from stackgan_keras.evaluation.frechet import Gaussian
@@ -335,6 +337,25 @@ def of_tensorflow(damaged: str) -> Reader:
     return Reader(whole, lambda folder: checkpoints.read(folder / "model"), damaged=damaged)
 
 
+def of_shards(damaged: str) -> Reader:
+    import tempfile
+
+    def read(home: Path) -> None:
+        split = dataset.read(str(home), "train", 16)
+        assert split.image(len(split) - 1, 16).shape == (16, 16, 3)
+        assert all(split.captions[0]) and split.embeddings_of(0).shape == (1, 4)
+
+    image = np.zeros((19, 19, 3), np.uint8)
+    rows = [records.Record(f"{i}", image, i, (f"bird {i}",), np.ones((1, 4), np.float32)) for i in range(2)]
+    told = shards.Split(images=2, shards=1, most_captions=1, most_words=2)
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "16").mkdir()
+        records.write(records.file_of(f"{folder}/16", "train", 0, 1), rows)
+        shards.write(folder, shards.Content(sizes=(16,), text_dim=4, splits={"train": told}))
+        whole = {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*.*")}
+    return Reader(whole, read, OUTSIDE, damaged)
+
+
 JSON_LINES, COMMAS = tables()
 READERS: dict[str, Callable[[], Reader]] = {
     **{f"pickle, protocol {protocol}": lambda n=protocol: of_pickles(n) for protocol in (0, 2, 4, 5)},
@@ -367,6 +388,9 @@ READERS: dict[str, Callable[[], Reader]] = {
     "Keras model, .h5": lambda: of_keras("a.h5"),
     "TensorFlow checkpoint, index": lambda: of_tensorflow("model.index"),
     "TensorFlow checkpoint, data": lambda: of_tensorflow("model.data-00000-of-00001"),
+    "shard, TFRecord": lambda: of_shards("16/train-00000-of-00001.tfrecord"),
+    "shard, index": lambda: of_shards("16/train-00000-of-00001.index"),
+    "shards.json": lambda: of_shards("shards.json"),
 }
 
 

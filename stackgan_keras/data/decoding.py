@@ -47,7 +47,7 @@ def _reserve(path: Path) -> None:
 
 def _decode_into(images: np.ndarray, dataset: Dataset) -> np.ndarray:
     def decode_one(i: int) -> None:
-        images[i] = photographs.read(dataset.paths[i], dataset.box_of(i), images.shape[1])
+        images[i] = dataset.image(i, images.shape[1])
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes without holding Python's lock
         jobs = [pool.submit(decode_one, i) for i in range(len(dataset))]

@@ -10,12 +10,18 @@ from stackgan_keras.models.vocabulary import Vocabulary, padded
 
 
 class NumberedCaptions:
-    """The captions of N images by the numbers of their words, of which a step takes at most `limit`."""
+    """The captions of N images by the numbers of their words, of which a step takes at most `limit`.
 
-    def __init__(self, captions: Sequence[Sequence[str]], vocabulary: Vocabulary, limit: int):
-        self.numbers = [[vocabulary.numbers_of(caption) for caption in each] for each in captions]
-        self.limit = limit
-        self.longest = max([1, *(len(caption) for each in self.numbers for caption in each)])  # words
+    The `longest` has so many words; where that is not given, all are counted.
+    """
+
+    def __init__(
+        self, captions: Sequence[Sequence[str]], vocabulary: Vocabulary, limit: int, longest: int | None = None
+    ):
+        self.captions, self.vocabulary, self.limit = captions, vocabulary, limit
+        if longest is None:
+            longest = max(len(vocabulary.numbers_of(caption)) for each in captions for caption in each)
+        self.longest = max(1, longest)
 
     def choose(self, index: np.ndarray, order: np.ndarray, draws: np.ndarray) -> np.ndarray:
         """The numbers (B, count, limit) int32 of `count` captions of each image of `index` (B,), 0 past their ends.
@@ -25,8 +31,9 @@ class NumberedCaptions:
         """
         count, chosen = draws.shape[1], []
         for i, ranks in zip(index, order, strict=True):
-            captions = self.numbers[i]
-            chosen += [captions[j] for j in np.resize(np.argsort(ranks[: len(captions)]), count)]
+            captions = self.captions[int(i)]
+            places = np.resize(np.argsort(ranks[: len(captions)]), count)
+            chosen += [self.vocabulary.numbers_of(captions[int(j)]) for j in places]
         return padded(chosen, self.limit, draws.reshape(len(chosen), -1)).reshape(len(index), count, -1)
 
 

@@ -20,18 +20,22 @@ def load_size(image_size: int) -> int:
     return image_size * 76 // 64
 
 
-def read(path: Path, box: Sequence[float] | np.ndarray | None, size: int) -> np.ndarray:
+def read(
+    source: Path | BytesIO, box: Sequence[float] | np.ndarray | None, size: int, *, name: str | None = None
+) -> np.ndarray:
     """One image file, cropped around its box and resized: (size, size, 3) uint8.
 
-    `box` is (x, y, width, height) in pixels or None for the whole image. Raises `InputError` for an unreadable file.
+    `box` is (x, y, width, height) in pixels or None for the whole image. Raises `InputError` for an unreadable file,
+    which it calls by its `name` where the content is given.
     """
     try:
-        with open_image(path) as file:
+        with open_image(source) as file:
             transparent = file.mode == "P" and "transparency" in file.info  # of which Pillow warns
             image = (file.convert("RGBA") if transparent else file).convert("RGB")
     except Exception as problem:  # decoders of two dozen formats raise whatever a damaged file leads to
         raise InputError(
-            f"the image {path} cannot be read ({first_line(problem)}): replace it or leave it out of filenames.pickle"
+            f"the image {name or source} cannot be read ({first_line(problem)}): replace it or leave it out of "
+            "filenames.pickle"
         ) from None
     if box is not None:
         image = image.crop(crop_box(box, *image.size))

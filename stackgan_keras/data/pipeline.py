@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from stackgan_keras.data import noise, rgb
 from stackgan_keras.data.numbered_captions import NumberedCaptions
-from stackgan_keras.data.published import Dataset
+from stackgan_keras.data.shards.dataset import ShardedImages, TrainingSet
 from stackgan_keras.errors import InputError
 from stackgan_keras.models import text_encoder
 from stackgan_keras.models.generators import named_by
@@ -38,8 +38,8 @@ class ImageStream:
     adds. Every epoch is a new permutation; its remainder is dropped.
     """
 
-    dataset: Dataset
-    images: np.ndarray  # (N, s, s, 3) uint8 from `decode`
+    dataset: TrainingSet
+    images: np.ndarray | ShardedImages  # (N, s, s, 3) uint8 from `decode`
     image_size: int  # pixels
     batch_size: int  # over all replicas together
     _: KW_ONLY
@@ -62,18 +62,31 @@ class ImageStream:
         With several replicas each step is cut into `replicas` equal per-replica batches and the stream holds, one
         after the other, those numbered in `mine`: those of this machine's replicas.
         """
-        size = self.batch_size // replicas
+        size, count = self.batch_size // replicas, len(mine)
 
-        def per_replica(number):
-            step, replica = number // len(mine), mine.start + number % len(mine)
-            return self._rows(step, Rows(replica * size, size))
+        def of_epoch(epoch):
+            """Step, replica and images of each batch of an epoch, whose order is drawn once."""
+            order = self._arrange(noise.shuffle(tf.range(len(self.dataset)), self.seed, noise.ORDER, epoch))
+            begin, end = epoch * self.steps_per_epoch, (epoch + 1) * self.steps_per_epoch
 
-        numbers = tf.data.Dataset.range(first_step * len(mine), last_step * len(mine))
-        return numbers.map(per_replica, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+            def place(number):
+                step, replica = number // count, mine.start + number % count
+                start = (step - begin) * self.batch_size + replica * size
+                return step, replica, order[start : start + size]
 
-    def _rows(self, step, rows: Rows) -> dict:
-        """These rows of the global batch of a step."""
-        index = rows.of(self._order(step))
+            return tf.data.Dataset.range(tf.maximum(begin, first_step) * count, tf.minimum(end, last_step) * count).map(
+                place
+            )
+
+        def per_replica(step, replica, index):
+            return self._rows(step, index, Rows(replica * size, size))
+
+        epochs = tf.data.Dataset.range(first_step // self.steps_per_epoch, -(-last_step // self.steps_per_epoch))
+        places = epochs.flat_map(of_epoch)
+        return places.map(per_replica, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+
+    def _rows(self, step, index, rows: Rows) -> dict:
+        """These rows of the global batch of a step: the images `index`."""
         batch = {
             "image": self._image(step, index, rows),
             "class_id": tf.gather(self.dataset.class_ids, index),
@@ -93,13 +106,6 @@ class ImageStream:
         """The batch with what it holds besides images."""
         raise NotImplementedError
 
-    def _order(self, step):
-        """The images of the global batch of a step."""
-        epoch, step_in_epoch = step // self.steps_per_epoch, step % self.steps_per_epoch
-        order = self._arrange(noise.shuffle(tf.range(len(self.dataset)), self.seed, noise.ORDER, epoch))
-        start = tf.cast(step_in_epoch, tf.int32) * self.batch_size
-        return order[start : start + self.batch_size]
-
     def _arrange(self, order):
         """The order of an epoch, given a random one."""
         return order
@@ -109,8 +115,7 @@ class ImageStream:
 
     def _caption_order(self, step, rows: Rows):
         """Uniform draws whose order says which of each image's captions are taken."""
-        most = max(max(map(len, self.dataset.captions)), int(np.diff(self.dataset.first_embedding).max()))
-        return self._uniform(noise.CAPTION, step, rows, width=(most,))
+        return self._uniform(noise.CAPTION, step, rows, width=(self.dataset.most_captions,))
 
     def _crop(self, index, top, left, mirror) -> np.ndarray:
         size = self.image_size
@@ -149,7 +154,7 @@ class AdversarialStream(ImageStream):
         order = self._caption_order(step, rows)
         if self.captions is None:
             embedding = tf.numpy_function(self._embed, [index, order], tf.float32, stateful=False)
-            embedding.set_shape((rows.size, self.dataset.embeddings.shape[1]))
+            embedding.set_shape((rows.size, self.dataset.text_dim))
             batch["embedding"] = embedding
         else:
             draws = self._uniform(noise.WORDS, step, rows, width=(1, self.captions.longest))
@@ -203,7 +208,7 @@ class AdversarialStream(ImageStream):
 
     def _embed(self, index, order) -> np.ndarray:
         """The means over so many different captions (all, where there are fewer)."""
-        out = np.empty((len(index), self.dataset.embeddings.shape[1]), np.float32)
+        out = np.empty((len(index), self.dataset.text_dim), np.float32)
         for row, i, draws in zip(out, index, order, strict=True):
             choices = self.dataset.embeddings_of(i)
             row[:] = choices[np.argsort(draws[: len(choices)])[: self.captions_per_embedding]].mean(axis=0)

@@ -21,12 +21,12 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from stackgan_keras.data import pickles
+from stackgan_keras.data import photographs, pickles
 from stackgan_keras.data.writing import SUFFIXES
 from stackgan_keras.errors import InputError, first_line
 from stackgan_keras.files import read_text
@@ -55,6 +55,16 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.names)
 
+    @property
+    def text_dim(self) -> int:
+        """Numbers of an embedding."""
+        return self.embeddings.shape[1]
+
+    @cached_property
+    def most_captions(self) -> int:
+        """Captions or embeddings of the image that has most."""
+        return max(max(map(len, self.captions)), int(np.diff(self.first_embedding).max()))
+
     def embeddings_of(self, index: int) -> np.ndarray:
         """The (captions, D) float32 embeddings of image `index`, counted from 0."""
         if not 0 <= index < len(self):
@@ -64,6 +74,10 @@ class Dataset:
     def box_of(self, index: int) -> np.ndarray | None:
         """The box of image `index`: x, y, width and height in pixels, or None where the source has no boxes."""
         return None if self.boxes is None else self.boxes[index]
+
+    def image(self, index: int, size: int) -> np.ndarray:
+        """Image `index`, cropped around its box and resized: (size, size, 3) uint8."""
+        return photographs.read(self.paths[index], self.box_of(index), size)
 
     def captioned(self) -> "Dataset":
         """The `Dataset` of the images that have captions. Raises InputError if none has."""

@@ -21,7 +21,7 @@ def framed(dataset: Dataset, size: int, seed: int, chosen: Iterable[int]) -> Ite
     """The `chosen` real images (size, size, 3) uint8 as training takes them: random crops, not mirrored."""
     places = photographs.load_size(size) - size + 1
     for i in chosen:
-        image = photographs.read(dataset.paths[i], dataset.box_of(i), photographs.load_size(size))
+        image = dataset.image(i, photographs.load_size(size))
         y, x = np.random.default_rng([seed, i]).integers(places, size=2)
         yield image[y : y + size, x : x + size]
 

@@ -9,9 +9,8 @@ import numpy as np
 from keras import ops
 
 from stackgan_keras.data import photographs, rgb
-from stackgan_keras.data.decoding import decode
 from stackgan_keras.data.pipeline import AdversarialStream
-from stackgan_keras.data.published import Dataset
+from stackgan_keras.data.shards.dataset import TrainingSet
 from stackgan_keras.models.projected import FRAMING
 from stackgan_keras.training.objective import Objective
 from stackgan_keras.training.samples import TextsOf, embeddings_of
@@ -24,12 +23,12 @@ class Memorization:
     """Some images of a stream's training set and of the test set, always the same, each with one of its sentences."""
 
     def __init__(
-        self, stream: AdversarialStream, test_set: Dataset, image_size: int, texts_of: TextsOf = embeddings_of
+        self, stream: AdversarialStream, test_set: TrainingSet, image_size: int, texts_of: TextsOf = embeddings_of
     ):
         chosen, held_out = _spread(stream.dataset), test_set.subset(_spread(test_set))
         self.pairs = {
             "real_train": _pairs(stream.images[chosen], stream.dataset.subset(chosen), image_size, texts_of),
-            "real_test": _pairs(decode(held_out, image_size, cache="memory"), held_out, image_size, texts_of),
+            "real_test": _pairs(_decoded(held_out, image_size), held_out, image_size, texts_of),
         }
 
     def __call__(self, objective: Objective) -> dict[str, float]:
@@ -56,10 +55,16 @@ def _losses(images: np.ndarray, embeddings: np.ndarray, objective: Objective) ->
     return np.concatenate(found)
 
 
-def _spread(dataset: Dataset) -> np.ndarray:
+def _spread(dataset: TrainingSet) -> np.ndarray:
     return np.unique(np.linspace(0, len(dataset) - 1, COUNT).round().astype(int))
 
 
-def _pairs(images: np.ndarray, dataset: Dataset, image_size: int, texts_of: TextsOf) -> tuple[np.ndarray, np.ndarray]:
+def _decoded(dataset: TrainingSet, image_size: int) -> np.ndarray:
+    return np.stack([dataset.image(i, photographs.load_size(image_size)) for i in range(len(dataset))])
+
+
+def _pairs(
+    images: np.ndarray, dataset: TrainingSet, image_size: int, texts_of: TextsOf
+) -> tuple[np.ndarray, np.ndarray]:
     """The middles of images (N, image_size, image_size, 3) uint8, and an embedding of each, (N, text_dim)."""
     return photographs.centre_crops(images, image_size), texts_of(dataset, range(len(dataset)))["embedding"]

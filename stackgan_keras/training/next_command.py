@@ -11,7 +11,7 @@ from stackgan_keras.errors import InputError
 SENTENCE = "what the image is to show"
 # what Stage II has to have as Stage I has it, and what it takes over from Stage I's command line
 OF_THE_RUN = (
-    *("run", "data.root", "data.synthetic_count", "data.synthetic_classes"),
+    *("run", "data.root", "data.shards", "data.synthetic_count", "data.synthetic_classes"),
     *("generator.text_dim", "generator.architecture"),
 )
 AS_TYPED = ("train.epochs", "train.max_steps", "train.batch_size", "train.precision", "train.seed", "data.cache")
@@ -34,7 +34,7 @@ def _of_stage2(words: list[str], settings: Settings) -> list[str]:
     partner = _partner(given.pop("config"))
     found = ["--config", partner] if partner else []
     has = {name: field.default for name, field in config.fields().items()}
-    if partner or settings.data.root is None:
+    if partner or not settings.data.is_given:
         has |= config.flat(config.read(partner or "drawn_stage2"))
     wanted = config.flat(settings.model_dump(mode="json"))
     chosen = {name: wanted[name] for name in OF_THE_RUN if wanted[name] != has[name]}

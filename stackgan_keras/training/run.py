@@ -13,6 +13,7 @@ from stackgan_keras import config
 from stackgan_keras.config import Folders, Settings
 from stackgan_keras.data import drawn_birds, published, uncaptioned
 from stackgan_keras.data.published import Dataset
+from stackgan_keras.data.shards.dataset import TrainingSet
 from stackgan_keras.errors import InputError
 from stackgan_keras.files import atomic_write
 from stackgan_keras.models import sentence_reader
@@ -20,6 +21,7 @@ from stackgan_keras.models.runs import IMAGE_ENCODER, TEXT_ENCODER, VOCABULARY
 
 MAY_CHANGE = {  # settings that a run may change between one command and the next
     "data.root",
+    "data.shards",
     "data.cache",
     "text.epochs",
     "text.embedding_scale",
@@ -34,8 +36,12 @@ MAY_CHANGE = {  # settings that a run may change between one command and the nex
 
 def check_encoders(settings: Settings, folders: Folders) -> None:
     """Raises `InputError` where the run's text encoder is missing, or does not fit, whatever the data will be."""
-    own, root = own_text_encoder(folders), settings.data.root
-    if settings.generator.family == "attngan":
+    own, root, shards = own_text_encoder(folders), settings.data.root, settings.data.shards
+    if root is not None and shards is not None:
+        raise InputError(f"data.root is {root} and data.shards {shards}: give one of them")
+    if shards is not None and not settings.generator.conditional:
+        raise InputError("generator.conditional no learns from a folder of images: give data.root, not data.shards")
+    if settings.generator.family == "attngan" and shards is None:
         if not any((home / VOCABULARY).is_file() for home in (folders.weights, root) if home is not None):
             raise InputError(
                 f"generator.family attngan reads words, but {folders.weights} holds no text encoder of words: run "
@@ -61,12 +67,14 @@ def data_root(settings: Settings, folders: Folders) -> Path:
     )
 
 
-def read_datasets(settings: Settings, folders: Folders) -> tuple[Dataset, Dataset]:
+def read_datasets(settings: Settings, folders: Folders) -> tuple[TrainingSet, TrainingSet]:
     """The training and test sets of the settings' data, with the embeddings of the run's text encoder.
 
     The run's encoder is the one in its weights folder, or else the one that lies with the data, which is copied
     there. Without any, the embeddings are those of the data. A generator without text takes any folder of images.
     """
+    if settings.data.shards is not None:
+        return _read_shards(settings.data.shards, settings, folders)
     root = data_root(settings, folders)
     if settings.generator.family == "attngan":
         if (root / VOCABULARY).is_file():
@@ -85,6 +93,28 @@ def read_datasets(settings: Settings, folders: Folders) -> tuple[Dataset, Datase
         return train_set, test_set
     datasets = (published.read(root, split, text_dim=None) for split in published.SPLITS)
     train_set, test_set = (_embedded(own, dataset, folders.logs / "cache") for dataset in datasets)
+    return train_set, test_set
+
+
+def _read_shards(home: str, settings: Settings, folders: Folders) -> tuple[TrainingSet, TrainingSet]:
+    """The two splits of a folder of shards, whose text encoder becomes the run's."""
+    from stackgan_keras.data.shards import dataset, folder
+
+    own = own_text_encoder(folders)
+    if own is None:
+        folder.copy_encoders(home, folders.weights)
+        check_encoders(settings, folders)
+    elif not folder.has_encoder(home, own):
+        raise InputError(
+            f"{own} is not the text encoder that made the embeddings in {home}: give another --run, or make the shards "
+            f"by prepare --text_encoder {own}"
+        )
+    train_set, test_set = (dataset.read(home, split, settings.data.image_size) for split in published.SPLITS)
+    if train_set.text_dim != settings.generator.text_dim:
+        raise InputError(
+            f"{home} holds embeddings of {train_set.text_dim} dimensions but generator.text_dim is "
+            f"{settings.generator.text_dim}: set generator.text_dim to {train_set.text_dim}"
+        )
     return train_set, test_set
 
 

@@ -6,17 +6,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from stackgan_keras.data import grids, noise, photographs, rgb
-from stackgan_keras.data.published import Dataset
+from stackgan_keras.data import grids, noise, rgb
+from stackgan_keras.data.shards.dataset import TrainingSet
 from stackgan_keras.models.generators import images_of
 
 BATCH = 8  # images at a time: what fits beside a training run
 
 
-TextsOf = Callable[[Dataset, Sequence[int]], dict[str, np.ndarray]]  # of images of a dataset: what generators read
+TextsOf = Callable[[TrainingSet, Sequence[int]], dict[str, np.ndarray]]  # of images of a dataset: what generators read
 
 
-def embeddings_of(dataset: Dataset, chosen: Sequence[int]) -> dict[str, np.ndarray]:
+def embeddings_of(dataset: TrainingSet, chosen: Sequence[int]) -> dict[str, np.ndarray]:
     """The embedding of the first caption of each image, as the data has it."""
     return {"embedding": np.stack([dataset.embeddings_of(i)[0] for i in chosen])}
 
@@ -47,7 +47,7 @@ class SampleGrid:
 
     def __init__(
         self,
-        dataset: Dataset,
+        dataset: TrainingSet,
         image_size: int,
         *,
         truncated: bool,
@@ -59,7 +59,7 @@ class SampleGrid:
         chosen = np.unique(np.linspace(0, len(dataset) - 1, count).round().astype(int))
         self.texts = texts_of(dataset, chosen.tolist())
         self.captions = [(dataset.captions[i] or ("",))[0] for i in chosen]
-        images = [photographs.read(dataset.paths[i], dataset.box_of(i), image_size) for i in chosen]
+        images = [dataset.image(i, image_size) for i in chosen]
         self.real, self.rows, self.seed, self.truncated = np.stack(images), rows, seed, truncated
 
     def spread(self, generator: keras.Model) -> float:

@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from stackgan_keras import config
@@ -13,6 +14,7 @@ from stackgan_keras.data.decoding import decode
 from stackgan_keras.data.noise import widths_of
 from stackgan_keras.data.pipeline import AdversarialStream
 from stackgan_keras.data.published import Dataset
+from stackgan_keras.data.shards.dataset import ShardedImages, TrainingSet
 from stackgan_keras.errors import InputError
 from stackgan_keras.models.blocks import ARCHITECTURES, precision, synchronize
 from stackgan_keras.models.generators import images_of, named_by
@@ -89,7 +91,7 @@ class StageTraining:
     discriminators: dict[str, keras.Model]  # by the names of the images that they see
     pretrained: keras.Model | None  # whose features their heads read
     stream: AdversarialStream
-    test_set: Dataset
+    test_set: TrainingSet
     words: Words | None
 
     @classmethod
@@ -98,7 +100,7 @@ class StageTraining:
         stage: Stage,
         settings: Settings,
         folders: Folders,
-        datasets: tuple[Dataset, Dataset],
+        datasets: tuple[TrainingSet, TrainingSet],
         strategy: tf.distribute.Strategy,
     ) -> "StageTraining":
         """Builds the networks and the stream."""
@@ -249,15 +251,20 @@ class StageTraining:
 
 
 def _stream(
-    settings: Settings, folders: Folders, dataset: Dataset, generator: keras.Model, discriminators: dict
+    settings: Settings, folders: Folders, dataset: TrainingSet, generator: keras.Model, discriminators: dict
 ) -> AdversarialStream:
     data, train, made = settings.data, settings.train, images_of(generator)
     seen = {name: made[name] for name in discriminators}
     wrong = RULES[settings.generator.family].wrong_images and "embedding" in generator.input
     turns = 3 if wrong else 2  # of images that a discriminator sees
+    images: np.ndarray | ShardedImages
+    if isinstance(dataset, Dataset):
+        images = decode(dataset, data.image_size, cache=data.cache, folder=folders.logs / "cache")
+    else:
+        images = dataset.images
     return AdversarialStream(
         dataset,
-        decode(dataset, data.image_size, cache=data.cache, folder=folders.logs / "cache"),
+        images,
         data.image_size,
         train.batch_size,
         widths=widths_of(generator),

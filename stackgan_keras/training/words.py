@@ -9,6 +9,7 @@ import tensorflow as tf
 from stackgan_keras.config import Folders, Settings
 from stackgan_keras.data.numbered_captions import NumberedCaptions, readable
 from stackgan_keras.data.published import Dataset
+from stackgan_keras.data.shards.dataset import ShardedDataset, TrainingSet
 from stackgan_keras.models.vocabulary import READ
 from stackgan_keras.training.damsm_encoders import DamsmEncoders
 
@@ -31,14 +32,15 @@ class Words:
             model.trainable = False
         return cls(encoders, settings.text.words, settings.generator.mask_order == "as_released")
 
-    def readable(self, dataset: Dataset) -> Dataset:
-        """The images that have a caption with a known word; without embeddings."""
-        return readable(dataset, self.encoders.vocabulary)
+    def readable(self, dataset: TrainingSet) -> TrainingSet:
+        """The images that have a caption with a known word; shards hold no others."""
+        return readable(dataset, self.encoders.vocabulary) if isinstance(dataset, Dataset) else dataset
 
-    def captions(self, dataset: Dataset) -> NumberedCaptions:
-        return NumberedCaptions(dataset.captions, self.encoders.vocabulary, self.limit)
+    def captions(self, dataset: TrainingSet) -> NumberedCaptions:
+        longest = dataset.most_words if isinstance(dataset, ShardedDataset) else None
+        return NumberedCaptions(dataset.captions, self.encoders.vocabulary, self.limit, longest)
 
-    def texts_of(self, dataset: Dataset, chosen: Sequence[int]) -> dict[str, np.ndarray]:
+    def texts_of(self, dataset: TrainingSet, chosen: Sequence[int]) -> dict[str, np.ndarray]:
         """What the generator reads of the first caption of each image."""
         numbers = self.encoders.vocabulary.encode([dataset.captions[i][0] for i in chosen], READ)
         return {name: values.numpy() for name, values in self.encoders.read(tf.constant(numbers)).items()}

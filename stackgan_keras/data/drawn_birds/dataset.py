@@ -1,23 +1,18 @@
 """Writing a set of drawn birds in the published layout: all of it or nothing, in one process or in several."""
 
 import json
-import multiprocessing
 import os
 import shutil
-import signal
-import threading
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from stackgan_keras import processes
 from stackgan_keras.data.drawn_birds.captions import describe
 from stackgan_keras.data.drawn_birds.embedding import embed
 from stackgan_keras.data.drawn_birds.painting import draw
@@ -29,7 +24,6 @@ from stackgan_keras.files import read_text, write_lines
 FORMAT = 3  # raise it when the same settings no longer give the same files
 JPEG_QUALITY = 95
 FEW = 64  # up to so many images, one process is done before others have started
-STOPS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C, and a polite kill
 LOWEST = {"count": 1, "classes": 3, "test_classes": 1, "seed": 0, "embedding_dim": 1}
 
 Box = tuple[int, int, int, int]  # x, y, width, height in pixels
@@ -175,7 +169,7 @@ def _draw_all(
 ) -> Iterator[tuple[Bird, Box, list[str]]]:
     """The images' birds, boxes and captions in order, drawn in this process or in several."""
     if workers is None:
-        workers = 1 if len(images) <= FEW else _cores()
+        workers = 1 if len(images) <= FEW else processes.cores()
     from tqdm import tqdm  # only here: data is also read where there is none
 
     draw_one = partial(_draw_one, folder, seed)
@@ -183,45 +177,8 @@ def _draw_all(
     if workers == 1:
         yield from tqdm(map(draw_one, images), **bar)
         return
-    spawn = multiprocessing.get_context("spawn")  # a forked TensorFlow may hang
-    pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_stand_apart)
-    try:
-        with _held_back():
-            drawn = pool.map(draw_one, images, chunksize=16)  # starts the workers
+    with processes.mapped(draw_one, images, workers, chunksize=16) as drawn:
         yield from tqdm(drawn, **bar)
-    finally:
-        pool.shutdown(cancel_futures=True)  # whoever stops early does not wait for the rest
-
-
-@contextmanager
-def _held_back() -> Iterator[None]:
-    """Processes that are started in this block get no Ctrl-C and no kill until `_stand_apart`."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _stand_apart() -> None:
-    """Takes a worker out of the group that a terminal stops as a whole: its parent ends it, and it ends with that."""
-    os.setpgrp()
-    for number in STOPS:
-        signal.signal(number, signal.SIG_IGN)  # forgets what was held back
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
-    for number in STOPS:
-        signal.signal(number, signal.SIG_DFL)
-    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
-
-
-def _end_with(parent: BaseProcess) -> None:
-    parent.join()
-    os._exit(1)
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _draw_one(folder: Path, seed: int, image: _Image) -> tuple[Bird, Box, list[str]]:

@@ -47,7 +47,12 @@ def make(request: Request, asked: dict, train: Train) -> dict:
     splits = {split: [e for e in examples if e.split == split] for split in published.SPLITS}
     train_set, test_set = (steps.to_dataset(part, home) for part in splits.values())
     embed, text_dim = _text_encoder(request, partial(train, (train_set, test_set)))
-    steps.write_embeddings(embed, record.digest_of(out / TEXT_ENCODER), splits, out, unfinished)
+    if request.shards:
+        with quietly():
+            from stackgan_keras.data.shards import plan
+        plan.write(request, splits, home, text_dim)
+    in_memory = {"test": splits["test"]} if request.shards else splits  # those for training may be too many
+    steps.write_embeddings(embed, record.digest_of(out / TEXT_ENCODER), in_memory, out, unfinished)
     steps.write_lists(splits, out)
     made = {
         "asked": asked,

@@ -5,6 +5,7 @@ import json
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from stackgan_keras.data.preparing.request import Request
 from stackgan_keras.data.sources.reader import UNFINISHED
@@ -26,8 +27,11 @@ MAY_CHANGE = ("text.epochs", "train.max_steps")
 def asked(request: Request) -> dict:
     """Everything that decides what the folder will hold, by name."""
     paths_and_numbers = {"folder": request.folder} | request.deciding_options()
-    found = {"source": request.reader.name, "text_encoder": request.text_encoder and digest_of(request.text_encoder)}
+    encoder = request.text_encoder and digest_of(request.text_encoder)
+    found: dict[str, Any] = {"source": request.reader.name, "text_encoder": encoder}
     found |= {name: str(v.resolve()) if isinstance(v, Path) else v for name, v in paths_and_numbers.items()}
+    if request.shards is not None:
+        found |= {"shards": request.shards, "shard_sizes": [*request.shard_sizes]}
     if request.text_encoder:
         return found
     sections = request.settings.model_dump(mode="json", include=DECIDES).items()

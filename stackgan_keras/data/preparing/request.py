@@ -3,7 +3,7 @@
 import argparse
 import itertools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from stackgan_keras.config import Settings
 from stackgan_keras.data import sources
 from stackgan_keras.data.sources.reader import Option, Reader
 from stackgan_keras.data.sources.source import Source
-from stackgan_keras.errors import InputError
+from stackgan_keras.errors import InputError, whole_number
 from stackgan_keras.models.runs import TEXT_ENCODER
 
 
@@ -27,6 +27,9 @@ class Request:
     out: Path
     text_encoder: Path | None
     settings: Settings  # of the training of a text encoder, where none is given
+    shards: int | None = None  # files of TFRecords for a split of each size; None: the published layout alone
+    shard_sizes: tuple[int, ...] = ()  # pixels
+    beam: str | None = None  # options of Apache Beam, which makes them; None: processes of this machine
 
     def read(self) -> Source:
         """What the source holds."""
@@ -76,7 +79,20 @@ def parse(parser: Parser, arguments: list[str]) -> Request:
         defaults={},
     ).settings
     options = {option.name: getattr(given, option.name) for option in reader.options}
-    return Request(given.source, reader, folder, options, given.out, given.text_encoder, settings)
+    request = Request(given.source, reader, folder, options, given.out, given.text_encoder, settings)
+    return request if given.shards is None else replace(request, **_shards(given))
+
+
+def _shards(given: argparse.Namespace) -> dict[str, Any]:
+    """The options of shards. Raises `InputError` for impossible ones."""
+    sizes = [whole_number("--shard_sizes", size, 8, 1024) for size in given.shard_sizes.split(",")]
+    if wrong := [size for size in sizes if size & (size - 1)]:
+        raise InputError(f"--shard_sizes has {wrong[0]}: give powers of two, such as 64,256")
+    return {
+        "shards": whole_number("--shards", given.shards, 1, 99_999),
+        "shard_sizes": tuple(sorted({*sizes})),
+        "beam": given.beam,
+    }
 
 
 def _split(arguments: list[str]) -> tuple[list[str], list[str]]:

@@ -52,7 +52,7 @@ def _is_copied(example: Example, home: Path) -> bool:
     return path is not None and (example.file is None or path.stat().st_mtime_ns >= example.file.stat().st_mtime_ns)
 
 
-def _copy_of(example: Example, home: Path) -> Path:
+def copy_of(example: Example, home: Path) -> Path:
     """The file that `copy_images` made for an example."""
     if (path := writing.find_image(home / example.name)) is None:
         raise InputError(f"{home / example.name} has vanished: run the same command again")
@@ -74,7 +74,7 @@ def write_tables(examples: Sequence[Example], home: Path) -> None:
     """CUB's tables of the images in `home`."""
     writing.write_tables(
         home.parent,
-        [example.name + _copy_of(example, home).suffix for example in examples],
+        [example.name + copy_of(example, home).suffix for example in examples],
         [example.box for example in examples if example.box],
         [example.class_id for example in examples if example.class_id is not None],
         dict(sorted({each.class_id: each.label for each in examples if each.class_id is not None}.items())),
@@ -86,7 +86,7 @@ def to_dataset(examples: Sequence[Example], home: Path) -> Dataset:
     has_boxes = all(example.box for example in examples)
     return Dataset(
         names=tuple(example.name for example in examples),
-        paths=tuple(_copy_of(example, home) for example in examples),
+        paths=tuple(copy_of(example, home) for example in examples),
         boxes=np.array([example.box for example in examples], np.float64) if has_boxes else None,
         class_ids=np.array([example.class_id for example in examples], np.int64),
         captions=tuple(example.captions for example in examples),

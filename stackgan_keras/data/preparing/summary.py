@@ -11,6 +11,7 @@ from stackgan_keras.data import sources
 from stackgan_keras.data.preparing.record import RECORD
 from stackgan_keras.models.runs import TEXT_ENCODER
 
+SHARDS = "shards"  # folder of TFRecord shards
 RETRIEVAL = "retrieval"  # folder of image grids that show which images sentences find
 SEEN = 40_000  # images that Stage I sees by `few_stage1` in all its epochs
 NAMED = 3  # skipped files that are named
@@ -43,7 +44,8 @@ def next_command(record: dict, out: Path) -> str:
         settings = ["--config", "few_stage1", "--train.epochs", str(math.ceil(SEEN / images))]
         if images < config.read("few_stage1")["train"]["batch_size"]:
             settings += ["--train.batch_size", str(images)]
-    command = ["python", "-m", "stackgan_keras.train_stage1", *settings, "--data.root", str(out)]
+    data = ["--data.shards", str(out / SHARDS)] if record["asked"].get("shards") else ["--data.root", str(out)]
+    command = ["python", "-m", "stackgan_keras.train_stage1", *settings, *data]
     return shlex.join([*command, "--generator.text_dim", str(record["text_dim"]), "--run", record["run"]])
 
 
