@@ -14,7 +14,7 @@ from stackgan_keras import prepare, train, train_stage1, train_text
 from stackgan_keras.data import drawn_birds, published
 from stackgan_keras.data.decoding import decode
 from stackgan_keras.data.pipeline import AdversarialStream
-from stackgan_keras.data.shards import dataset, making, records
+from stackgan_keras.data.shards import dataset, folder, making, records
 from stackgan_keras.models import weights
 from stackgan_keras.models.runs import TEXT_ENCODER
 
@@ -214,6 +214,27 @@ def test_a_shard_that_is_there_is_kept(prepared, birds, encoder, tmp_path):
     making.make(job)
     assert (tmp_path / "out/train-0.tfrecord").stat().st_mtime_ns > before
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["train-0.index", "train-0.tfrecord"]
+
+
+def test_a_stopped_command_goes_on_unless_the_captions_changed(birds, encoder, tmp_path, monkeypatch):
+    source = shutil.copytree(birds, tmp_path / "source")
+    given = [str(source), "--out", str(tmp_path / "s"), "--text_encoder", str(encoder), "--shards", "1", *SIZES]
+    stop = lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)  # noqa: E731
+    written = []
+    for round_ in range(3):
+        if round_ == 2:
+            file = next(source.glob("text_c10/*/*.txt"))
+            file.write_text("another caption\n")
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(making, "in_processes", lambda jobs: [making.make(job) for job in jobs])
+            patch.setattr(folder, "write", stop)
+            prepare.main(given)
+        written.append({file.name: file.stat().st_mtime_ns for file in (tmp_path / "s/shards/16").iterdir()})
+    assert written[0] == written[1] != written[2]
+    prepare.main(given)
+    captions = [*dataset.read(str(tmp_path / "s/shards"), "train", 16).captions]
+    captions += [*dataset.read(str(tmp_path / "s/shards"), "test", 16).captions]
+    assert ("another caption",) in captions
 
 
 def test_an_image_that_vanished_is_named_and_no_half_shard_stays(encoder, tmp_path):

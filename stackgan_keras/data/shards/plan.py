@@ -1,12 +1,13 @@
 """Shards of a prepared folder: what each is to hold, who makes them, and what lies beside them."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from stackgan_keras.data.preparing import steps
+from stackgan_keras.data.preparing import record, steps
 from stackgan_keras.data.preparing.request import Request
 from stackgan_keras.data.preparing.summary import SHARDS
 from stackgan_keras.data.shards import folder, making, records
@@ -23,6 +24,7 @@ def write(request: Request, splits: dict[str, list[Example]], home: Path, text_d
     """Makes the shards of both splits at all sizes; those that are there are kept. `home` holds the images."""
     out = request.out / SHARDS
     splits = {split: _readable(examples, request.out / TEXT_ENCODER) for split, examples in splits.items()}
+    _keep_if_made_of(splits, request, home)
     jobs = [job for split, examples in splits.items() for job in _jobs(request, split, examples, home)]
     if request.beam is None:
         making.in_processes(jobs)
@@ -34,6 +36,19 @@ def write(request: Request, splits: dict[str, list[Example]], home: Path, text_d
                 shutil.copyfile(request.out / name, unfinished)
     told = {split: _told(examples, request.shards or 1) for split, examples in splits.items()}
     folder.write(str(out), folder.Content(sizes=request.shard_sizes, text_dim=text_dim, splits=told))
+
+
+def _keep_if_made_of(splits: dict[str, list[Example]], request: Request, home: Path) -> None:
+    """Removes shards that an earlier, stopped command made of other images, captions or of another text encoder."""
+    digest = hashlib.sha256(record.digest_of(request.out / TEXT_ENCODER).encode())
+    for split, examples in splits.items():
+        for example in examples:
+            row = _row(example, home)
+            digest.update(json.dumps([split, row, Path(row["path"]).stat().st_mtime_ns]).encode())
+    note = request.out / UNFINISHED / "shards.txt"
+    if not note.is_file() or note.read_text().strip() != digest.hexdigest():
+        shutil.rmtree(request.out / SHARDS, ignore_errors=True)
+        write_lines(note, [digest.hexdigest()])
 
 
 def _jobs(request: Request, split: str, examples: Sequence[Example], home: Path) -> Iterator[Job]:

@@ -104,7 +104,7 @@ def _to_bytes(record: Record) -> bytes:
         "captions": of_bytes(*(caption.encode() for caption in record.captions)),
         "embeddings": of_bytes(record.embeddings.astype("<f4").tobytes()),
     }
-    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString(deterministic=True)
 
 
 def _from_bytes(content: bytes, size: int, text_dim: int) -> Record:
