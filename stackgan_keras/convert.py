@@ -1,10 +1,10 @@
 """Turns checkpoints of StackGAN's, StackGAN++'s and AttnGAN's releases into weight files of this package.
 
     python -m stackgan_keras.convert netG_epoch_600.pth --out weights/coco/stage1_gen.weights.h5
-    python -m stackgan_keras.convert bird_AttnGAN2.pth --out weights/birds/attngan_gen.weights.h5
-    python -m stackgan_keras.convert captions.pickle --out weights/birds
-    python -m stackgan_keras.convert birds_model_164000.ckpt --out weights/birds
-    python -m stackgan_keras.convert text_encoder.t7 --out weights/birds
+    python -m stackgan_keras.convert bird_AttnGAN2.pth --out weights/published_birds/attngan_gen.weights.h5
+    python -m stackgan_keras.convert captions.pickle --out weights/published_birds
+    python -m stackgan_keras.convert birds_model_164000.ckpt --out weights/published_birds
+    python -m stackgan_keras.convert text_encoder.t7 --out weights/published_birds
     python -m stackgan_keras.convert pt_inception-2015-12-05-6726825d.pth --out weights
 
 Takes `netG` and `netD` files of both stages of the PyTorch release and the char-CNN-RNN of its port (`.pth`, or `.npz`

@@ -196,6 +196,9 @@ def test_folders_that_do_not_fit_are_refused(copied, encoder, tmp_path, monkeypa
         given = ["--output_dir", tmp_path, "--run", "r", "--data.shards", copied, *TINY, *more]
         code, _, errors = ended(train_stage1.main, given, monkeypatch, capfd)
         assert code == 2 and sentence in errors and "Traceback" not in errors, errors
+    given = ["--output_dir", tmp_path, "--run", "new", "--data.shards", copied, *TINY]
+    code, _, errors = ended(train_text.main, given, monkeypatch, capfd)
+    assert code == 2 and "learns from data.root" in errors
     without_text = ["--generator.family", "stackgan_v2", "--generator.conditional", "no", "--generator.first_size", 8]
     given = ["--output_dir", tmp_path, "--run", "free", "--data.shards", copied, *TINY, *without_text]
     code, _, errors = ended(train.main, given, monkeypatch, capfd)

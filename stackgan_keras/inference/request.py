@@ -27,8 +27,8 @@ examples:
   synthetic birds, whose weights came with the package, too
     python -m stackgan_keras.generate --run drawn "this bird is red with black wings"
   from the weights of a run of your own; sentences that another program has embedded
-    python -m stackgan_keras.generate --run birds --output_dir DIR "a red bird"
-    python -m stackgan_keras.generate --run birds --embedded example_captions.t7
+    python -m stackgan_keras.generate --run published_birds --output_dir DIR "a red bird"
+    python -m stackgan_keras.generate --run published_birds --embedded example_captions.t7
 
 results/<run>/generated/ then holds 01_a-red-flower_seed0_copy01_stage1.png and so on, and a grid of all of them. Names
 carry everything that was asked for (a sentence too long or too odd for a file name by a short code at its end), so

@@ -56,6 +56,8 @@ def data_root(settings: Settings, folders: Folders) -> Path:
     data, text_dim = settings.data, settings.generator.text_dim
     if data.root is not None:
         return data.root
+    if data.shards is not None:
+        raise InputError(f"a text encoder learns from data.root, not from data.shards {data.shards}: give the folder")
     root = folders.output_dir / "data" / f"drawn_{data.synthetic_count}_{data.synthetic_classes}_{text_dim}"
     return drawn_birds.write(
         root,
