@@ -1,5 +1,5 @@
 #!/bin/bash
-# sbatch examples/slurm.sh --config birds_stage1 --data.root /shared/birds --output_dir /shared --run birds
+# sbatch examples/slurm.sh --config birds_stage1 --data.root /shared/birds --output_dir /shared
 # Trains Stage I on two machines that share a folder; for Stage II name train_stage2 below. A job whose machine fails
 # is queued again, and goes on from the last checkpoint, as does the same sbatch command after the time is up.
 #SBATCH --job-name=stackgan
