@@ -7,11 +7,13 @@ DRAWN ?= drawn_again# the run that `make train-drawn` makes
 FLOWERS ?= flowers_again# the run that `make train-flowers` makes
 CASES ?= 1000# that `make fuzz` makes of each format
 KILLS ?= 4# of each training command, by `make kill-test`
+BIRDS ?= birds_again# the run that `make train-birds` makes
+CUB ?= cub# its folder CUB_200_2011/, and Reed's text_c10/ here or in $(CAPTIONS)
 OXFORD102 ?= oxford102# its jpg/ and Reed's text_c10/, or only jpg/, with the captions in $(CAPTIONS)
 SENTENCES = "this bird is red with black wings" "a small yellow bird with a black crown" \
   "a blue bird with a white belly and an orange beak" "the wings are green and the tail is purple"
 
-.PHONY: demo train-drawn train-flowers test test-all fuzz kill-test lint format docs clean
+.PHONY: demo train-drawn train-flowers train-birds test test-all fuzz kill-test lint format docs clean
 
 # from nothing to images of typed sentences, on synthetic birds; then the same sentences by the shipped weights
 demo: .venv/installed
@@ -44,6 +46,16 @@ train-flowers: .venv/installed
 	$(RUN) stackgan_keras.train_stage1 --config projected_flowers_stage1 $(FLAGS)
 	$(RUN) stackgan_keras.train_stage2 --config projected_flowers_stage2 $(FLAGS)
 	$(RUN) stackgan_keras.evaluate --run $(FLOWERS) --data.root data/$(FLOWERS) --neighbours
+
+# makes weights/$(BIRDS), as weights/birds, of CUB's unpacked archive in $(CUB) and Reed's text_c10/ in $(CAPTIONS)
+train-birds: FLAGS = --data.root data/$(BIRDS) --run $(BIRDS)
+train-birds: .venv/installed
+	$(BIN)/pip install --quiet --editable ".[efficientnet,vgg16]"
+	$(RUN) stackgan_keras.prepare cub --pictures $(CUB) $(if $(CAPTIONS),--captions $(CAPTIONS)) --out data/$(BIRDS) \
+	  --config projected_birds_text
+	$(RUN) stackgan_keras.train_stage1 --config projected_birds_stage1 $(FLAGS)
+	$(RUN) stackgan_keras.train_stage2 --config projected_birds_stage2 $(FLAGS)
+	$(RUN) stackgan_keras.evaluate --run $(BIRDS) --data.root data/$(BIRDS) --neighbours
 
 test: .venv/installed
 	$(RUN) pytest -q -m "not slow" -n 2 --dist loadfile

@@ -46,7 +46,7 @@ def test_header_and_settings(file):
 
 
 def image_size(config_name):
-    if config_name in ("small_flowers_text", "birds_attngan_text", "coco_attngan_text"):
+    if config_name in ("small_flowers_text", "projected_birds_text", "birds_attngan_text", "coco_attngan_text"):
         return 256  # what their feature extractors take
     if config_name.endswith(("text", "stage1")) and "_single_" not in config_name:
         return 64
