@@ -282,6 +282,13 @@ def test_checkpoints_are_found_without_their_list(dataset, tmp_path):
         assert trial.run._resume(trial.run.manager.checkpoint) == 4
 
 
+def test_two_checkpoints_are_kept_however_often_it_goes_on(dataset, tmp_path, capfd):
+    for steps in (2, 4, 6, 8):
+        Trial(dataset, tmp_path, steps, save_every=1).run()
+    assert {file.stem for file in (tmp_path / "checkpoints").glob("*.index")} == {"ckpt-6", "ckpt-8"}
+    assert "WARNING" not in capfd.readouterr().err
+
+
 def test_a_line_half_written_by_a_killed_run_is_dropped(dataset, tmp_path):
     Trial(dataset, tmp_path, steps=4).run()
     with (tmp_path / "metrics.jsonl").open("a") as file:

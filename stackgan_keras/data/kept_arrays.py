@@ -1,11 +1,13 @@
 """Arrays that were computed once and are kept in a file: read again, unless the file is damaged."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from stackgan_keras.errors import first_line
+from stackgan_keras.files import atomic_write
 
 
 def read(path: Path, shape: tuple[int | None, ...], dtype: DTypeLike, *, memory_map: bool = False) -> np.ndarray | None:
@@ -27,3 +29,9 @@ def read(path: Path, shape: tuple[int | None, ...], dtype: DTypeLike, *, memory_
         print(f"{path} is damaged ({first_line(problem)}): it is made anew")
         return None
     return found if memory_map else np.array(found)
+
+
+def write(path: Path, array: np.ndarray) -> None:
+    """Keeps an array in a `.npy` file."""
+    with atomic_write(path) as unfinished, unfinished.open("wb") as file:
+        np.save(SimpleNamespace(write=file.write), array)  # of a plain file numpy does not say that the disk is full

@@ -125,8 +125,7 @@ def _embedded(encoder: Path, dataset: Dataset, cache: Path) -> Dataset:
     embeddings = kept_arrays.read(path, (len(captions), sentence_reader.text_dim_of(encoder)), np.float32)
     if embeddings is None:
         embeddings = sentence_reader.load(encoder).embed(captions, progress=True)
-        with atomic_write(path) as unfinished, unfinished.open("wb") as file:
-            np.save(file, embeddings)
+        kept_arrays.write(path, embeddings)
     first = published.first_rows([len(captions) for captions in dataset.captions])
     return replace(dataset, embeddings=embeddings, first_embedding=first)
 

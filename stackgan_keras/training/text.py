@@ -19,7 +19,7 @@ from stackgan_keras.data.numbered_captions import NumberedCaptions
 from stackgan_keras.data.pipeline import FeaturePairStream, ImageStream, PairStream, WordStream
 from stackgan_keras.data.published import Dataset
 from stackgan_keras.errors import InputError
-from stackgan_keras.files import atomic_write, write_lines
+from stackgan_keras.files import write_lines
 from stackgan_keras.models import weights
 from stackgan_keras.models.blocks import precision
 from stackgan_keras.models.runs import IMAGE_ENCODER, TEXT_ENCODER, VOCABULARY, find_run, has_weights
@@ -237,8 +237,7 @@ def _features_of_crops(images: np.ndarray, size: int, extractor: Extractor, path
     if features is None:
         bar = tqdm(images, f"features by {extractor.name}", unit=" images", leave=False)
         features = np.stack([extractor(photographs.ten_crops(image, size))[0] for image in bar])
-        with atomic_write(path) as unfinished, unfinished.open("wb") as file:
-            np.save(file, features)
+        kept_arrays.write(path, features)
     return features
 
 

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from stackgan_keras.config import Train
 from stackgan_keras.data.pipeline import ImageStream
 from stackgan_keras.errors import InputError, first_line
+from stackgan_keras.files import write_lines
 from stackgan_keras.training import health, logs
 from stackgan_keras.training.distribution import has_other_machines, is_chief
 from stackgan_keras.training.stopping import Stop
@@ -115,8 +116,7 @@ class Trainer:
             if self.chief:
                 for sentence in damaged:  # whose place the next checkpoints take, so that two whole ones are kept
                     print(f"the checkpoint {sentence}: going on from {prefix}")
-                whole = there[number:][::-1]
-                tf.compat.v1.train.update_checkpoint_state(str(kept), prefix, all_model_checkpoint_paths=whole)
+                _list(kept, there[number:])
             return int(self.step.numpy())
         if damaged:
             raise InputError(
@@ -266,6 +266,15 @@ class Trainer:
             return {k: self.strategy.reduce(tf.distribute.ReduceOp.SUM, v, axis=None) for k, v in scalars.items()}
 
         return advance
+
+
+def _list(folder: Path, newest_first: list[str]) -> None:
+    """Writes the list by which TensorFlow's manager goes on; it deletes only what has a time."""
+    names = [Path(prefix).name for prefix in newest_first]
+    times = [Path(f"{prefix}.index").stat().st_mtime for prefix in newest_first]
+    lines = [f'model_checkpoint_path: "{names[0]}"']
+    lines += [f'all_model_checkpoint_paths: "{name}"' for name in reversed(names)]
+    write_lines(folder / "checkpoint", lines + [f"all_model_checkpoint_timestamps: {time}" for time in reversed(times)])
 
 
 def _newest_first(folder: Path) -> list[str]:
