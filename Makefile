@@ -6,6 +6,7 @@ RUN = $(BIN)/python -m
 DRAWN ?= drawn_again# the run that `make train-drawn` makes
 FLOWERS ?= flowers_again# the run that `make train-flowers` makes
 CASES ?= 1000# that `make fuzz` makes of each format
+MINUTES ?= 60# of `make soak`
 KILLS ?= 4# of each training command, by `make kill-test`
 BIRDS ?= birds_again# the run that `make train-birds` makes
 CUB ?= cub# its folder CUB_200_2011/, and Reed's text_c10/ here or in $(CAPTIONS)
@@ -13,7 +14,7 @@ OXFORD102 ?= oxford102# its jpg/ and Reed's text_c10/, or only jpg/, with the ca
 SENTENCES = "this bird is red with black wings" "a small yellow bird with a black crown" \
   "a blue bird with a white belly and an orange beak" "the wings are green and the tail is purple"
 
-.PHONY: demo train-drawn train-flowers train-birds test test-all fuzz kill-test lint format docs clean
+.PHONY: demo train-drawn train-flowers train-birds test test-all fuzz kill-test soak lint format docs clean
 
 # from nothing to images of typed sentences, on synthetic birds; then the same sentences by the shipped weights
 demo: .venv/installed
@@ -68,6 +69,10 @@ test-all: .venv/installed
 # kills each training command's process KILLS times at random moments: all must end as undisturbed
 kill-test: .venv/installed
 	KILLS=$(KILLS) $(RUN) pytest -q tests/test_killed.py
+
+# disturbs trainings at random for so many minutes: all must end as quiet ones, and memory and open files stay flat
+soak: .venv/installed
+	SOAK_MINUTES=$(MINUTES) $(RUN) pytest -q -s tests/test_soak.py
 
 # damages files of every format that is read, CASES times each: all must be read or refused, and nothing else
 fuzz: .venv/installed

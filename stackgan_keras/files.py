@@ -1,6 +1,7 @@
 """Files on disk: atomic writes, and the text in files that other programs wrote."""
 
 import os
+import re
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,11 @@ def atomic_write(path: Path) -> Iterator[Path]:
         raise OSError(problem.errno, problem.strerror, str(path)) from None  # a full disk names no file itself
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """What commands that were killed had not finished writing by `atomic_write`, below a folder."""
+    return [path for path in folder.rglob(".*") if re.fullmatch(r"\.(.*\.)?\d+\..+", path.name) and path.is_file()]
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:

@@ -1,6 +1,7 @@
 """Where the real data is, if it is there, and the environment in which TensorFlow starts."""
 
 import os
+import subprocess
 from contextlib import suppress
 from pathlib import Path
 
@@ -43,3 +44,21 @@ def eagerly():
     """Trainings of a few steps, which are over before TensorFlow would have compiled them, run without that."""
     with eager():
         yield
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A function that makes a disk in memory with these options; the test skips where that is forbidden."""
+    mounted = []
+
+    def mount(options):
+        folder = tmp_path / "disk"
+        folder.mkdir()
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True).returncode:
+            pytest.skip("only root may mount a disk")
+        mounted.append(folder)
+        return folder
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", "--lazy", folder], check=True)  # TensorBoard's file may be open

@@ -1,7 +1,8 @@
 """A training command on several CPU devices, in a process of its own: `on_devices.py COUNT COMMAND WORD …`.
 
 It computes in float64, where nothing but a fault tells one order of sums from another, unless it is given a
-`--train.precision`. Where the environment has `DIES_AT`, the process is killed before the step of that number.
+`--train.precision`. Where the environment has `DIES_AT`, the process is killed before the step of that number, by
+`STOPS_AT` politely.
 """
 
 import importlib
@@ -32,11 +33,11 @@ def wide(batch):
     return {name: tf.cast(value, tf.float64) if value.dtype == tf.float32 else value for name, value in batch.items()}
 
 
-def dying(distribute, at):
+def signalled(distribute, at, number):
     def batches(trainer, first):
         for step, batch in enumerate(distribute(trainer, first), start=first):
             if step == at:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), number)
             yield batch
 
     return batches
@@ -49,6 +50,7 @@ if __name__ == "__main__":
     if "--train.precision" not in sys.argv:
         stage.precision, batches = in_float64, ImageStream.batches
         ImageStream.batches = lambda *given, **shares: batches(*given, **shares).map(wide)
-    if "DIES_AT" in os.environ:
-        Trainer._distribute = dying(Trainer._distribute, int(os.environ["DIES_AT"]))
+    for variable, number in (("DIES_AT", signal.SIGKILL), ("STOPS_AT", signal.SIGTERM)):
+        if variable in os.environ:
+            Trainer._distribute = signalled(Trainer._distribute, int(os.environ[variable]), number)
     command_line.run(importlib.import_module(f"stackgan_keras.{command}").main)

@@ -412,24 +412,6 @@ def test_output_below_a_file(stage, refused, drawn, tmp_path, stage1_file):
     assert (tmp_path / "file").read_text() == "mine"
 
 
-@pytest.fixture
-def disk(tmp_path):
-    """A function that makes a disk in memory with these options; the test skips where that is forbidden."""
-    mounted = []
-
-    def mount(options):
-        folder = tmp_path / "disk"
-        folder.mkdir()
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True).returncode:
-            pytest.skip("only root may mount a disk")
-        mounted.append(folder)
-        return folder
-
-    yield mount
-    for folder in mounted:
-        subprocess.run(["umount", folder], check=True)
-
-
 @pytest.mark.parametrize("stage", STAGES)
 def test_output_that_may_not_be_written(stage, refused, drawn, disk, tmp_path, stage1_file):
     folder = tmp_path / "locked"

@@ -76,6 +76,26 @@ def test_a_machine_that_is_killed_and_started_again(birds, tmp_path):
     assert_same_training(one, two, "stage1")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("stopped", [0, 1])
+def test_a_machine_that_is_stopped_ends_all_and_they_go_on(birds, tmp_path, stopped):
+    """After the same step, of which the first one leaves a checkpoint."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    chosen = {"data.root": birds, **REGULARIZED, "train.batch_size": 2, "train.max_steps": 17}  # 9 steps an epoch
+    chosen["train.save_every"] = 100
+    alone = start(one, "train_stage1", chosen)
+    stops = [None, None]
+    stops[stopped] = "3"
+    logs = [log_of(two), log_of(two, 1)]
+    finish(machines(2, two, "train_stage1", chosen, STOPS_AT=stops), logs, codes=[130, 130])
+    said = logs[0].read_text()
+    assert "stopped after step 9; the same command goes on from here" in said and "error" not in said
+    assert not spoken(logs[1]) and not any("Traceback" in log.read_text() for log in logs)
+    finish(machines(2, two, "train_stage1", chosen), logs)
+    finish([alone], [log_of(one)])
+    assert_same_training(one, two, "stage1")
+
+
 def machines(count, output, command, settings, **variables):
     """The command on so many machines; `variables` are of their environments, one each."""
     cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(count)]}

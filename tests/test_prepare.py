@@ -414,7 +414,7 @@ def test_a_full_disk_loses_nothing(run, folder, encoder, tmp_path, monkeypatch):
 
 
 def test_what_a_killed_command_left_goes(run, folder, encoder, tmp_path):
-    leftover = tmp_path / "out" / "images" / "owl" / ".123.no 1.jpg"
+    leftover = tmp_path / "out" / "images" / "owl" / ".a-machine.home.123.no 1.jpg"
     arguments = (folder, "--out", tmp_path / "out", "--text_encoder", encoder)
     with pytest.MonkeyPatch.context() as patch:
         steps(patch, 20)

@@ -1,7 +1,9 @@
 """The training loop: a run that was stopped ends exactly like one that never was."""
 
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import keras
@@ -17,6 +19,7 @@ from stackgan_keras.data.pipeline import AdversarialStream
 from stackgan_keras.errors import InputError
 from stackgan_keras.models import discriminators, generators
 from stackgan_keras.training import distribution, objective, optimizers, samples
+from stackgan_keras.training.stopping import Stop
 from stackgan_keras.training.train_step import TrainStep
 from stackgan_keras.training.trainer import Schedule, Trainer
 
@@ -94,16 +97,17 @@ def test_stopped_and_continued_equals_unbroken_to_the_bit(dataset, tmp_path):
     continued.run()
     for one, two in zip(unbroken.variables(), continued.variables(), strict=True):
         np.testing.assert_array_equal(one, two)
-    figures = [
-        [{k: v for k, v in json.loads(line).items() if k != "images_per_second"} for line in open_lines(folder)]
-        for folder in (tmp_path / "one", tmp_path / "two")
-    ]
-    assert figures[0] == figures[1]
-    assert [line["epoch"] for line in figures[0]] == [1, 2, 3, 4, 5]
+    figures = lines_of(tmp_path / "one")
+    assert figures == lines_of(tmp_path / "two")
+    assert [line["epoch"] for line in figures] == [1, 2, 3, 4, 5]
 
 
 def open_lines(folder):
     return (folder / "metrics.jsonl").read_text().splitlines()
+
+
+def lines_of(folder):
+    return [{k: v for k, v in json.loads(line).items() if k != "images_per_second"} for line in open_lines(folder)]
 
 
 def test_interrupted_within_an_epoch(dataset, tmp_path):
@@ -129,6 +133,38 @@ def test_interrupted_within_an_epoch(dataset, tmp_path):
     continued.run()
     for one, two in zip(unbroken.variables(), continued.variables(), strict=True):
         np.testing.assert_array_equal(one, two)
+    assert lines_of(tmp_path / "one") == lines_of(tmp_path / "two")  # the stopped epoch's figures, too
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_between_two_steps(dataset, tmp_path, number, monkeypatch):
+    """One that comes while an epoch's figures are made would lose them if it ended that at once."""
+    before = {each: signal.signal(each, signal.default_int_handler) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        Trial(dataset, tmp_path / "one", steps=6).run()
+        broken = Trial(dataset, tmp_path / "two", steps=6, save_every=100)
+        monkeypatch.setattr(broken.seen, "figures", lambda: os.kill(os.getpid(), number) or {})
+        with pytest.raises(KeyboardInterrupt):
+            broken.run()
+        assert int(broken.run.step.numpy()) == len(open_lines(tmp_path / "two")) * 2 == 2
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    Trial(dataset, tmp_path / "two", steps=6).run()
+    assert lines_of(tmp_path / "one") == lines_of(tmp_path / "two")
+
+
+def test_a_second_signal_interrupts_at_once():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with Stop() as stop:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert stop.asked
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_when_it_samples_and_saves(dataset, tmp_path):
@@ -244,6 +280,13 @@ def test_checkpoints_are_found_without_their_list(dataset, tmp_path):
     for damage in (lambda file: file.write_bytes(b"\xff\x00"), Path.unlink):
         damage(tmp_path / "checkpoints/checkpoint")
         assert trial.run._resume(trial.run.manager.checkpoint) == 4
+
+
+def test_two_checkpoints_are_kept_however_often_it_goes_on(dataset, tmp_path, capfd):
+    for steps in (2, 4, 6, 8):
+        Trial(dataset, tmp_path, steps, save_every=1).run()
+    assert {file.stem for file in (tmp_path / "checkpoints").glob("*.index")} == {"ckpt-6", "ckpt-8"}
+    assert "WARNING" not in capfd.readouterr().err
 
 
 def test_a_line_half_written_by_a_killed_run_is_dropped(dataset, tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from stackgan_keras.data import photographs, published
+from stackgan_keras.data import kept_arrays, photographs, published
 from stackgan_keras.data.published import Dataset
 from stackgan_keras.files import atomic_write
 
@@ -29,12 +29,13 @@ def decode(dataset: Dataset, image_size: int, *, cache: str = "auto", folder: Pa
     if cache == "memory" or folder is None:
         return _decode_into(np.empty(shape, np.uint8), dataset)
     path = folder / f"images_{size}_{fingerprint(dataset)}.npy"
-    if not path.is_file():
-        with atomic_write(path) as unfinished:
-            images = np.lib.format.open_memmap(unfinished, "w+", np.uint8, shape)
-            _reserve(unfinished)
-            _decode_into(images, dataset)
-            images.flush()
+    if (kept := kept_arrays.read(path, shape, np.uint8, memory_map=True)) is not None:
+        return kept
+    with atomic_write(path) as unfinished:
+        images = np.lib.format.open_memmap(unfinished, "w+", np.uint8, shape)
+        _reserve(unfinished)
+        _decode_into(images, dataset)
+        images.flush()
     return np.load(path, mmap_mode="r")
 
 

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from stackgan_keras.files import atomic_write
 from stackgan_keras.models.tensors import Tensor
 
 
@@ -28,11 +29,11 @@ def to_uint8(values: ArrayLike) -> np.ndarray:
 
 def write(path: Path, pixels: np.ndarray, about: dict | None = None) -> None:
     """Saves (height, width, 3) uint8 as a PNG, making its folder, with the entries of `about` as its text."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     text = PngInfo()
     for key, value in (about or {}).items():
         text.add_itxt(key, str(value))
-    Image.fromarray(pixels).save(path, "PNG", pnginfo=text)
+    with atomic_write(path) as unfinished:
+        Image.fromarray(pixels).save(unfinished, "PNG", pnginfo=text)
 
 
 def there_and_back(frames: int) -> list[int]:
@@ -42,6 +43,7 @@ def there_and_back(frames: int) -> list[int]:
 
 def write_gif(path: Path, frames: np.ndarray, milliseconds: Sequence[int]) -> None:
     """Saves (N, height, width, 3) uint8 as a GIF that runs for ever, each frame for its time."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     first, *others = [Image.fromarray(frame).quantize(256) for frame in frames]
-    first.save(path, "GIF", save_all=True, append_images=others, duration=list(milliseconds), loop=0)
+    how = {"save_all": True, "append_images": others, "duration": list(milliseconds), "loop": 0}
+    with atomic_write(path) as unfinished:
+        first.save(unfinished, "GIF", **how)

@@ -25,7 +25,7 @@ def make_strategy() -> tf.distribute.Strategy:
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Whether this process writes the run's files: the first of several machines, or the only one."""
-    if not _has_other_machines(strategy):
+    if not has_other_machines(strategy):
         return True
     resolver = strategy.cluster_resolver
     first = "chief" if "chief" in resolver.cluster_spec().jobs else "worker"
@@ -38,7 +38,7 @@ def other_machines_needed(strategy: tf.distribute.Strategy) -> Iterator[None]:
     try:
         yield
     except tf.errors.OpError as problem:
-        if not _has_other_machines(strategy) or is_exhausted(problem):
+        if not has_other_machines(strategy) or is_exhausted(problem):
             raise
         raise InputError(
             f"the machines of this training lost each other ({type(problem).__name__}): start the same command on all "
@@ -46,7 +46,8 @@ def other_machines_needed(strategy: tf.distribute.Strategy) -> Iterator[None]:
         ) from None
 
 
-def _has_other_machines(strategy: tf.distribute.Strategy) -> bool:
+def has_other_machines(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process is one of several machines."""
     resolver = strategy.cluster_resolver
     return bool(resolver and resolver.task_type)
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from stackgan_keras.files import atomic_write
 
+UNFINISHED = "unfinished_epoch.json"  # beside the figures: of the epoch within which a training was stopped
 NO_LOSSES = {"step", "epoch", "images_per_second"}  # in every line, beside its losses
 
 
@@ -32,6 +33,19 @@ class Metrics:
         with self._tensorboard().as_default(step=step):
             for name, value in scalars.items():
                 tf.summary.scalar(name, value)
+
+    def keep_unfinished(self, step: int, losses: list[dict[str, float]]) -> None:
+        """Keeps the losses of an epoch's steps until `step`, after which the training was stopped."""
+        with atomic_write(self.path.with_name(UNFINISHED)) as unfinished:
+            unfinished.write_text(json.dumps({"step": step, "losses": losses}))
+
+    def unfinished(self, step: int, count: int) -> list[dict[str, float]]:
+        """The losses of the `count` steps of an epoch until `step`; none where they were not kept."""
+        try:
+            kept = json.loads(self.path.with_name(UNFINISHED).read_text())
+            return kept["losses"] if (kept["step"], len(kept["losses"])) == (step, count) else []
+        except (OSError, ValueError, KeyError, TypeError):
+            return []
 
     def write_image(self, step: int, image: np.ndarray) -> None:
         with self._tensorboard().as_default(step=step):

@@ -8,6 +8,7 @@ import numpy as np
 
 from stackgan_keras.config import Folders, Settings
 from stackgan_keras.data import rgb
+from stackgan_keras.files import atomic_write
 from stackgan_keras.models import weights
 from stackgan_keras.models.runs import weight_file
 from stackgan_keras.models.stages import Stage
@@ -72,4 +73,5 @@ class AdversarialOutputs(WarmupOutputs):
             weights.save(adversary.discriminator, config, weight_file(self.folders.weights, file))
         figure = curves.draw(logs.read(self.folders.logs / self.stage.name / "metrics.jsonl"))
         if figure is not None:  # not yet within the first epoch
-            figure.savefig(self.folders.results / self.stage.name / "curves.png", dpi=100)
+            with atomic_write(self.folders.results / self.stage.name / "curves.png") as unfinished:
+                figure.savefig(unfinished, format="png", dpi=100)

@@ -11,13 +11,14 @@ import numpy as np
 
 from stackgan_keras import config
 from stackgan_keras.config import Folders, Settings
-from stackgan_keras.data import drawn_birds, published, uncaptioned
+from stackgan_keras.data import drawn_birds, kept_arrays, published, uncaptioned
 from stackgan_keras.data.published import Dataset
 from stackgan_keras.data.shards.dataset import TrainingSet
 from stackgan_keras.errors import InputError
 from stackgan_keras.files import atomic_write
 from stackgan_keras.models import sentence_reader
 from stackgan_keras.models.runs import IMAGE_ENCODER, TEXT_ENCODER, VOCABULARY
+from stackgan_keras.training.logs import UNFINISHED
 
 MAY_CHANGE = {  # settings that a run may change between one command and the next
     "data.root",
@@ -153,12 +154,10 @@ def _embedded(encoder: Path, dataset: Dataset, cache: Path) -> Dataset:
     captions = [caption for captions in dataset.captions for caption in captions]
     digest = hashlib.sha256(encoder.read_bytes() + "\n".join(captions).encode("utf-8", "surrogatepass"))
     path = cache / f"embeddings_{digest.hexdigest()[:16]}.npy"
-    if path.is_file():
-        embeddings = np.load(path)
-    else:
+    embeddings = kept_arrays.read(path, (len(captions), sentence_reader.text_dim_of(encoder)), np.float32)
+    if embeddings is None:
         embeddings = sentence_reader.load(encoder).embed(captions, progress=True)
-        with atomic_write(path) as unfinished, unfinished.open("wb") as file:
-            np.save(file, embeddings)
+        kept_arrays.write(path, embeddings)
     first = published.first_rows([len(captions) for captions in dataset.captions])
     return replace(dataset, embeddings=embeddings, first_embedding=first)
 
@@ -178,7 +177,7 @@ def start_over(logs: Path, results: Path) -> None:
     """Removes a training's checkpoints, figures and grids; its weights stay until there are new ones."""
     for folder in ("checkpoints", "warmup", "tensorboard"):
         shutil.rmtree(logs / folder, ignore_errors=True)
-    for file in (logs / "config.yaml", logs / "metrics.jsonl", *results.glob("*_[0-9]*.png")):
+    for file in (logs / "config.yaml", logs / "metrics.jsonl", logs / UNFINISHED, *results.glob("*_[0-9]*.png")):
         file.unlink(missing_ok=True)
 
 

@@ -13,13 +13,13 @@ from tqdm import tqdm
 
 from stackgan_keras import config
 from stackgan_keras.config import Folders, Settings
-from stackgan_keras.data import numbered_captions, photographs, published, rgb
+from stackgan_keras.data import kept_arrays, numbered_captions, photographs, published, rgb
 from stackgan_keras.data.decoding import decode, fingerprint
 from stackgan_keras.data.numbered_captions import NumberedCaptions
 from stackgan_keras.data.pipeline import FeaturePairStream, ImageStream, PairStream, WordStream
 from stackgan_keras.data.published import Dataset
 from stackgan_keras.errors import InputError
-from stackgan_keras.files import atomic_write
+from stackgan_keras.files import write_lines
 from stackgan_keras.models import weights
 from stackgan_keras.models.blocks import precision
 from stackgan_keras.models.runs import IMAGE_ENCODER, TEXT_ENCODER, VOCABULARY, find_run, has_weights
@@ -233,11 +233,12 @@ def _features_of_crops(images: np.ndarray, size: int, extractor: Extractor, path
 
     Source: Reed et al., CVPR 2016, section 5.
     """
-    if not path.is_file():
-        with atomic_write(path) as unfinished, unfinished.open("wb") as file:
-            bar = tqdm(images, f"features by {extractor.name}", unit=" images", leave=False)
-            np.save(file, np.stack([extractor(photographs.ten_crops(image, size))[0] for image in bar]))
-    return np.load(path)
+    features = kept_arrays.read(path, (len(images), 10, None), np.float32)
+    if features is None:
+        bar = tqdm(images, f"features by {extractor.name}", unit=" images", leave=False)
+        features = np.stack([extractor(photographs.ten_crops(image, size))[0] for image in bar])
+        kept_arrays.write(path, features)
+    return features
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,7 +273,7 @@ class _TextOutputs:
         found = Retrieval.of(self.encoders, self.test_set, self.inputs)
         figures = {"recall": found.recall(), "chance": found.chance(), "sentences": len(found.scores)}
         figures["r_precision"] = found.r_precision()
-        (self.folders.logs / "retrieval.json").write_text(json.dumps(figures) + "\n")
+        write_lines(self.folders.logs / "retrieval.json", [json.dumps(figures)])
         if figures["chance"] == 1:
             print("all test images are of one class, so how often sentences find theirs says nothing")
             return

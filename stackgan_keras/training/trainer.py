@@ -18,11 +18,14 @@ from tqdm import tqdm
 from stackgan_keras.config import Train
 from stackgan_keras.data.pipeline import ImageStream
 from stackgan_keras.errors import InputError, first_line
+from stackgan_keras.files import write_lines
 from stackgan_keras.training import health, logs
-from stackgan_keras.training.distribution import is_chief
+from stackgan_keras.training.distribution import has_other_machines, is_chief
+from stackgan_keras.training.stopping import Stop
 
 READ_EVERY = 10  # steps between reads of the losses: each waits for the device
 ASTRAY = "lower the learning rates or use train.precision float32; the last checkpoint in"
+STOP = "stop"  # among a step's scalars on several machines: how many of their devices are asked to stop
 OnGrid = Callable[[Path], None] | None  # called with the path of every image grid that is written
 SHOWN = ("discriminator", "generator", "pixel", "joint", "right_image")  # on the live line, where a step has them
 
@@ -88,11 +91,15 @@ class Trainer:
         with self.strategy.scope():
             self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
         self.chief = is_chief(self.strategy)
+        self.alone = not has_other_machines(self.strategy)
         checkpoint = tf.train.Checkpoint(step=self.step, **self.trained)
         self.scratch = None if self.chief else tempfile.TemporaryDirectory()  # all must save, one save is kept
         kept = self.scratch.name if self.scratch else str(self.folder / "checkpoints")
         self.metrics = logs.Metrics(self.folder)
         self.warned: set[str] = set()
+        self.pending: list[dict[str, tf.Tensor]] = []  # losses of the last steps, not yet read
+        self.read: list[dict[str, float]] = []  # those of the epoch's steps before them
+        self.to_stop = False  # as all machines have agreed
         self.done = self._resume(checkpoint)  # steps, before this run
         self.manager = tf.train.CheckpointManager(checkpoint, kept, max_to_keep=2)
 
@@ -109,8 +116,7 @@ class Trainer:
             if self.chief:
                 for sentence in damaged:  # whose place the next checkpoints take, so that two whole ones are kept
                     print(f"the checkpoint {sentence}: going on from {prefix}")
-                whole = there[number:][::-1]
-                tf.compat.v1.train.update_checkpoint_state(str(kept), prefix, all_model_checkpoint_paths=whole)
+                _list(kept, there[number:])
             return int(self.step.numpy())
         if damaged:
             raise InputError(
@@ -138,34 +144,45 @@ class Trainer:
             disable=not self.chief,
             mininterval=0.5 if os.isatty(2) or "ipykernel" in sys.modules else 60,  # a log file grows by every line
         )
-        try:
-            with bar:
-                per_epoch = self.stream.steps_per_epoch
-                epochs = -(-self.schedule.steps // per_epoch)
-                for epoch in range(done // per_epoch, epochs):
-                    bar.set_description(f"epoch {epoch + 1} of {epochs}", refresh=False)
-                    self._epoch(epoch, data, advance, bar)
-        except KeyboardInterrupt:
-            self._checkpoint()
-            if self.chief:
-                print(f"\nstopped after step {int(self.step.numpy())}; the same command goes on from here")
-            raise
+        with Stop() as stop:
+            try:
+                with bar:
+                    per_epoch = self.stream.steps_per_epoch
+                    epochs = -(-self.schedule.steps // per_epoch)
+                    self.read = self.metrics.unfinished(done, done % per_epoch)
+                    for epoch in range(done // per_epoch, epochs):
+                        bar.set_description(f"epoch {epoch + 1} of {epochs}", refresh=False)
+                        self._epoch(epoch, data, advance, bar, stop)
+            except KeyboardInterrupt:
+                self._stopped()
+                raise
 
-    def _epoch(self, epoch: int, data, advance, bar) -> None:
-        first, last = int(self.step.numpy()), min((epoch + 1) * self.stream.steps_per_epoch, self.schedule.steps)
-        pending, read, started = [], [], time.perf_counter()
-        for step in range(first, last):
-            pending.append(advance(next(data)))
-            if len(pending) == READ_EVERY or step == last - 1:
-                read += [self._checked(s, n) for n, s in enumerate(pending, start=step + 2 - len(pending))]
-                losses = {k: f"{v:.3f}" for k, v in read[-1].items() if k.rstrip("_0123456789") in SHOWN}
-                bar.set_postfix(losses, refresh=False)
-                bar.update(len(pending) * self.stream.batch_size)
-                pending = []
-        seconds, ended = time.perf_counter() - started, last == self.schedule.steps
-        means = {k: float(np.mean([s[k] for s in read])) for k in read[0]}
+    def _stopped(self) -> None:
+        """Saves what an interrupted training needs to go on as if it had not been."""
+        self._read_pending()
+        self._checkpoint()
         if self.chief:
-            rate = len(read) * self.stream.batch_size / seconds
+            step = int(self.step.numpy())
+            self.metrics.keep_unfinished(step, self.read)
+            print(f"\nstopped after step {step}; the same command goes on from here")
+
+    def _epoch(self, epoch: int, data, advance, bar, stop: Stop) -> None:
+        first, last = int(self.step.numpy()), min((epoch + 1) * self.stream.steps_per_epoch, self.schedule.steps)
+        started = time.perf_counter()
+        for step in range(first, last):
+            if self.to_stop or (self.alone and stop.asked):
+                raise KeyboardInterrupt
+            self.pending.append(advance(next(data), tf.constant(float(stop.asked))))
+            if len(self.pending) == READ_EVERY or step == last - 1:
+                count = self._read_pending()
+                losses = {k: f"{v:.3f}" for k, v in self.read[-1].items() if k.rstrip("_0123456789") in SHOWN}
+                bar.set_postfix(losses, refresh=False)
+                bar.update(count * self.stream.batch_size)
+        seconds, ended = time.perf_counter() - started, last == self.schedule.steps
+        means = {k: float(np.mean([s[k] for s in self.read])) for k in self.read[0]}
+        self.read = []
+        if self.chief:
+            rate = (last - first) * self.stream.batch_size / seconds
             figures = {"epoch": epoch + 1, **means, **self.outputs.figures(), "images_per_second": rate}
             self.metrics.write(last, figures)
             self._warn(bar)
@@ -180,6 +197,15 @@ class Trainer:
             self._checkpoint()
             if self.chief:
                 bar.write(f"epoch {epoch + 1}: checkpoint {self.manager.latest_checkpoint}")
+
+    def _read_pending(self) -> int:
+        """Reads the losses of the last steps, and whether a machine asked to stop in them. Returns their number."""
+        first, count = int(self.step.numpy()) + 1 - len(self.pending), len(self.pending)
+        for step, scalars in enumerate(self.pending, start=first):
+            self.to_stop |= float(scalars.pop(STOP, 0)) > 0
+            self.read.append(self._checked(scalars, step))
+        self.pending = []
+        return count
 
     def _warn(self, bar) -> None:
         """Tells once of each sign that the training goes wrong, and again if it went and came back."""
@@ -230,14 +256,25 @@ class Trainer:
             step = tf.function(step, jit_compile=True)
 
         @tf.function
-        def advance(batch):
+        def advance(batch, stop):
             scalars = self.strategy.run(step, args=(batch,))
+            if not self.alone:
+                scalars[STOP] = self.strategy.run(tf.identity, args=(stop,))
             self.step.assign_add(1)
             if self.after_step:
                 self.after_step(self.step)
             return {k: self.strategy.reduce(tf.distribute.ReduceOp.SUM, v, axis=None) for k, v in scalars.items()}
 
         return advance
+
+
+def _list(folder: Path, newest_first: list[str]) -> None:
+    """Writes the list by which TensorFlow's manager goes on; it deletes only what has a time."""
+    names = [Path(prefix).name for prefix in newest_first]
+    times = [Path(f"{prefix}.index").stat().st_mtime for prefix in newest_first]
+    lines = [f'model_checkpoint_path: "{names[0]}"']
+    lines += [f'all_model_checkpoint_paths: "{name}"' for name in reversed(names)]
+    write_lines(folder / "checkpoint", lines + [f"all_model_checkpoint_timestamps: {time}" for time in reversed(times)])
 
 
 def _newest_first(folder: Path) -> list[str]:

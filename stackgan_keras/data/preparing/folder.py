@@ -13,7 +13,7 @@ from stackgan_keras.data.published import Dataset
 from stackgan_keras.data.sources.reader import UNFINISHED
 from stackgan_keras.data.sources.source import divide
 from stackgan_keras.errors import InputError
-from stackgan_keras.files import atomic_write
+from stackgan_keras.files import atomic_write, leftovers
 from stackgan_keras.models.runs import TEXT_ENCODER, VOCABULARY
 from stackgan_keras.models.vocabulary import Vocabulary
 
@@ -31,7 +31,7 @@ def make(request: Request, asked: dict, train: Train) -> dict:
             from stackgan_keras.models import sentence_reader
         sentence_reader.reads_words(request.text_encoder)  # refuses what reads nothing
     source = request.read()
-    for leftover in out.rglob(".[0-9]*.*"):  # half a file of a command that was killed
+    for leftover in leftovers(out):
         leftover.unlink()
     record.write(unfinished, {"asked": asked})
 
@@ -43,7 +43,8 @@ def make(request: Request, asked: dict, train: Train) -> dict:
     if has_boxes:
         steps.write_tables(examples, home)
     for file in source.others:
-        shutil.copyfile(file, out / file.name)
+        with atomic_write(out / file.name) as copy:
+            shutil.copyfile(file, copy)
     splits = {split: [e for e in examples if e.split == split] for split in published.SPLITS}
     train_set, test_set = (steps.to_dataset(part, home) for part in splits.values())
     embed, text_dim = _text_encoder(request, partial(train, (train_set, test_set)))
