@@ -2,7 +2,7 @@
 
 It computes in float64, where nothing but a fault tells one order of sums from another, unless it is given a
 `--train.precision`. Where the environment has `DIES_AT`, the process is killed before the step of that number, by
-`STOPS_AT` politely.
+`STOPS_AT` politely; `PROCESSOR` is what Linux says that its processor can do.
 """
 
 import importlib
@@ -17,6 +17,7 @@ import tensorflow as tf
 from stackgan_keras import command_line
 from stackgan_keras.data.pipeline import ImageStream
 from stackgan_keras.models.blocks import precision
+from stackgan_keras.training import precision as training_precision
 from stackgan_keras.training import stage
 from stackgan_keras.training.trainer import Trainer
 
@@ -50,6 +51,8 @@ if __name__ == "__main__":
     if "--train.precision" not in sys.argv:
         stage.precision, batches = in_float64, ImageStream.batches
         ImageStream.batches = lambda *given, **shares: batches(*given, **shares).map(wide)
+    if "PROCESSOR" in os.environ:
+        training_precision._processor_flags = lambda: {*os.environ["PROCESSOR"].split()}
     for variable, number in (("DIES_AT", signal.SIGKILL), ("STOPS_AT", signal.SIGTERM)):
         if variable in os.environ:
             Trainer._distribute = signalled(Trainer._distribute, int(os.environ[variable]), number)

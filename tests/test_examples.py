@@ -25,7 +25,11 @@ def settings_of(words):
 
 
 def assert_birds(settings, folder, fresh):
-    assert (settings.run, settings.data.root, folder) == ("published_birds", Path("/shared/birds"), Path("/shared")) and not fresh
+    assert (settings.run, settings.data.root, folder) == (
+        "published_birds",
+        Path("/shared/birds"),
+        Path("/shared"),
+    ) and not fresh
 
 
 def test_slurm(tmp_path):

@@ -96,6 +96,20 @@ def test_a_machine_that_is_stopped_ends_all_and_they_go_on(birds, tmp_path, stop
     assert_same_training(one, two, "stage1")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("second", "expected"), [("amx_bf16", "mixed_bfloat16, which"), ("sse", "float32, as the machines")]
+)
+def test_machines_agree_on_a_precision(birds, tmp_path, second, expected):
+    chosen = {"data.root": birds, "train.precision": "auto", "train.max_steps": 1}
+    finish(
+        machines(2, tmp_path, "train_stage1", chosen, PROCESSOR=["avx512_bf16", second]),
+        [log_of(tmp_path), log_of(tmp_path, 1)],
+    )
+    assert f"train.precision auto: {expected}" in log_of(tmp_path).read_text()
+    assert "train.precision" not in log_of(tmp_path, 1).read_text()
+
+
 def machines(count, output, command, settings, **variables):
     """The command on so many machines; `variables` are of their environments, one each."""
     cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(count)]}

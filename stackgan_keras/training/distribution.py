@@ -52,6 +52,24 @@ def has_other_machines(strategy: tf.distribute.Strategy) -> bool:
     return bool(resolver and resolver.task_type)
 
 
+def all_alike(strategy: tf.distribute.Strategy, number: int) -> bool:
+    """Whether all machines give the same small number."""
+    if not has_other_machines(strategy):
+        return True
+
+    @tf.function
+    def moments():
+        def mine():
+            return tf.distribute.get_replica_context().all_reduce(
+                tf.distribute.ReduceOp.MEAN, tf.constant([number, number**2], tf.float32)
+            )
+
+        return strategy.run(mine)
+
+    mean, of_squares = strategy.experimental_local_results(moments())[0].numpy()
+    return bool(of_squares - mean**2 < 1e-5)  # the variance: one that differs of n makes it about 1 / n
+
+
 class GlobalBatch:
     """The batch over all replicas, seen from one of them: means over all of it, and its rows."""
 

@@ -6,22 +6,29 @@ import tensorflow as tf
 
 from stackgan_keras import config
 from stackgan_keras.config import Settings
+from stackgan_keras.training.distribution import all_alike, is_chief
 
 BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}  # of processors that compute in bfloat16, as Linux calls them
+PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 FLOAT16_GPUS = (7, 0)  # compute capability from which GPUs have tensor cores
 
 
-def settled(settings: Settings, logs: Path, *, chief: bool = True) -> Settings:
-    """The settings with a precision in place of `auto`, which the chief prints; a run that has begun keeps its own."""
+def settled(settings: Settings, logs: Path, strategy: tf.distribute.Strategy | None = None) -> Settings:
+    """The settings with a precision in place of `auto`, which the chief prints; a run that has begun keeps its own.
+
+    Of several machines in a `strategy` all take the same.
+    """
     if settings.train.precision != "auto":
         return settings
     chosen, reason = _choose()
+    if strategy is not None and not all_alike(strategy, PRECISIONS.index(chosen)):
+        chosen, reason = "float32", "as the machines are fast with different ones"
     earlier = logs / "config.yaml"
     if earlier.is_file():
         kept = config.make(config.read(earlier)).train.precision
         if kept != chosen:
             chosen, reason = kept, "as this run began"
-    if chief:
+    if strategy is None or is_chief(strategy):
         print(f"train.precision auto: {chosen}, {reason}")
     return settings.model_copy(update={"train": settings.train.model_copy(update={"precision": chosen})})
 
