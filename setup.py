@@ -6,7 +6,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
-SHIPPED = ("drawn", "flowers")  # runs whose weights come with the package
+SHIPPED = ("birds", "drawn", "flowers")  # runs whose weights come with the package
 TYPES = ("mypy>=2", "types-PyYAML", "types-tqdm", "pandas-stubs")
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "stackgan_keras/__init__.py").read_text())[1]
 

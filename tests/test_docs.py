@@ -14,7 +14,8 @@ from stackgan_keras import __version__, command_line, config
 from stackgan_keras.errors import InputError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PAGES = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("*/*.md"), REPOSITORY / "weights/flowers/README.md"])
+CARDS = [REPOSITORY / f"weights/{run}/README.md" for run in ("flowers", "birds")]
+PAGES = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("*/*.md"), *CARDS])
 NOTEBOOK = REPOSITORY / "notebooks/stackgan.ipynb"
 TRAINING = ("train_text", "train_stage1", "train_stage2", "train")  # commands that take every setting
 COMMANDS = "|".join(

@@ -2,7 +2,7 @@
 
 python results/readme/make.py
 
-few_birds.png is the grid that the README's `generate --run few` leaves, after a training on 215 photographs;
+few_birds.png is the grid that the documentation's `generate --run few` leaves, after a training on 215 photographs;
 few_flowers.png and projected_flowers.png are those of flowers.txt, after the trainings that stand beside them.
 
 The images of the page are left by STACKGAN_SCREENSHOTS=DIR pytest tests/test_app_browser.py: several_1280.png, its
@@ -36,6 +36,14 @@ FLOWERS = (
 )
 WALK = ("this yellow flower has layered petals", "this flower has pink petals and a yellow center")
 BIRDS = (
+    "this bird is blue with a white belly",
+    "this bird is all black with a long tail",
+    "this bird has a bright red head and breast",
+    "this bird is red with black wings",
+    "this bird is yellow with black wings",
+    "this small bird is all blue and has a short pointed bill",
+)
+DRAWN = (
     "this bird is red with black wings",
     "a small yellow bird with a black crown",
     "a blue bird with a white belly and an orange beak",
@@ -46,8 +54,9 @@ BIRDS = (
 
 
 def main() -> None:
-    save("flowers", typed_grid(HOME / "weights/flowers", FLOWERS, count=3))
-    save("typed", typed_grid(HOME / "weights/drawn", BIRDS, count=4))
+    both = [typed_grid(HOME / "weights/flowers", FLOWERS, count=2), typed_grid(HOME / "weights/birds", BIRDS, count=2)]
+    save("photographs", np.concatenate(both))
+    save("typed", typed_grid(HOME / "weights/drawn", DRAWN, count=4))
     save_walk()
     demo = config.make(config.read("demo_stage1"))
     save("drawn_birds", data_grid(published.read(data_root(demo, Folders(HOME, "demo")), "test", text_dim=None)))
