@@ -11,6 +11,7 @@ from stackgan_keras.errors import InputError, first_line, whole_number
 from stackgan_keras.inference.studio import Studio
 
 LONGEST_QUEUE = 64  # people who wait; the next is told to come again
+MOST_SESSIONS = 100  # whose controls gradio remembers, 170 KB of each; its default is 10,000
 
 
 def main() -> None:
@@ -40,6 +41,7 @@ def main() -> None:
         theme=page.THEME,
         css=page.CSS,
         share=False,
+        state_session_capacity=MOST_SESSIONS,
         max_file_size=1,  # the page takes no files
         app_kwargs=listeners.app_kwargs(),
         quiet=True,  # or it would advertise share=True, which is no argument here

@@ -89,7 +89,7 @@ def test_a_machine_that_is_stopped_ends_all_and_they_go_on(birds, tmp_path, stop
     logs = [log_of(two), log_of(two, 1)]
     finish(machines(2, two, "train_stage1", chosen, STOPS_AT=stops), logs, codes=[130, 130])
     said = logs[0].read_text()
-    assert "stopped after step 9; the same command goes on from here" in said and "error" not in said
+    assert "stopped after step 9; the same command goes on from here" in said and "error:" not in said
     assert not spoken(logs[1]) and not any("Traceback" in log.read_text() for log in logs)
     finish(machines(2, two, "train_stage1", chosen), logs)
     finish([alone], [log_of(one)])

@@ -3,12 +3,14 @@
 `make soak MINUTES=60` trains for an hour, `make test-all` for minutes. At random moments a training is killed by
 SIGKILL or by SIGTERM, its disk is full, or its newest checkpoint is damaged before the next start; one training goes on
 with 1, 2 or 4 devices. Where the number of devices stays, all that is left in the end is equal to the bit. Where it
-changes, the order of sums does: that training is in float64, and its figures and weights differ by TOLERANCE at most.
+changes, the order of sums does: that training is in float64, and its figures and weights differ by no more than those
+of `test_replicas.py` may.
 
 Memory and open files are read each second. `results/soak/` gets them as CSV and as curves.
 """
 
 import csv
+import math
 import os
 import random
 import re
@@ -56,7 +58,6 @@ EACH = {
 SIZES = {"stage1": {"--data.image_size": 16}, "stage2": {"--data.image_size": 32, "--generator.filters": 4}}
 KINDS = ("killed", "killed as it writes", "stopped", "full", "damaged")
 DISK = "size=96m"
-TOLERANCE = 1e-6  # between trainings by other numbers of devices, in float64
 MORE_MB, MORE_FILES = 40, 1  # from the first to the last third of a training that is left alone: see `assert_flat`
 SETTLED = 30  # seconds of a training after which its memory is compared
 LONG = 90  # seconds of what is compared, at least
@@ -108,6 +109,11 @@ class Soak:
         lines = logs.read(self.folder / f"logs/mine/{self.network}/metrics.jsonl")
         return lines[-1]["step"] if lines else 0
 
+    @property
+    def most_steps(self) -> float:
+        """After which it is disturbed no more: the order of sums may tell more with every step."""
+        return math.inf if len(self.devices) == 1 else 1000
+
     def checkpoints(self) -> Path:
         return self.folder / f"logs/mine/{self.network}/checkpoints"
 
@@ -157,11 +163,11 @@ def test_a_training_disturbed_at_random_ends_as_a_quiet_one(name, root, disk, tm
     kinds = [kind for kind in KINDS if kind != "full" or disk]
     print(f"\nsoak of {name}, seed {SEED}" + ("" if disk else "; no disk can be mounted here, so none gets full"))
     end, counts = time.monotonic() + MINUTES / 3 * 60 * 0.6, dict.fromkeys(kinds, 0)
-    while time.monotonic() < end or not all(counts.values()):
+    while not all(counts.values()) or (time.monotonic() < end and disturbed.step() < disturbed.most_steps):
         kind = disturbed.chance.choice([kind for kind in kinds if counts[kind] == min(counts.values())])
         disturb(disturbed, kind)
         counts[kind] += 1
-    last = disturbed.step() + 400
+    last = disturbed.step() + (400 if len(devices) == 1 else 100)
     for soak, what in ((disturbed, "the end"), (quiet, "quiet")):
         with soak.training(what, "--train.max_steps", last) as (process, log):
             assert process.wait() == 0, log.read_text()[-3000:]
@@ -172,7 +178,7 @@ def test_a_training_disturbed_at_random_ends_as_a_quiet_one(name, root, disk, tm
         expected, found = (state(Folders(soak.folder, "mine")) for soak in (quiet, disturbed))
         assert found == expected and len(found) > 5
     else:
-        assert_same_training(quiet.folder, disturbed.folder, network, rtol=TOLERANCE, atol=TOLERANCE)
+        assert_same_training(quiet.folder, disturbed.folder, network)  # 1,000 steps by one and by two differ by less
     assert_flat(samples)
 
 
@@ -190,7 +196,10 @@ def disturb(soak: Soak, kind: str) -> None:
     begun, kept = soak.step(), soak.checkpoints()
     with soak.training(kind) as (process, log):
         until(lambda: process.poll() is not None or (soak.step() > begun and len([*kept.glob("*.index")]) > 1), 600)
-        time.sleep(soak.chance.expovariate(1 / (10 if MINUTES < 10 else 40)))
+        wait, until_step = soak.chance.expovariate(1 / (10 if MINUTES < 10 else 40)), soak.step() + 100
+        again = time.monotonic() + wait
+        while time.monotonic() < again and (len(soak.devices) == 1 or soak.step() < until_step):
+            time.sleep(0.05)
         assert process.poll() is None, log.read_text()[-3000:]
         if kind == "stopped":
             process.terminate()
