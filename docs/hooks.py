@@ -1,6 +1,6 @@
 """What the site shows of the repository outside docs/: some pages, and the images that pages link to.
 
-Pages link as in the repository, `../results/readme/photographs.png`, and so can be read there too. On the site such links
+Pages link as in the repository, `../results/readme/page.png`, and so can be read there too. On the site such links
 lead to the same page or image, to the repository where mkdocs.yml has a `repo_url`, or else are plain text.
 """
 
@@ -11,7 +11,8 @@ from pathlib import Path
 from mkdocs.structure.files import File
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PAGES = ("CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md", *(f"weights/{run}/README.md" for run in ("flowers", "birds")))
+CARDS = ("weights/flowers/README.md", "weights/birds/README.md")
+PAGES = ("CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md", *CARDS)
 IMAGES = "results/readme/*.*[gf]"  # .png and .gif
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
 
