@@ -30,7 +30,7 @@ def summary(record: dict, out: Path) -> str:
         lines.append(
             f"note: {record['splits']['train']['images']} training images are few: the next command's networks are "
             f"narrower than published, and its epochs show {SEEN:,} images, as was measured with 500; Stage II has "
-            "few_stage2. Stage I's discriminator reads a pretrained network: pip install 'stackgan_keras[efficientnet]'"
+            "few_stage2. Their discriminators read a pretrained network: pip install 'stackgan_keras[efficientnet]'"
         )
     return "\n".join(lines)
 
