@@ -62,7 +62,7 @@ test: .venv/installed
 	$(RUN) pytest -q -m "not slow" -n 2 --dist loadfile
 
 test-all: .venv/installed
-	$(BIN)/pip install --quiet --editable ".[test,docs,app,notebook,onnx,litert,efficientnet,vgg16]" "$(TORCH)" jax scipy \
+	$(BIN)/pip install --quiet --editable ".[test,docs,app,notebook,onnx,litert,efficientnet,vgg16,beam]" "$(TORCH)" jax scipy \
 	  pytorch-fid torch-fidelity efficientnet-lite-pytorch selenium
 	$(RUN) pytest -q
 
