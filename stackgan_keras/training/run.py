@@ -13,7 +13,9 @@ from stackgan_keras import config
 from stackgan_keras.config import Folders, Settings
 from stackgan_keras.data import drawn_birds, kept_arrays, published, uncaptioned
 from stackgan_keras.data.published import Dataset
+from stackgan_keras.data.shards import folder as shards
 from stackgan_keras.data.shards.dataset import TrainingSet
+from stackgan_keras.data.shards.dataset import read as read_split
 from stackgan_keras.errors import InputError
 from stackgan_keras.files import atomic_write
 from stackgan_keras.models import sentence_reader
@@ -37,12 +39,12 @@ MAY_CHANGE = {  # settings that a run may change between one command and the nex
 
 def check_encoders(settings: Settings, folders: Folders) -> None:
     """Raises `InputError` where the run's text encoder is missing, or does not fit, whatever the data will be."""
-    own, root, shards = own_text_encoder(folders), settings.data.root, settings.data.shards
-    if root is not None and shards is not None:
-        raise InputError(f"data.root is {root} and data.shards {shards}: give one of them")
-    if shards is not None and not settings.generator.conditional:
+    own, root, sharded = own_text_encoder(folders), settings.data.root, settings.data.shards
+    if root is not None and sharded is not None:
+        raise InputError(f"data.root is {root} and data.shards {sharded}: give one of them")
+    if sharded is not None and not settings.generator.conditional:
         raise InputError("generator.conditional no learns from a folder of images: give data.root, not data.shards")
-    if settings.generator.family == "attngan" and shards is None:
+    if settings.generator.family == "attngan" and sharded is None:
         if not any((home / VOCABULARY).is_file() for home in (folders.weights, root) if home is not None):
             raise InputError(
                 f"generator.family attngan reads words, but {folders.weights} holds no text encoder of words: run "
@@ -101,18 +103,16 @@ def read_datasets(settings: Settings, folders: Folders) -> tuple[TrainingSet, Tr
 
 def _read_shards(home: str, settings: Settings, folders: Folders) -> tuple[TrainingSet, TrainingSet]:
     """The two splits of a folder of shards, whose text encoder becomes the run's."""
-    from stackgan_keras.data.shards import dataset, folder
-
     own = own_text_encoder(folders)
     if own is None:
-        folder.copy_encoders(home, folders.weights)
+        shards.copy_encoders(home, folders.weights)
         check_encoders(settings, folders)
-    elif not folder.has_encoder(home, own):
+    elif not shards.has_encoder(home, own):
         raise InputError(
             f"{own} is not the text encoder that made the embeddings in {home}: give another --run, or make the shards "
             f"by prepare --text_encoder {own}"
         )
-    train_set, test_set = (dataset.read(home, split, settings.data.image_size) for split in published.SPLITS)
+    train_set, test_set = (read_split(home, split, settings.data.image_size) for split in published.SPLITS)
     if train_set.text_dim != settings.generator.text_dim:
         raise InputError(
             f"{home} holds embeddings of {train_set.text_dim} dimensions but generator.text_dim is "
