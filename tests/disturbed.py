@@ -49,7 +49,7 @@ def state(folders: Folders) -> dict[str, str]:
         if (metrics := folder / "metrics.jsonl").is_file():
             lines = [json.loads(line) for line in metrics.read_text().splitlines()]
             found[f"{folder.name}: figures"] = str([line | {"images_per_second": 0} for line in lines])
-    for path in folders.results.rglob("*_[0-9]*.png"):
+    for path in folders.results.rglob("[!.]*_[0-9]*.png"):
         found[str(path.relative_to(folders.results))] = digest({"pixels": np.asarray(Image.open(path))})
     return found
 
