@@ -6,14 +6,16 @@ import tensorflow as tf
 
 from stackgan_keras import config
 from stackgan_keras.config import Settings
-from stackgan_keras.training.distribution import all_alike, is_chief
+from stackgan_keras.training.distribution import all_alike
 
 BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}  # of processors that compute in bfloat16, as Linux calls them
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 FLOAT16_GPUS = (7, 0)  # compute capability from which GPUs have tensor cores
 
 
-def settled(settings: Settings, logs: Path, strategy: tf.distribute.Strategy | None = None) -> Settings:
+def settled(
+    settings: Settings, logs: Path, strategy: tf.distribute.Strategy | None = None, *, chief: bool = True
+) -> Settings:
     """The settings with a precision in place of `auto`, which the chief prints; a run that has begun keeps its own.
 
     Of several machines in a `strategy` all take the same.
@@ -28,7 +30,7 @@ def settled(settings: Settings, logs: Path, strategy: tf.distribute.Strategy | N
         kept = config.make(config.read(earlier)).train.precision
         if kept != chosen:
             chosen, reason = kept, "as this run began"
-    if strategy is None or is_chief(strategy):
+    if chief:
         print(f"train.precision auto: {chosen}, {reason}")
     return settings.model_copy(update={"train": settings.train.model_copy(update={"precision": chosen})})
 

@@ -67,7 +67,7 @@ def train(
     check_encoders(settings, folders)
     if fresh and is_chief(strategy):
         start_over(logs, results)
-    settings = settled(settings, logs, strategy)
+    settings = settled(settings, logs, strategy, chief=is_chief(strategy))
     if not fresh:
         check_same_run(settings, logs)
     datasets = read_datasets(settings, folders)
