@@ -370,7 +370,7 @@ def test_no_weights_as_text(refused):
         ),
         ([RED, BLUE, "--interpolate", "--steps", "1"], "steps is 1: give a whole number from 2 to 1,000"),
         ([RED, "--colour", "red"], "unrecognized arguments: --colour"),
-        ([RED, "--run", "gone"], "weights/gone is not there: take one of the runs blind, both,"),
+        ([RED, "--run", "gone"], "weights/gone is not there: take one of the runs birds, blind, both,"),
         ([RED, "--run", "../weights/both"], "run is '../weights/both', but must be a name"),
         ([RED, "--run", "blind"], "weights/blind holds generators but no text_encoder.weights.h5"),
     ],
