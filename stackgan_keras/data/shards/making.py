@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
 from stackgan_keras import processes
 from stackgan_keras.data import photographs
@@ -44,8 +45,6 @@ def make(job: Job) -> None:
 
 def in_processes(jobs: Sequence[Job]) -> None:
     """Does the jobs in as many processes as there are cores."""
-    from tqdm import tqdm
-
     with processes.mapped(make, jobs, min(len(jobs), processes.cores())) as done:
         for _ in tqdm(done, "shards", total=len(jobs), unit=""):
             pass
@@ -54,7 +53,7 @@ def in_processes(jobs: Sequence[Job]) -> None:
 def by_beam(jobs: Sequence[Job], options: str) -> None:
     """Does the jobs by Apache Beam, on the runner that `options` name as Beam's own command line does.
 
-    Raises `InputError` where Beam is not installed, and for options that it does not know.
+    Raises `InputError` where Beam is not installed.
     """
     try:
         import apache_beam as beam
