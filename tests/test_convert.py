@@ -485,6 +485,10 @@ def _too_narrow(state):
     state["fc.0.weight"] = state["fc.0.weight"][:64]
 
 
+def _numbered(state):
+    state["upsample99999999999.1.weight"] = np.zeros((4, 4, 3, 3))
+
+
 @pytest.mark.parametrize(
     ("spoil", "expected"),
     [
@@ -504,6 +508,7 @@ def _too_narrow(state):
         (_no_text, ["cannot be told", "ca_net.fc.weight is missing"]),
         (_too_little_noise, ["'noise_dim': -5", "impossible"]),
         (_too_narrow, ["'filters': 0", "impossible"]),
+        (_numbered, ["cannot be told (its layers are numbered up to 99999999999)"]),
     ],
 )
 def test_names_and_shapes_that_do_not_fit_are_listed(spoil, expected, tmp_path, refused):
@@ -515,6 +520,14 @@ def test_names_and_shapes_that_do_not_fit_are_listed(spoil, expected, tmp_path, 
     for part in expected:
         assert part in sentence
     assert not (tmp_path / "x.weights.h5").exists()
+
+
+def test_arrays_without_numbers_ask_for_no_memory(tmp_path, refused):
+    state = tiny("stage1_dis")
+    state["encode_img.0.weight"] = np.zeros((10**9, 0, 4, 4))
+    state["get_cond_logits.outlogits.0.weight"] = np.zeros((0, 10**10, 3, 3))
+    np.savez(tmp_path / "net.npz", **state)
+    assert "impossible (it is larger than the file)" in refused(tmp_path / "net.npz", "--out", tmp_path / "x.weights.h5")
 
 
 # -- StackGAN++ and AttnGAN ---------------------------------------------------------------------------------------

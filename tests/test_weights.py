@@ -259,13 +259,23 @@ def _dataset(keep):
         (_config(keywords={**STAGE1, "colour": "red"}), "unexpected keyword argument 'colour'"),
         (_config(keywords={**STAGE1, "filters": "wide"}), "cannot be built"),
         (_config(keywords={**STAGE1, "filters": 0}), "cannot be built"),
-        (_config(keywords={**STAGE1, "filters": 10_000_000}), "cannot be built"),
+        (_config(keywords={**STAGE1, "filters": 10_000_000}), "cannot be built (it is larger than the file)"),
+        (_config(keywords={**STAGE1, "text_dim": 10**15}), "cannot be built (it is larger than the file)"),
         (_config(keywords={**STAGE1, "image_size": 65}), "cannot be built"),
         (_config(keywords={**STAGE1, "image_size": None}), "cannot be built"),
         (_config(network="stage2_generator", keywords={}), "cannot be built"),
         (_config(network="stage2_generator", keywords={"stage1": 5}), "cannot be built"),
+        (
+            _config(
+                network="stage2_generator", keywords={**CONFIGS["stage2_generator"].keywords, "residual_blocks": 10**9}
+            ),
+            "larger than the file",
+        ),
         (_config(network="discriminator", keywords={"heads": 5}), "cannot be built"),
-        (_config(network="discriminator", keywords={"image_size": 16}), "where this discriminator has encode_image/"),
+        (
+            _config(network="discriminator", keywords={"image_size": 16, "filters": 1}),
+            "where this discriminator has encode_",
+        ),
         (_dataset(keep=False), "is damaged"),
         (_dataset(keep=True), "is damaged"),
     ],

@@ -53,14 +53,15 @@ class Stage:
         That run is looked for below `output_dir`, then among those shipped, and has a generator. A discriminator that
         it lacks, as runs made to draw with do, starts from random weights.
         """
+        frozen = self.frozen and weights.load(self.frozen)  # first, as the generator is built to its sizes
         generator, *others = (config.build() for config in self.networks.values())
         if init_from is not None:
             home, missing = find_run(output_dir, init_from), self.missing(init_from, output_dir)
             for name, network in zip(self.networks, (generator, *others), strict=True):
                 if (file := weight_file(home, name)) not in missing:
                     weights.load_into(network, file)
-        if self.frozen is not None:
-            weights.load_into(generator.get_layer("stage1_generator"), self.frozen)
+        if frozen:
+            generator.get_layer("stage1_generator").set_weights(frozen.get_weights())
         return generator, dict(zip(self.discriminators, others, strict=True))
 
     def check_start(self, init_from: str | None, output_dir: Path) -> None:

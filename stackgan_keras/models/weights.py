@@ -22,6 +22,7 @@ from stackgan_keras.models import (
     generators,
     hdf5,
     image_encoder,
+    limits,
     region_encoder,
     stackgan_v2,
     text_encoder,
@@ -129,7 +130,8 @@ def load(path: str | Path, network: str | None = None) -> keras.Model:
     """
     config = read_config(path, network)
     try:
-        model = config.build()
+        with limits.at_most(Path(path).stat().st_size):  # a number takes a byte at least
+            model = config.build()
     except Exception as problem:
         if not isinstance(problem, ODD_KEYWORDS) and not is_exhausted(problem):
             raise

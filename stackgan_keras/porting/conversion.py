@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from stackgan_keras.errors import InputError, first_line
-from stackgan_keras.models import weights
+from stackgan_keras.models import limits, weights
 from stackgan_keras.porting import attngan_release as attngan
 from stackgan_keras.porting import pretrained
 from stackgan_keras.porting import pytorch_release as pytorch
@@ -84,7 +84,8 @@ def convert(state: dict[str, np.ndarray]) -> tuple[keras.Model, weights.ModelCon
     state = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
     kind, config = _known_kind(state), recognize(state)
     try:
-        model = config.build()
+        with limits.at_most(sum(value.nbytes for value in state.values())):  # shapes without numbers may be of any size
+            model = config.build()
     except (InputError, ValueError, ArithmeticError) as problem:
         raise InputError(f"{config.network} with {config.keywords} is impossible ({problem}): {AS_SAVED}") from None
     variables, tensors = weights.named_variables(model), kind.tensors(config.keywords)
