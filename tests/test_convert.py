@@ -308,6 +308,18 @@ def test_a_checkpoint_with_other_tensors(spoil, expected, tf_networks, tmp_path,
     assert not (tmp_path / "weights").exists()
 
 
+def test_a_slice_of_a_checkpoint_that_announces_the_rest(tmp_path, refused):
+    tf = pytest.importorskip("tensorflow")
+    tf.raw_ops.SaveV2(
+        prefix=str(tmp_path / "model.ckpt"),
+        tensor_names=["g_net/w"],
+        shape_and_slices=["1000000 1000000 0,1:0,1"],
+        tensors=[np.ones((1, 1), np.float32)],
+    )
+    sentence = refused(tmp_path / "model.ckpt", "--out", tmp_path / "weights")
+    assert "it announces 1,000,000,000,000 numbers, which it does not hold" in sentence
+
+
 def test_a_checkpoint_of_something_else(tmp_path, refused):
     prefix = save_tensorflow(tmp_path / "model.ckpt", {"dense/kernel": np.ones((2, 3), np.float32)})
     assert "holds dense/kernel: this is no network" in refused(prefix, "--out", tmp_path / "weights")

@@ -1,5 +1,6 @@
 """Tensors by name in checkpoints of other programs, read without running anything that stands in them."""
 
+import math
 import mmap
 import re
 import zipfile
@@ -126,6 +127,10 @@ def _read_tensorflow(prefix: Path) -> dict[str, np.ndarray]:
 
     try:
         reader = tf.train.load_checkpoint(str(prefix))
+        files = [file for file in prefix.parent.iterdir() if file.name.startswith(prefix.name)]
+        numbers = sum(math.prod(shape) for shape in reader.get_variable_to_shape_map().values())
+        if numbers > sum(file.stat().st_size for file in files):
+            raise ValueError(f"it announces {numbers:,} numbers, which it does not hold")
         types = reader.get_variable_to_dtype_map()
         return {name: reader.get_tensor(name) for name in sorted(types) if types[name].is_floating}
     except Exception as problem:  # TensorFlow raises a dozen kinds for files that are missing, broken or foreign
