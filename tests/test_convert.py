@@ -539,7 +539,8 @@ def test_arrays_without_numbers_ask_for_no_memory(tmp_path, refused):
     state["encode_img.0.weight"] = np.zeros((10**9, 0, 4, 4))
     state["get_cond_logits.outlogits.0.weight"] = np.zeros((0, 10**10, 3, 3))
     np.savez(tmp_path / "net.npz", **state)
-    assert "impossible (it is larger than the file)" in refused(tmp_path / "net.npz", "--out", tmp_path / "x.weights.h5")
+    sentence = refused(tmp_path / "net.npz", "--out", tmp_path / "x.weights.h5")
+    assert "impossible (it is larger than the file)" in sentence
 
 
 # -- StackGAN++ and AttnGAN ---------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """A stage from settings to weights: which embeddings it takes, what it leaves, how it goes on."""
 
 import json
+import os
 import shutil
 
 import keras
@@ -238,6 +239,26 @@ def test_nothing_is_replaced_unless_asked_for(drawn, folders, tmp_path):
     assert not np.array_equal(weights_of(folders, "stage1_gen")[0], old[0])
     again = stage.train(stages.stage1(other), other, Folders(tmp_path / "again", "tiny"))
     assert grid.read_bytes() == again.read_bytes()  # it began anew, not from what was there
+
+
+def test_what_killed_trainings_had_not_finished_is_removed(drawn, folders):
+    text = folders.logs / "text/checkpoints/ckpt-4_temp/part-00000-of-00001.index.tempstate15"
+    old = [
+        folders.weights / ".node-1.example.17.stage1_gen.weights.h5",
+        folders.logs / "stage1/.host.17.metrics.jsonl",
+        folders.logs / "cache/.host.17.images.npy",
+        folders.results / "stage1/.host.17.curves.png",
+        text,
+    ]
+    kept = [folders.weights / ".host.18.stage1_dis.weights.h5", folders.weights / "notes.txt"]
+    for file in (*old, *kept):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("half")
+    for path in (*old, text.parent, kept[1]):
+        os.utime(path, (0, 0))  # nobody writes it any more
+    train_stage1(settings(drawn, max_steps=1), folders)
+    assert not any(file.exists() for file in (*old, text.parent))
+    assert all(file.exists() for file in kept)
 
 
 def test_an_encoder_from_elsewhere_is_replaced_only_if_asked_for(drawn, folders):

@@ -4,6 +4,7 @@ import filecmp
 import hashlib
 import os
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,11 +18,12 @@ from stackgan_keras.data.shards import folder as shards
 from stackgan_keras.data.shards.dataset import TrainingSet
 from stackgan_keras.data.shards.dataset import read as read_split
 from stackgan_keras.errors import InputError
-from stackgan_keras.files import atomic_write
+from stackgan_keras.files import atomic_write, leftovers
 from stackgan_keras.models import sentence_reader
 from stackgan_keras.models.runs import IMAGE_ENCODER, TEXT_ENCODER, VOCABULARY
 from stackgan_keras.training.logs import UNFINISHED
 
+UNTOUCHED = 600  # seconds after which nobody is writing an unfinished file any more
 MAY_CHANGE = {  # settings that a run may change between one command and the next
     "data.root",
     "data.shards",
@@ -171,6 +173,18 @@ def make_writable(*folders: Path) -> None:
             raise InputError(f"{folder} cannot be made ({problem.strerror}): give another --output_dir") from None
         if not os.access(folder, os.W_OK):
             raise InputError(f"{folder} cannot be written to: give another --output_dir or change its permissions")
+
+
+def remove_unfinished(folders: Folders) -> None:
+    """Removes what killed commands had not finished writing for the run, TensorFlow's checkpoints among it."""
+    for folder in (folders.logs, folders.results, folders.weights):
+        for path in [*leftovers(folder), *folder.rglob("ckpt-*_temp"), *folder.rglob("*.tempstate*")]:
+            if not path.exists() or time.time() - path.stat().st_mtime < UNTOUCHED:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def start_over(logs: Path, results: Path) -> None:

@@ -37,6 +37,7 @@ from stackgan_keras.training.run import (
     make_writable,
     own_text_encoder,
     read_datasets,
+    remove_unfinished,
     start_over,
 )
 from stackgan_keras.training.samples import SampleGrid, TextsOf, embeddings_of
@@ -65,8 +66,10 @@ def train(
     if (features := settings.discriminator.features) is not None:
         extractors.check_projected(features)
     check_encoders(settings, folders)
-    if fresh and is_chief(strategy):
-        start_over(logs, results)
+    if is_chief(strategy):
+        remove_unfinished(folders)
+        if fresh:
+            start_over(logs, results)
     settings = settled(settings, logs, strategy, chief=is_chief(strategy))
     if not fresh:
         check_same_run(settings, logs)

@@ -33,7 +33,14 @@ from stackgan_keras.training.encoders import Encoders, EncoderStep, model_config
 from stackgan_keras.training.optimizers import make_damsm_adam, make_rmsprop
 from stackgan_keras.training.precision import settled
 from stackgan_keras.training.retrieval import OTHERS, Retrieval
-from stackgan_keras.training.run import check_nothing_is_lost, check_same_run, data_root, make_writable, start_over
+from stackgan_keras.training.run import (
+    check_nothing_is_lost,
+    check_same_run,
+    data_root,
+    make_writable,
+    remove_unfinished,
+    start_over,
+)
 from stackgan_keras.training.trainer import OnGrid, Schedule, Trainer
 from stackgan_keras.training.whitening import scale_embeddings, whiten
 
@@ -55,6 +62,7 @@ def train(settings: Settings, folders: Folders, on_grid: OnGrid = None, *, fresh
     make_writable(logs, results, folders.weights)
     check_nothing_is_lost(path, logs, fresh=fresh)
     start = _found_start(settings, folders.output_dir)  # before data is drawn, which takes long
+    remove_unfinished(folders)
     if fresh:
         start_over(logs, results)
     settings = settled(settings, logs)
