@@ -9,12 +9,13 @@ import shutil
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 from disturbed import state
 from helpers import ended
 from PIL import Image
 
-from stackgan_keras import config, export, generate, prepare, train_stage1
+from stackgan_keras import config, convert, evaluate, export, generate, prepare, train_stage1
 from stackgan_keras.config import Folders
 from stackgan_keras.data import drawn_birds
 from stackgan_keras.data.sources.reader import UNFINISHED
@@ -22,6 +23,7 @@ from stackgan_keras.models import weights
 from stackgan_keras.models.weights import ModelConfig
 
 KB = 1024
+TINY = Path(__file__).parent / "pytorch_tiny.npz"
 SMALL = {"filters": 2, "text_dim": 16, "condition_dim": 8, "noise_dim": 8, "image_size": 16}
 TRAINING = [
     *("--run", "tiny", "--data.image_size", "16", "--generator.filters", "2", "--discriminator.filters", "2"),
@@ -168,8 +170,41 @@ def test_generate(run, disk, small):
 
 
 @pytest.mark.slow
-def test_export(run, disk, small):
+@pytest.mark.parametrize(
+    ("kind", "needs", "rooms"),
+    [
+        ("saved_model", (), (0, 40, 200, 8000)),
+        ("onnx", ("tf2onnx", "onnxruntime"), (0, 40, 200, 8000)),
+        ("litert", ("ai_edge_litert.interpreter",), (0, 40, 200, 8000)),
+    ],
+)
+def test_export(kind, needs, rooms, run, disk, small):
+    for name in needs:
+        pytest.importorskip(name, reason=f"needs {name}")
     folder = disk("size=12m")
     shutil.copytree(run / "weights", folder / "weights")
-    words = ["--run", "tiny", "--output_dir", folder, "--format", "saved_model"]
-    small(folder, (0, 40, 200, 8000), export.main, words, is_untouched)
+    words = ["--run", "tiny", "--output_dir", folder, "--format", kind]
+    small(folder, rooms, export.main, words, is_untouched)
+
+
+@pytest.mark.slow
+def test_evaluate(birds, run, disk, small, eagerly):
+    """Features of the real images, and then, with these, a sheet of images; that of the evaluation before stays."""
+    folder = disk("size=4m")
+    shutil.copytree(run / "weights", folder / "weights")
+    words = ["--run", "tiny", "--output_dir", folder, "--data.root", birds, "--count", 20, "--metrics", "diversity"]
+    for without_room in ("data/features/", "results/tiny/neighbours.png"):
+        (said,) = small(folder, (0, 2000), evaluate.main, [*words, "--neighbours"], is_untouched)
+        assert without_room in said
+
+
+def test_convert(disk, small):
+    """The networks of one file, and then the same again."""
+    folder = disk("size=4m")
+    with np.load(TINY) as golden:
+        names = [name for name in golden if name.split("/")[0] in ("stage1_gen", "stage1_dis")]
+        np.savez(folder / "both.npz", **{name: golden[name] for name in names})
+    for _ in range(2):
+        small(
+            folder, (0, 40, 400, 2000), convert.main, [folder / "both.npz", "--out", folder / "weights"], is_untouched
+        )
