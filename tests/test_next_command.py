@@ -77,6 +77,7 @@ def test_from_a_folder_to_an_image_by_what_each_command_says(tiny_configs, typed
         ("--config small_flowers_stage1 --data.root d", {"data": {"root": "d"}}, "--config small_flowers_stage2"),
         ("--config birds_single_stage1 --data.root d", {"data": {"root": "d"}}, "train_stage2 --run"),
         ("--train.epochs 1", {}, "--train.epochs 1"),
+        ("--train.lr_decay_epochs 7", {}, "--train.lr_decay_epochs 7"),
     ],
 )
 def test_stage2_takes_over_what_is_the_runs(words, changed, expected):

@@ -127,7 +127,7 @@ def test_a_folder_of_ones_own(run, folder, encoder, tmp_path):
     assert "skipped images without captions: 1 (jay/silent.png)" in printed
     assert printed.rstrip().endswith(
         "next: python -m stackgan_keras.train_stage1 --config few_stage1 --train.epochs 2223 "
-        f"--data.root {out} --generator.text_dim {DIM} --run out"
+        f"--train.lr_decay_epochs 834 --data.root {out} --generator.text_dim {DIM} --run out"
     )
     record = json.loads((out / RECORD).read_text())
     assert record["splits"]["train"]["captions per image (least, median, most)"][2] == 12
@@ -166,7 +166,7 @@ def test_the_real_birds(shared, run, encoder, tmp_path):
         assert mine.captions == tuple(theirs.captions[i] for i in order)
     assert "captions 2150 2090" in " ".join(printed.split())
     assert "note: 215 training images are few" in printed
-    assert "--config few_stage1 --train.epochs 187 --data.root" in printed
+    assert "--config few_stage1 --train.epochs 187 --train.lr_decay_epochs 71 --data.root" in printed
 
 
 def test_flowers_are_found_under_their_published_names(run, encoder, tmp_path):

@@ -14,7 +14,10 @@ OF_THE_RUN = (
     *("run", "data.root", "data.shards", "data.synthetic_count", "data.synthetic_classes"),
     *("generator.text_dim", "generator.architecture"),
 )
-AS_TYPED = ("train.epochs", "train.max_steps", "train.batch_size", "train.precision", "train.seed", "data.cache")
+AS_TYPED = (
+    *("train.epochs", "train.lr_decay_epochs", "train.max_steps", "train.batch_size", "train.precision", "train.seed"),
+    "data.cache",
+)
 
 
 def after(command: str, words: list[str], settings: Settings, output_dir: Path) -> str:

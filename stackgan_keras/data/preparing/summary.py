@@ -41,8 +41,11 @@ def next_command(record: dict, out: Path) -> str:
     settings = ["--config", known] if known else []
     if _are_few(record):
         images = record["splits"]["train"]["images"]
-        settings = ["--config", "few_stage1", "--train.epochs", str(math.ceil(SEEN / images))]
-        if images < config.read("few_stage1")["train"]["batch_size"]:
+        few = config.make(config.read("few_stage1")).train
+        epochs = math.ceil(SEEN / images)
+        decay = math.ceil(epochs * few.lr_decay_epochs / few.epochs)  # by images, as it was measured
+        settings = ["--config", "few_stage1", "--train.epochs", str(epochs), "--train.lr_decay_epochs", str(decay)]
+        if images < few.batch_size:
             settings += ["--train.batch_size", str(images)]
     data = ["--data.shards", str(out / SHARDS)] if record["asked"].get("shards") else ["--data.root", str(out)]
     command = ["python", "-m", "stackgan_keras.train_stage1", *settings, *data]
