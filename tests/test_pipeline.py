@@ -85,6 +85,11 @@ def test_a_stream_that_starts_later_goes_on_alike(dataset):
             np.testing.assert_array_equal(expected[name], batch[name], err_msg=name)
 
 
+def test_no_thread_keeps_a_training_from_ending(dataset):
+    """TensorFlow's tuning sleeps for up to a minute, and a process waits for it before it ends."""
+    assert make(dataset).batches(0, 2).options().autotune.enabled is False
+
+
 def test_seeds_differ_and_steps_differ(dataset):
     one, other = collect(make(dataset).batches(0, 2)), collect(make(dataset, seed=2).batches(0, 2))
     for name in ("noise", "epsilon", "image"):

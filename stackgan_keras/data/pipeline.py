@@ -4,6 +4,7 @@ Order, crops, mirror images, captions, noise and epsilons are drawn from (seed, 
 at step n gives what an unbroken one gives from there on, and any number of replicas sees the same global batch.
 """
 
+import os
 from dataclasses import KW_ONLY, dataclass, field
 from typing import NamedTuple
 
@@ -18,6 +19,8 @@ from stackgan_keras.errors import InputError
 from stackgan_keras.models import text_encoder
 from stackgan_keras.models.generators import named_by
 from stackgan_keras.models.word_encoder import KEPT
+
+AT_ONCE = min(4, os.cpu_count() or 1)  # batches that are made at the same time
 
 
 class Rows(NamedTuple):
@@ -83,7 +86,7 @@ class ImageStream:
 
         epochs = tf.data.Dataset.range(first_step // self.steps_per_epoch, -(-last_step // self.steps_per_epoch))
         places = epochs.flat_map(of_epoch)
-        return places.map(per_replica, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+        return untuned(places.map(per_replica, AT_ONCE, deterministic=True).prefetch(2))
 
     def _rows(self, step, index, rows: Rows) -> dict:
         """These rows of the global batch of a step: the images `index`."""
@@ -124,6 +127,13 @@ class ImageStream:
             crop = self.images[i, y : y + size, x : x + size]
             row[:] = crop[:, ::-1] if flip else crop
         return out
+
+
+def untuned(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """Without TensorFlow's tuning, whose thread may sleep for a minute, and nothing that reads them ends before it."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return batches.with_options(options)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from stackgan_keras.data import published, rgb
 from stackgan_keras.data.decoding import decode
+from stackgan_keras.data.pipeline import untuned
 from stackgan_keras.errors import InputError
 from stackgan_keras.evaluation import attributes
 from stackgan_keras.evaluation.features import AttributePredictor
@@ -41,7 +42,7 @@ def train(root: Path, path: Path, *, epochs: int, seed: int) -> dict[int, dict[s
     )
     images = decode(train_set, size, cache="memory")
     batches = augmented(images, class_numbers(labels), size, seed).batch(BATCH, drop_remainder=True).prefetch(4)
-    compiled.fit(batches, steps_per_epoch=steps, epochs=epochs, shuffle=False, verbose=2)
+    compiled.fit(untuned(batches), steps_per_epoch=steps, epochs=epochs, shuffle=False, verbose=2)
     weights.save(classifier, config, path)
     predictor, scores = AttributePredictor(classifier), {}
     for size in SIZES:
