@@ -171,20 +171,16 @@ def test_generate(run, disk, small):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "needs", "rooms"),
-    [
-        ("saved_model", (), (0, 40, 200, 8000)),
-        ("onnx", ("tf2onnx", "onnxruntime"), (0, 40, 200, 8000)),
-        ("litert", ("ai_edge_litert.interpreter",), (0, 40, 200, 8000)),
-    ],
+    ("kind", "needs"),
+    [("saved_model", ()), ("onnx", ("tf2onnx", "onnxruntime")), ("litert", ("ai_edge_litert.interpreter",))],
 )
-def test_export(kind, needs, rooms, run, disk, small):
+def test_export(kind, needs, run, disk, small):
     for name in needs:
         pytest.importorskip(name, reason=f"needs {name}")
     folder = disk("size=12m")
     shutil.copytree(run / "weights", folder / "weights")
     words = ["--run", "tiny", "--output_dir", folder, "--format", kind]
-    small(folder, rooms, export.main, words, is_untouched)
+    small(folder, (0, 40, 200, 8000), export.main, words, is_untouched)
 
 
 @pytest.mark.slow
@@ -204,7 +200,6 @@ def test_convert(disk, small):
     with np.load(TINY) as golden:
         names = [name for name in golden if name.split("/")[0] in ("stage1_gen", "stage1_dis")]
         np.savez(folder / "both.npz", **{name: golden[name] for name in names})
+    words = [folder / "both.npz", "--out", folder / "weights"]
     for _ in range(2):
-        small(
-            folder, (0, 40, 400, 2000), convert.main, [folder / "both.npz", "--out", folder / "weights"], is_untouched
-        )
+        small(folder, (0, 40, 400, 2000), convert.main, words, is_untouched)

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -428,6 +429,16 @@ def test_a_stage1_that_does_not_fit_is_refused(drawn, second, folders):
     ):
         changed = getattr(chosen, section).model_copy(update={key: value})
         assert message in refusal(stages.stage2, chosen.model_copy(update={section: changed}), second)
+
+
+def test_a_stage1_larger_than_its_file_is_refused_before_anything_is_built(drawn, second, folders):
+    shutil.copy(second.weights / "stage1_gen.weights.h5", folders.weights)
+    with h5py.File(folders.weights / "stage1_gen.weights.h5", "a") as file:
+        asked = json.loads(file.attrs[weights.CONFIG])
+        asked["keywords"]["filters"] = 10**8
+        file.attrs[weights.CONFIG] = json.dumps(asked)
+    sentence = refusal(refused_before_data(train_stage2), stage2_settings(drawn), folders)
+    assert "cannot be built (it is larger than the file)" in sentence
 
 
 # -- weights to start from ----------------------------------------------------------------------------------------

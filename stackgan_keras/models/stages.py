@@ -53,22 +53,24 @@ class Stage:
         That run is looked for below `output_dir`, then among those shipped, and has a generator. A discriminator that
         it lacks, as runs made to draw with do, starts from random weights.
         """
-        frozen = self.frozen and weights.load(self.frozen)  # first, as the generator is built to its sizes
         generator, *others = (config.build() for config in self.networks.values())
         if init_from is not None:
             home, missing = find_run(output_dir, init_from), self.missing(init_from, output_dir)
             for name, network in zip(self.networks, (generator, *others), strict=True):
                 if (file := weight_file(home, name)) not in missing:
                     weights.load_into(network, file)
-        if frozen:
-            generator.get_layer("stage1_generator").set_weights(frozen.get_weights())
+        if self.frozen is not None:
+            weights.load_into(generator.get_layer("stage1_generator"), self.frozen)
         return generator, dict(zip(self.discriminators, others, strict=True))
 
     def check_start(self, init_from: str | None, output_dir: Path) -> None:
-        """Raises `InputError` where the run `init_from` lacks the generator or its networks have other widths.
+        """Raises `InputError` for a Stage I that cannot be loaded, and for a run `init_from` that does not fit.
 
-        Nothing is built for it: `build` finds any other difference.
+        That lacks the generator, or its networks have other widths. They are not built: `build` finds any other
+        difference.
         """
+        if self.frozen is not None:
+            weights.load(self.frozen)  # `build` makes a network of the sizes that stand in this file
         if init_from is None:
             return
         home, missing = find_run(output_dir, init_from), self.missing(init_from, output_dir)
