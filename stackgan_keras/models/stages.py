@@ -64,13 +64,13 @@ class Stage:
         return generator, dict(zip(self.discriminators, others, strict=True))
 
     def check_start(self, init_from: str | None, output_dir: Path) -> None:
-        """Raises `InputError` for a Stage I that cannot be loaded, and for a run `init_from` that does not fit.
+        """Raises `InputError` for a Stage I that cannot be built, and for a run `init_from` that does not fit.
 
         That lacks the generator, or its networks have other widths. They are not built: `build` finds any other
         difference.
         """
         if self.frozen is not None:
-            weights.load(self.frozen)  # `build` makes a network of the sizes that stand in this file
+            weights.build(self.frozen)  # as this stage holds a network of the sizes that stand there
         if init_from is None:
             return
         home, missing = find_run(output_dir, init_from), self.missing(init_from, output_dir)

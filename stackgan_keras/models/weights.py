@@ -128,10 +128,17 @@ def load(path: str | Path, network: str | None = None) -> keras.Model:
 
     Raises `InputError` if the file is not what it says, or if it holds another network than `network`.
     """
+    model = build(path, network)
+    load_into(model, path)
+    return model
+
+
+def build(path: str | Path, network: str | None = None) -> keras.Model:
+    """The network that a weight file asks for, with random weights. Raises `InputError` as `load` does."""
     config = read_config(path, network)
     try:
         with limits.at_most(Path(path).stat().st_size):  # a number takes a byte at least
-            model = config.build()
+            return config.build()
     except Exception as problem:
         if not isinstance(problem, ODD_KEYWORDS) and not is_exhausted(problem):
             raise
@@ -139,8 +146,6 @@ def load(path: str | Path, network: str | None = None) -> keras.Model:
             f"{path} asks for a {config.network} with {config.keywords}, which cannot be built "
             f"({first_line(problem)}): use the version of this package that wrote it, or copy the file again"
         ) from None
-    load_into(model, path)
-    return model
 
 
 def load_into(model: keras.Model, path: str | Path) -> None:
