@@ -26,8 +26,8 @@ def warnings(lines: list[dict]) -> dict[str, str]:
     if all(line.get("real_test", 0) - line.get("real_train", 0) > SURER for line in last):
         found["memorization"] = (
             f"the discriminator's loss on real images is {last[-1]['real_train']:.2f} for those that it trains on but "
-            f"{last[-1]['real_test']:.2f} for others, so it knows its images by heart: set train.augmentation "
-            "translation,cutout, or take more images"
+            f"{last[-1]['real_test']:.2f} for others, so it knows its images by heart: take more images, end "
+            "earlier by train.max_steps, or set train.augmentation translation,cutout if it is not set"
         )
     if all(line.get("spread", 1) < ALIKE and line["step"] > FIRST for line in last):
         found["spread"] = (
