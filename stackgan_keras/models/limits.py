@@ -4,18 +4,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import tensorflow as tf
+import keras
 
 
 @contextmanager
 def at_most(numbers: int) -> Iterator[None]:
     """Raises `ValueError`, before any memory is taken, at the variable by which the block's networks exceed `numbers`.
 
-    The few bytes of a file can ask for any width and any depth.
+    The few bytes of a file can ask for any width and any depth. Keras's other backends make variables without telling
+    of them before, so with them there is no limit.
     """
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf  # only here: networks are made without it, too
+
     left = numbers
 
-    def create(following: Callable[..., tf.Variable], **given: Any) -> tf.Variable:
+    def create(following: Callable[..., Any], **given: Any) -> Any:
         nonlocal left
         value = given["initial_value"]
         if callable(value):  # an initializer, whose numbers a graph announces and does not compute
