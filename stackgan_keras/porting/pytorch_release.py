@@ -130,6 +130,6 @@ def _text_sizes(state: dict) -> dict:
 def highest(state: dict[str, np.ndarray], pattern: str, none: int = 0) -> int:
     """The highest number that stands at this place of a name. Raises `ValueError` where no network has so many."""
     found = max((int(match[1]) for name in state if (match := re.match(pattern, name))), default=none)
-    if found > 99:
+    if found > 1024:
         raise ValueError(f"its layers are numbered up to {found}")
     return found
