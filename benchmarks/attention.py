@@ -35,6 +35,7 @@ from stackgan_keras.data.drawn_birds import COLOURS
 from stackgan_keras.data.drawn_birds.captions import describe
 from stackgan_keras.data.drawn_birds.painting import PARTS, draw, part_map
 from stackgan_keras.data.drawn_birds.species import individual, invent_species
+from stackgan_keras.data.pipeline import untuned
 from stackgan_keras.errors import InputError, whole_number
 from stackgan_keras.evaluation.attributes import phrases
 from stackgan_keras.evaluation.features import batched, resized
@@ -179,7 +180,7 @@ def examples(birds: Birds) -> tf.data.Dataset:
 
     images, parts = tf.constant(birds.images), tf.constant(birds.parts)
     rows = tf.data.Dataset.range(len(birds.images)).shuffle(len(birds.images), seed=SEED).repeat()
-    return tf.data.Dataset.zip(rows, tf.data.Dataset.counter()).map(example).batch(BATCH).prefetch(2)
+    return untuned(tf.data.Dataset.zip(rows, tf.data.Dataset.counter()).map(example).batch(BATCH).prefetch(2))
 
 
 def segmented(network: keras.Model, images: np.ndarray) -> np.ndarray:

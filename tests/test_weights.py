@@ -274,7 +274,7 @@ def _dataset(keep):
         (_config(network="discriminator", keywords={"heads": 5}), "cannot be built"),
         (
             _config(network="discriminator", keywords={"image_size": 16, "filters": 1}),
-            "where this discriminator has encode_",
+            "where this discriminator has encode_image/",
         ),
         (_dataset(keep=False), "is damaged"),
         (_dataset(keep=True), "is damaged"),

@@ -15,8 +15,8 @@ OF_THE_RUN = (
     *("generator.text_dim", "generator.architecture"),
 )
 AS_TYPED = (
-    *("train.epochs", "train.lr_decay_epochs", "train.max_steps", "train.batch_size", "train.precision", "train.seed"),
-    "data.cache",
+    *("train.epochs", "train.lr_decay_epochs", "train.max_steps"),
+    *("train.batch_size", "train.precision", "train.seed", "data.cache"),
 )
 
 

@@ -66,11 +66,12 @@ def train(
     if (features := settings.discriminator.features) is not None:
         extractors.check_projected(features)
     check_encoders(settings, folders)
-    if is_chief(strategy):
+    chief = is_chief(strategy)
+    if chief:
         remove_unfinished(folders)
         if fresh:
             start_over(logs, results)
-    settings = settled(settings, logs, strategy, chief=is_chief(strategy))
+    settings = settled(settings, logs, strategy, chief=chief)
     if not fresh:
         check_same_run(settings, logs)
     datasets = read_datasets(settings, folders)
@@ -79,7 +80,7 @@ def train(
         if settings.train.warmup_epochs and not tf.train.latest_checkpoint(str(logs / "checkpoints")):
             training.warm_up(on_grid)
         training.adversarial(on_grid)
-    return max(results.glob("epoch_*.png"), default=results) if is_chief(strategy) else None
+    return max(results.glob("epoch_*.png"), default=results) if chief else None
 
 
 @dataclass(frozen=True, eq=False)
