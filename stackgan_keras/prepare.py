@@ -57,7 +57,7 @@ def _parser() -> Parser:
     add = parser.add_argument
     add("source", metavar="SOURCE", help=f"{names}, or a folder of captioned images")
     add("--out", metavar="DIR", type=Path, required=True, help="folder to make")
-    add("--text_encoder", metavar="FILE", type=Path, help=f"{TEXT_ENCODER}, or a run's weights folder")
+    add("--text_encoder", metavar="FILE", type=Path, help=f"{TEXT_ENCODER}, or a run's folder, such as weights/flowers")
     shards = parser.add_argument_group("data past one machine's memory (docs/sharded.md)")
     add = shards.add_argument
     add("--shards", metavar="N", type=int, help="write TFRecord shards, N of a split, for --data.shards of trainings")

@@ -274,6 +274,13 @@ def test_a_file_in_the_folder_of_sources_is_a_source(run, refused, encoder, tmp_
     assert "--colours does not belong" in refused("drawn", "--out", out, "--colours", 5)
 
 
+def test_a_text_encoder_that_came_with_the_package(run, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run(folder, "--out", "out", "--text_encoder", "weights/flowers")
+    shipped = Path(__file__).parents[1] / "weights/flowers" / TEXT_ENCODER
+    assert Path("out", TEXT_ENCODER).read_bytes() == shipped.read_bytes()
+
+
 # -- going on
 
 

@@ -15,7 +15,7 @@ from stackgan_keras.errors import InputError, whole_number
 from stackgan_keras.models import hugging_face, sentence_reader, weights
 from stackgan_keras.models.blocks import ARCHITECTURES
 from stackgan_keras.models.generators import images_of, text_dim_of
-from stackgan_keras.models.runs import GENERATORS, has_weights, missing_run, shipped_homes, weight_file
+from stackgan_keras.models.runs import GENERATORS, has_weights, missing_run, places_of, weight_file
 from stackgan_keras.models.sentence_reader import CharacterReader, SentenceReader
 
 NETWORKS = {  # in a run's files
@@ -234,11 +234,10 @@ def _find(folder: str | Path) -> Path:
     """The folder that holds a run's weights on this disk."""
     if hugging_face.is_address(folder):
         return hugging_face.download(str(folder))
-    folder = Path(folder).expanduser()
-    shipped = [home / folder.name for home in shipped_homes()] if folder.parts[:-1] == ("weights",) else []
-    found = next((candidate for candidate in (folder, *shipped) if has_weights(candidate)), None)
+    places = places_of(Path(folder))
+    found = next((place for place in places if has_weights(place)), None)
     if found is None:
-        raise InputError(missing_run(folder))
+        raise InputError(missing_run(places[0]))
     return found
 
 

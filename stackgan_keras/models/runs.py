@@ -34,6 +34,12 @@ def shipped_homes() -> list[Path]:
     return [package / "weights", package.parent / "weights"]
 
 
+def places_of(folder: Path) -> list[Path]:
+    """Where a run's folder of weights may be: as given, and of a relative `weights/<run>` also in `shipped_homes`."""
+    folder = folder.expanduser()
+    return [folder, *(home / folder.name for home in shipped_homes() if folder.parts[:-1] == ("weights",))]
+
+
 def weight_file(folder: Path, name: str) -> Path:
     return folder / f"{name}.weights.h5"
 

@@ -13,7 +13,7 @@ from stackgan_keras.data import sources
 from stackgan_keras.data.sources.reader import Option, Reader
 from stackgan_keras.data.sources.source import Source
 from stackgan_keras.errors import InputError, whole_number
-from stackgan_keras.models.runs import TEXT_ENCODER
+from stackgan_keras.models.runs import TEXT_ENCODER, places_of
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,9 @@ def parse(parser: Parser, arguments: list[str]) -> Request:
     own, for_encoder = _split(arguments)
     given = parser.parse_args(own)
     reader, folder = _find_source(given)
-    if given.text_encoder and given.text_encoder.is_dir():
-        given.text_encoder /= TEXT_ENCODER
+    if given.text_encoder:
+        run = next((place for place in places_of(given.text_encoder) if place.is_dir()), None)
+        given.text_encoder = run / TEXT_ENCODER if run else given.text_encoder
     _check_options(given, parser, _allowed(reader, folder))
     if given.text_encoder and for_encoder:
         raise InputError(
