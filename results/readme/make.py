@@ -1,6 +1,9 @@
 """The README's images: what the shipped weights make of typed sentences, a walk between two, and drawn birds.
 
 python results/readme/make.py
+python results/readme/make.py RUN_FOLDER ...
+
+The second leaves few_row.png: what Stage I of each run, trained on more and more photographs, makes of four of FLOWERS.
 
 few_birds.png is the grid that the documentation's `generate --run few` leaves, after a training on 215 photographs;
 few_flowers.png and projected_flowers.png are those of flowers.txt, after the trainings that stand beside them.
@@ -53,7 +56,10 @@ DRAWN = (
 )
 
 
-def main() -> None:
+def main(few: list[str]) -> None:
+    if few:
+        save("few_row", row_of_runs([Path(folder) for folder in few], FLOWERS[:4], count=2))
+        return
     both = [typed_grid(HOME / "weights/flowers", FLOWERS, count=2), typed_grid(HOME / "weights/birds", BIRDS, count=2)]
     save("photographs", np.concatenate(both))
     save("typed", typed_grid(HOME / "weights/drawn", DRAWN, count=4))
@@ -76,6 +82,13 @@ def typed_grid(folder: Path, sentences: tuple[str, ...], count: int) -> np.ndarr
     return grids.labelled_grid(list(made["image"].swapaxes(0, 1)), sentences)
 
 
+def row_of_runs(folders: list[Path], sentences: tuple[str, ...], count: int) -> np.ndarray:
+    """For each sentence a block with a row of each run's Stage-I images, named after the run."""
+    runs = [StackGAN.load(folder).generate(sentences, count=count, seed=0) for folder in folders]
+    rows = [made.get("stage1_image", made["image"]) for made in runs]  # (sentences, count, size, size, 3) each
+    return grids.block_grid(sentences, list(zip(*rows, strict=True)), [folder.name for folder in folders])
+
+
 def save_walk() -> None:
     """The animation that `generate --interpolate` leaves."""
     with TemporaryDirectory() as folder:
@@ -91,4 +104,4 @@ def save(name: str, grid: np.ndarray) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
